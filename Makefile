@@ -1,0 +1,89 @@
+# Every target does its own set-up from a bare clone; `make help` lists them.
+#
+#   make book PYTHON=python3.12   set up with another Python (3.11 or later)
+#   make book PY=python           use the active environment (conda) and set nothing up
+#   make book FRESH=1             execute every chapter, changed or not
+
+PYTHON ?= python3
+PY ?= .venv/bin/python
+TORCH = torch==2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+CORES ?= 2
+STAMP = .venv/.installed
+
+# One thread: the stored outputs are those of one thread, and small networks are as fast on one as on two.
+export OMP_NUM_THREADS = 1
+export MKL_NUM_THREADS = 1
+export OPENBLAS_NUM_THREADS = 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export HF_HUB_OFFLINE = 1
+
+ifeq ($(PY),.venv/bin/python)
+SETUP = $(STAMP)
+endif
+
+.DEFAULT_GOAL = help
+.PHONY: help setup book build test notebooks experiments lock clean
+
+help:
+	@echo "make book         set up, execute the chapters that changed, build the book"
+	@echo "make test         set up, run every test: library, notebooks, built book"
+	@echo "make notebooks    execute the chapters and store their outputs in notebooks/"
+	@echo "make experiments  run the experiments whose records are missing (real data: set CLMT_DATA)"
+	@echo "make lock         pin the newest versions that pyproject.toml allows"
+	@echo "make clean        remove what the book build made (not the environment)"
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "This needs Python 3.11 or later: make book PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "== 1/3 environment in .venv ($$($(PYTHON) --version))"
+	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv || \
+	  { echo "The venv module is missing (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	@if nvidia-smi >/dev/null 2>&1; then \
+	  echo "== 2/3 $(TORCH), GPU build, and its own dependencies"; \
+	  .venv/bin/python -m pip install -qq $(TORCH); \
+	else \
+	  echo "== 2/3 $(TORCH), CPU build (no GPU found)"; \
+	  .venv/bin/python -m pip install -qq --no-deps --retries 1 --extra-index-url "$(TORCH_INDEX)" $(TORCH); \
+	fi
+	@echo "== 3/3 the packages of requirements.lock, and clmt_lib itself (about a minute)"
+	@.venv/bin/python -m pip install -qq -r requirements.lock
+	@.venv/bin/python -m pip install -qq --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+setup: $(SETUP)
+	@echo "Ready. Next: make book"
+
+# Quiet steps that other targets share.
+build: $(SETUP)
+	@echo "== executing the chapters that changed"
+	@$(PY) book/execute.py $(if $(FRESH),--fresh)
+	@echo "== building the pages"
+	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build book -W --keep-going -q
+
+book: build
+	@echo "The book is built. Next: open _build/html/index.html in a browser"
+
+test: $(SETUP)
+	@echo "== library and tools"
+	@$(PY) -m pytest -q --ignore=tests/book
+	@echo "== every notebook, executed again and compared with its stored outputs"
+	@$(PY) -m pytest -q --nbval notebooks
+	@$(MAKE) --no-print-directory build
+	@echo "== the built book"
+	@CLMT_BOOK_BUILT=1 $(PY) -m pytest -q tests/book
+	@echo "All tests pass. Next: make book, then open _build/html/index.html"
+
+notebooks: $(SETUP)
+	@$(PY) book/execute.py --fresh --store
+	@echo "notebooks/ holds the new outputs. Next: git diff --stat notebooks, then make test"
+
+experiments: $(SETUP)
+	@$(PY) -m snakemake --snakefile experiments/Snakefile --cores $(CORES)
+	@echo "The records are in experiments/records. Next: make book"
+
+lock: $(SETUP)
+	@$(PY) book/lock.py
+
+clean:
+	rm -rf _build book/notebooks

@@ -1,0 +1,194 @@
+"""Execute the chapters: notebooks/NN_name.ipynb -> book/notebooks/NN_name.ipynb.
+
+    python book/execute.py            the chapters whose notebook, library, records or lock changed
+    python book/execute.py --fresh    all of them
+    python book/execute.py --store    and write the outputs back to notebooks/ (what is committed)
+
+Each notebook runs in a process of its own, two at a time, on one thread, in the folder notebooks/.
+A chapter appears under its name only when all of it ran; its stamp holds a hash of everything it was made from.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+PICTURES = ("image/png", "image/svg+xml")
+NOTEBOOK_METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+}
+
+
+class ChapterError(Exception):
+    """A chapter did not run to its end, or lost its pictures."""
+
+
+def chapters(root=ROOT):
+    """The notebooks of `root`, in reading order."""
+    return sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def _made_from(root):
+    """Files that every chapter depends on: the library, the records, the lock and this file."""
+    folders = [root / "clmt_lib", root / "experiments" / "records"]
+    found = [path for folder in folders for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return sorted(path for path in [*found, root / "requirements.lock", root / "book" / "execute.py"] if path.is_file())
+
+
+def fingerprint(notebook, root=ROOT):
+    """Hash (hex) of all that decides what the executed `notebook` looks like."""
+    digest = hashlib.sha256()
+    for path in [notebook, *_made_from(root)]:
+        name = path.relative_to(root).as_posix()
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def places(notebook, root=ROOT):
+    """Where the executed copy of `notebook` and its stamp lie."""
+    target = root / "book" / "notebooks" / notebook.name
+    return target, target.with_name(f".{notebook.stem}.stamp")
+
+
+def is_current(notebook, root=ROOT):
+    """Whether the executed copy was made from exactly what is there now."""
+    target, stamp = places(notebook, root)
+    return target.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == fingerprint(notebook, root)
+
+
+def _joined_streams(outputs):
+    """Outputs with consecutive pieces of one stream joined: where a stream is cut is a matter of timing."""
+    joined = []
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        if output["output_type"] == "stream" and last.get("output_type") == "stream" and last["name"] == output["name"]:
+            last["text"] = _text(last["text"]) + _text(output["text"])
+        else:
+            joined.append(dict(output))
+    return joined
+
+
+def _text(value):
+    return value if isinstance(value, str) else "".join(value)
+
+
+def normalised(notebook):
+    """`notebook` (parsed JSON) without times, paths and versions, so that a diff shows only what changed."""
+    cells = []
+    for cell in notebook["cells"]:
+        kept = {k: v for k, v in cell["metadata"].items() if k not in ("papermill", "execution") and (k, v) != ("tags", [])}
+        cell = {**cell, "metadata": kept}
+        if cell["cell_type"] == "code":
+            cell["outputs"] = _joined_streams(cell["outputs"])
+        cells.append(cell)
+    return {**notebook, "metadata": NOTEBOOK_METADATA, "cells": cells}
+
+
+def pictures(notebook):
+    """Numbers of the cells of `notebook` (parsed JSON) whose outputs hold a picture."""
+    return {
+        number
+        for number, cell in enumerate(notebook["cells"])
+        if any(kind in output.get("data", {}) for output in cell.get("outputs", []) for kind in PICTURES)
+    }
+
+
+def _expects_picture(notebook):
+    """Cells that draw: they show a figure, or their committed copy holds one."""
+    shows = {n for n, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code" and "plt.show()" in _text(cell["source"])}
+    return shows | pictures(notebook)
+
+
+def _read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write(path, notebook):
+    """Write a notebook the way nbformat does (lists of lines, sorted keys), through a temporary file."""
+    import nbformat
+
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(nbformat.writes(nbformat.from_dict(notebook)) + "\n", encoding="utf-8", newline="\n")
+    temporary.replace(path)
+
+
+def run_notebook(notebook, root=ROOT):
+    """Run one notebook in a process of its own and return it executed and normalised (parsed JSON).
+
+    Raises ChapterError with the end of the traceback, or with the cells that should hold a picture and do not.
+    """
+    target, _ = places(notebook, root)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{notebook.stem}.running.ipynb")
+    environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"} | ONE_THREAD
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    relative = [path.relative_to(root).as_posix() for path in (notebook, temporary)]
+    command = [sys.executable, "-m", "papermill", *relative, "-k", "python3", "--cwd", "notebooks", "--no-progress-bar", "--log-level", "ERROR"]
+    try:
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise ChapterError("\n".join(done.stderr.strip().splitlines()[-25:]))
+        executed = normalised(_read(temporary))
+    finally:
+        temporary.unlink(missing_ok=True)
+    missing = sorted(_expects_picture(_read(notebook)) - pictures(executed))
+    if missing:
+        raise ChapterError(f"cells {missing} should show a figure and hold no image (was a plotting backend forced?)")
+    return executed
+
+
+def execute(notebook, store=False, root=ROOT):
+    """Execute one chapter into book/notebooks (and back into notebooks/ with `store`); returns the seconds it took."""
+    start = time.perf_counter()
+    target, stamp = places(notebook, root)
+    stamp.unlink(missing_ok=True)
+    before = fingerprint(notebook, root)
+    executed = run_notebook(notebook, root)
+    if store:
+        _write(notebook, executed)
+        before = fingerprint(notebook, root)
+    _write(target, executed)
+    stamp.write_text(before, encoding="utf-8")
+    return time.perf_counter() - start
+
+
+def _drop_strangers(root):
+    """Remove executed copies whose notebook is gone."""
+    names = {path.name for path in chapters(root)}
+    for path in (root / "book" / "notebooks").glob("*.ipynb"):
+        if path.name not in names:
+            path.unlink()
+
+
+def main(argv=None):
+    """Command line; exit status 1 when a chapter failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fresh", action="store_true", help="execute every chapter, changed or not")
+    parser.add_argument("--store", action="store_true", help="write the outputs back to notebooks/")
+    parser.add_argument("--jobs", type=int, default=2, help="chapters at a time (default 2)")
+    options = parser.parse_args(argv)
+    _drop_strangers(ROOT)
+    todo = [path for path in chapters() if options.fresh or not is_current(path)]
+    print(f"   {len(todo)} of {len(chapters())} chapters to execute", flush=True)
+    failed = 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        running = {path: pool.submit(execute, path, options.store) for path in todo}
+        for path, result in running.items():
+            try:
+                print(f"   {path.name}: {result.result():.0f} s", flush=True)
+            except ChapterError as error:
+                failed += 1
+                print(f"   {path.name}: FAILED\n{error}", file=sys.stderr, flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

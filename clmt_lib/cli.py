@@ -1,0 +1,200 @@
+"""The `clmt` command. Everything heavy is imported inside the commands, so that `clmt --help` answers at once."""
+
+import argparse
+import os
+import sys
+
+
+def main(argv=None):
+    """Run one `clmt` command; returns the exit code (0 done, 2 bad input, 130 interrupted). `argv` None takes the command line."""
+    args = _parser().parse_args(argv)
+    from clmt_lib.data.tables import DataError
+
+    try:
+        return args.command(args) or 0
+    except DataError as error:
+        print(f"clmt: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("clmt: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output (head, less) has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="clmt", description="Multimodal contrastive learning for drug response: data, runs, audits and reports.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in PARTS:
+        add(commands)
+    return parser
+
+
+def _add_data(commands):
+    """`clmt data list | fetch | prepare | check`."""
+    actions = commands.add_parser("data", help="official sources, downloads, prepared tables").add_subparsers(metavar="ACTION", required=True)
+
+    listing = actions.add_parser("list", help="the official sources, with licence and terms")
+    listing.set_defaults(command=_data_list)
+
+    fetch = actions.add_parser("fetch", help="fetch one official file, after its terms were accepted; resumes and verifies")
+    fetch.add_argument("key", metavar="KEY", help="a key shown by `clmt data list`")
+    fetch.add_argument("--to", metavar="DIR", required=True, help="folder of downloads")
+    fetch.add_argument("--accept-terms", action="store_true", help="say that you have read the licence and terms and accept them")
+    fetch.add_argument("--mirror", metavar="URL", help="address of a mirror with the same file names")
+    fetch.set_defaults(command=_data_fetch)
+
+    prepare = actions.add_parser("prepare", help="turn a folder of official downloads into prepared tables")
+    prepare.add_argument("downloads", metavar="DOWNLOADS")
+    prepare.add_argument("out", metavar="OUT", help="folder to make; it must not exist")
+    prepare.add_argument("--genes", metavar="FILE", help="keep only these genes: a text file, one symbol a line")
+    prepare.set_defaults(command=_data_prepare)
+
+    check = actions.add_parser("check", help="lines, drugs, pairs and checksum of every benchmark in a folder")
+    check.add_argument("folder", metavar="FOLDER", nargs="?", help="prepared tables (default: the environment's CLMT_DATA)")
+    check.set_defaults(command=_data_check)
+
+
+def _add_run(commands):
+    """`clmt run`: one configuration, or a grid."""
+    run = commands.add_parser("run", help="fit and score one model on one split, or a whole grid; a finished run costs nothing")
+    run.add_argument("--grid", metavar="FILE", help="a grid of configurations, such as experiments/grid.yaml")
+    run.add_argument("--jobs", type=int, default=1, help="processes that divide a grid (each gets its share of the cores)")
+    run.add_argument("--share", metavar="I/N", default="0/1", help=argparse.SUPPRESS)
+    run.add_argument("--config", metavar="FILE", help="a config.json as records keep them")
+    run.add_argument("--model", metavar="NAME")
+    run.add_argument("--dataset", default="simulated")
+    run.add_argument("--split", default="mixed")
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--fold", type=int, default=0)
+    run.add_argument("--settings", metavar="JSON", default="{}", help='what overrides the defaults, e.g. \'{"rank": 30}\'')
+    run.add_argument("--records", metavar="DIR", default="experiments/records")
+    run.add_argument("--device", default="auto")
+    run.set_defaults(command=_run)
+
+
+def _run(args):
+    from clmt_lib import records
+
+    if args.grid:
+        return _run_grid(args)
+    config = records.RunConfig(**_json(args.config, open(args.config, encoding="utf-8").read())) if args.config else None
+    if config is None:
+        config = records.RunConfig(args.dataset, args.split, args.model or "", args.seed, args.fold, _json("--settings", args.settings))
+    record = records.run(config, args.records, device=args.device)
+    test, interval = record.metrics["test"], record.metrics["interval"]
+    for key in ("rmse", "pcc", "pcc_per_drug"):
+        low, high = interval[key]
+        print(f"{key:<14} {test[key]:.3f}  [{low:.3f}, {high:.3f}]")
+    print(f"record: {record.path}")
+
+
+def _run_grid(args):
+    import subprocess
+
+    from clmt_lib import records
+
+    configs = records.read_grid(args.grid)
+    if args.jobs > 1:
+        threads = str(max(1, (os.cpu_count() or 1) // args.jobs))
+        env = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)}
+        command = [sys.executable, "-m", "clmt_lib", "run", "--grid", args.grid, "--records", args.records, "--device", args.device]
+        workers = [subprocess.Popen([*command, "--share", f"{i}/{args.jobs}"], env=env) for i in range(args.jobs)]
+        return max(worker.wait() for worker in workers)
+    share = tuple(int(part) for part in args.share.split("/"))
+    failed = records.run_grid(configs, args.records, share=share, device=args.device, say=lambda line: print(line, flush=True))
+    print(f"{len(configs[share[0]::share[1]]) - len(failed)} done, {len(failed)} failed; next: clmt report")
+    return 1 if failed else 0
+
+
+def _json(where, text):
+    import json
+
+    from clmt_lib.data.tables import DataError
+
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(f"not JSON ({error})", file=where, remedy="write it as {\"name\": value}") from None
+
+
+PARTS = (_add_data, _add_run)  # each adds one command and sets its function; `audit` and `report` belong here
+
+
+def _data_list(args):
+    from clmt_lib.data.download import SOURCES
+
+    for source in SOURCES:
+        print(source.notice(), end="\n\n")
+    untried = sum(not source.tried for source in SOURCES)
+    print(f"{len(SOURCES)} sources; {untried} addresses could not be tried from where this was written.")
+    print("next: clmt data fetch KEY --to DIR (shows the terms), then again with --accept-terms")
+
+
+def _data_fetch(args):
+    from clmt_lib.data import download
+
+    if args.key == "pubchem_smiles":
+        from clmt_lib.data.prepare import drug_cids
+
+        cids = set(drug_cids(args.to).values())
+        found = download.pubchem_smiles(cids, args.to, accept_terms=args.accept_terms, base=args.mirror)
+        print(f"{len(found)} structures of {len(cids)} compounds in {args.to}")
+        return
+    fetched = download.fetch(args.key, args.to, accept_terms=args.accept_terms, base=args.mirror, progress=_progress if sys.stderr.isatty() else None)
+    print(f"{fetched.path}: {fetched.size} bytes, sha256 {fetched.sha256}")
+    print("next: fetch the other sources, then clmt data prepare DOWNLOADS OUT")
+
+
+def _progress(done, total):
+    end = "\n" if done == total else ""
+    print(f"\r  {done / 1e6:.1f} of {total / 1e6 if total else float('nan'):.1f} MB", end=end, file=sys.stderr, flush=True)
+
+
+def _data_prepare(args):
+    from clmt_lib.data.prepare import prepare
+
+    done = prepare(args.downloads, args.out, genes=_genes(args.genes) if args.genes else None)
+    for kind, about in done.sources.items():
+        print(f"{kind}: {about['file']}")
+    for kind, consequence in done.missing.items():
+        print(f"{kind}: MISSING ({consequence})")
+    for note in done.notes:
+        print(f"note: {note}")
+    print(done.manifest[["file", "shape", "bytes"]].to_string(index=False))
+    print(f"next: export CLMT_DATA='{done.folder}', then clmt data check")
+
+
+def _genes(path):
+    from clmt_lib.data.tables import DataError
+
+    try:
+        with open(path, encoding="utf-8") as lines:
+            genes = [line.strip() for line in lines if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"list of genes cannot be read ({error})", file=path, remedy="name a UTF-8 text file with one gene symbol a line") from None
+    if not genes:
+        raise DataError("empty list of genes", file=path, remedy="one gene symbol a line")
+    return genes
+
+
+def _data_check(args):
+    from clmt_lib.data import BENCHMARKS, DataError, load, locate
+
+    responses = {"gdsc2": "gdsc/response_gdsc2.parquet", "tgsa": "ccle/response_gdsc2_tgsa_580x170.parquet"}
+    folder = locate(args.folder)
+    here = [name for name in BENCHMARKS if name not in responses or (folder / responses[name]).exists()]
+    if not set(here) & set(responses):
+        raise DataError("no benchmark in this folder", file=folder, remedy=f"it should hold {' or '.join(responses.values())}: see `clmt data prepare`")
+    print(f"{'benchmark':<10} {'lines':>6} {'drugs':>6} {'pairs':>8}  checksum")
+    for name in BENCHMARKS:
+        if name not in here:
+            print(f"{name:<10} not in this folder ({responses[name]})")
+            continue
+        benchmark = load(name, **({"folder": folder} if name in responses else {}))
+        print(f"{name:<10} {benchmark.n_cells:>6} {benchmark.n_drugs:>6} {len(benchmark):>8}  {benchmark.checksum}", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

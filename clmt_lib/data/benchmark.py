@@ -1,0 +1,224 @@
+"""`DrugResponse`: the aligned tables of one benchmark, validated once, at the door (chapter 01)."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from clmt_lib.data.tables import DataError, require_columns
+
+CELL_COLUMNS = ("name", "tissue")
+DRUG_COLUMNS = ("name", "compound", "smiles", "target", "pathway")
+LARGEST_LN_UM = 15.0  # e^15 uM is 3 mol/l: no screen reports it
+
+
+@dataclass(frozen=True)
+class DrugResponse:
+    """Cell lines, drugs, omics and responses, aligned by position. Born in `data`, never changed afterwards.
+
+    Attributes
+    ----------
+    cells : [C] frame indexed by cell-line id, with at least `name`, `tissue`
+    drugs : [D] frame indexed by drug id, with at least `name`, `compound`, `smiles` (may be missing), `target`, `pathway`
+    omics : name -> [C, genes] float32 frame with the index of `cells`
+    responses : [pairs] frame of `cell`, `drug` (positions) and `ln_ic50` (ln uM), one row a pair
+    """
+
+    name: str
+    cells: pd.DataFrame
+    drugs: pd.DataFrame
+    omics: dict = field(repr=False)
+    responses: pd.DataFrame = field(repr=False)
+    licence: str = ""
+    source: str = ""
+    simulated: bool = False
+
+    @classmethod
+    def from_tables(cls, name, cells, drugs, omics, responses, *, file=None, units="ln(uM)", trust_units=False, **about):
+        """Validate tables that name entities by id, and align them.
+
+        Parameters
+        ----------
+        cells, drugs : frames indexed by unique id
+        omics : name -> [C, genes] frame indexed by cell id (any order)
+        responses : frame with columns `cell`, `drug` (ids) and `ln_ic50`
+        units : "ln(uM)", or "uM" to have the natural logarithm taken here
+        trust_units : accept a large table without a single value below 1 uM
+        file : where the tables came from, for messages: one path, or one for each of "cells", "drugs", "responses" and the omics.
+            Rows are counted by the frame's own integer index, so a filtered table still names the row of its file (the header is row 1).
+
+        Raises
+        ------
+        DataError
+            Empty table, missing column, duplicate id or pair, id in one table only, value not finite, wrong unit, unparsable SMILES.
+        """
+        files = file if isinstance(file, dict) else dict.fromkeys(["cells", "drugs", "responses", *omics], file)
+        require_columns(cells.columns, CELL_COLUMNS, files.get("cells"))
+        require_columns(drugs.columns, DRUG_COLUMNS, files.get("drugs"))
+        require_columns(responses.columns, ("cell", "drug", "ln_ic50"), files.get("responses"))
+        for what, index in (("cell", cells.index), ("drug", drugs.index)):
+            _check_ids(what, index, files.get(f"{what}s"))
+        responses = _check_responses(responses, units, trust_units, files.get("responses"))
+        aligned = {kind: _align(kind, table, cells.index, files.get(kind)) for kind, table in omics.items()}
+        check_smiles(drugs, files.get("drugs"))
+        pairs = pd.DataFrame({
+            "cell": _positions("cell", responses["cell"], cells.index, files.get("responses")),
+            "drug": _positions("drug", responses["drug"], drugs.index, files.get("responses")),
+            "ln_ic50": responses["ln_ic50"].to_numpy(np.float64),
+        })
+        return cls(name, cells.rename_axis("cell"), drugs.rename_axis("drug"), aligned, pairs, **about)
+
+    def __len__(self):
+        return len(self.responses)
+
+    @property
+    def n_cells(self):
+        """Number of cell lines, C."""
+        return len(self.cells)
+
+    @property
+    def n_drugs(self):
+        """Number of drug ids, D (a compound may have several)."""
+        return len(self.drugs)
+
+    @cached_property
+    def checksum(self):
+        """First 16 hexadecimal digits of a SHA-256 over every table: the same data always gives the same."""
+        digest = hashlib.sha256(self.name.encode())
+        for frame in (self.cells, self.drugs):
+            digest.update("\x1f".join([*frame.index, *frame.columns]).encode())
+            digest.update("\x1f".join(frame.astype("str").fillna("").to_numpy().ravel().tolist()).encode())
+        for kind in sorted(self.omics):
+            digest.update("\x1f".join([kind, *self.omics[kind].columns]).encode())
+            digest.update(np.ascontiguousarray(self.omics[kind].to_numpy(np.float32)).tobytes())
+        for column in ("cell", "drug"):
+            digest.update(self.responses[column].to_numpy(np.int64).tobytes())
+        digest.update(self.responses["ln_ic50"].to_numpy(np.float64).tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def pairs(self):
+        """[pairs, 2] positions (cell, drug)."""
+        return self.responses[["cell", "drug"]].to_numpy(np.int64)
+
+    @property
+    def y(self):
+        """[pairs] ln IC50 in ln uM."""
+        return self.responses["ln_ic50"].to_numpy(np.float64)
+
+    def matrix(self, positions=None):
+        """[C, D] ln IC50 in ln uM, NaN where not measured (or not among `positions` of `responses`)."""
+        rows = self.responses if positions is None else self.responses.iloc[positions]
+        out = np.full((self.n_cells, self.n_drugs), np.nan)
+        out[rows["cell"], rows["drug"]] = rows["ln_ic50"]
+        return out
+
+    def describe(self):
+        """One row of a table: lines, drugs, compounds, pairs, density, checksum."""
+        return {
+            "benchmark": self.name, "lines": self.n_cells, "drugs": self.n_drugs, "compounds": int(self.drugs["compound"].nunique()),
+            "pairs": len(self), "density": round(len(self) / (self.n_cells * self.n_drugs), 3), "checksum": self.checksum,
+        }
+
+
+def group_compounds(drugs):
+    """Compound of each drug id: ids that share a lower-case name or the first InChIKey block (the skeleton, so salts and stereoisomers too).
+
+    Parameters
+    ----------
+    drugs : [D] frame with `name` and, where known, `inchikey`
+
+    Returns
+    -------
+    [D] series of compound names (that of the group's first row).
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    names = drugs["name"].str.strip().str.lower()
+    blocks = drugs["inchikey"].str.split("-").str[0]
+    keys, rows = pd.factorize(pd.concat([names, "key " + blocks]))[0], np.tile(np.arange(len(drugs)), 2)
+    known = keys >= 0
+    link = coo_matrix((np.ones(known.sum()), (rows[known], keys[known])), shape=(len(drugs), keys.max() + 1))
+    group = connected_components(link @ link.T, directed=False)[1]
+    first = drugs["name"].groupby(group).first()
+    return pd.Series(first.to_numpy()[group], index=drugs.index, name="compound")
+
+
+def _check_ids(what, index, file):
+    if not len(index):
+        raise DataError(f"empty table of {what}s", file=file, remedy="check the file it came from")
+    if index.hasnans:
+        raise DataError(f"{what} without an id", file=file, row=int(np.flatnonzero(index.isna())[0]) + 1, remedy="give every row an id")
+    if not index.is_unique:
+        row = int(np.flatnonzero(index.duplicated())[0])
+        raise DataError(f"duplicate {what} id {index[row]!r}", file=file, row=row + 1, remedy="keep one row for each id")
+
+
+def _row(table, position, file):
+    """Row to name in a message: by the frame's own numbering where it has one; the header of a file is its row 1."""
+    label = table.index[position]
+    return int(label if pd.api.types.is_integer_dtype(table.index) else position) + (2 if file else 1)
+
+
+def _check_responses(responses, units, trust_units, file):
+    if responses.empty:
+        raise DataError("empty table of responses", file=file, remedy="check the file it came from")
+    y = pd.to_numeric(responses["ln_ic50"], errors="coerce").to_numpy(np.float64)
+    if units == "uM" and (y <= 0).any():
+        raise DataError("concentration not above zero", file=file, row=_row(responses, np.flatnonzero(y <= 0)[0], file), remedy="an IC50 in uM is positive: check the units")
+    y = np.log(y) if units == "uM" else y
+    if not np.isfinite(y).all():
+        row = int(np.flatnonzero(~np.isfinite(y))[0])
+        raise DataError(f"response {responses['ln_ic50'].iloc[row]!r} is not a finite number", file=file, row=_row(responses, row, file), remedy="drop the pair or measure it again")
+    large, positive = np.abs(y) > LARGEST_LN_UM, not trust_units and len(y) >= 100 and responses["drug"].nunique() >= 5 and (y > 0).all()
+    if large.any() or positive:
+        row = int(np.flatnonzero(large)[0]) if large.any() else 0
+        raise DataError(
+            f"response {y[row]:g} looks like uM, not ln(uM)" if (y > 0).all() else f"response {y[row]:g} is out of range for ln(uM)",
+            file=file, row=_row(responses, row, file), remedy="take the natural logarithm, or say units='uM'" + (" (trust_units=True if it is ln(uM) after all)" if positive else ""),
+        )
+    twice = responses.duplicated(["cell", "drug"])
+    if twice.any():
+        row = int(np.flatnonzero(twice)[0])
+        pair = tuple(responses[["cell", "drug"]].iloc[row])
+        raise DataError(f"duplicate pair {pair}", file=file, row=_row(responses, row, file), remedy="average replicates or keep one")
+    return responses.assign(ln_ic50=y)
+
+
+def _positions(what, ids, index, file):
+    found = index.get_indexer(ids)
+    if (found < 0).any():
+        row = int(np.flatnonzero(found < 0)[0])
+        raise DataError(f"{what} {ids.iloc[row]!r} has a response but no row in the table of {what}s", file=file, row=_row(ids, row, file), remedy=f"add it to the {what}s or drop its responses")
+    return found.astype(np.int64)
+
+
+def _align(kind, table, index, file):
+    missing = index.difference(table.index)
+    if len(missing):
+        raise DataError(f"cell {missing[0]!r} (and {len(missing) - 1} more) has no row of {kind}", file=file, remedy=f"add its {kind}, or drop the line")
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()][0]
+        raise DataError(f"cell {twice!r} has two rows of {kind}", file=file, remedy="keep one row for each line")
+    try:
+        aligned = table.loc[index].astype(np.float32)
+    except ValueError as error:
+        raise DataError(f"{kind} holds something that is not a number ({error})", file=file, remedy="keep only numbers, one column a gene") from None
+    bad = ~np.isfinite(aligned.to_numpy())
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise DataError(f"{kind} of cell {index[row]!r}, gene {aligned.columns[column]!r} is not finite", file=file, remedy="impute it or drop the gene")
+    return aligned
+
+
+def check_smiles(drugs, file=None):
+    """Raise `DataError` for the first SMILES of the table that RDKit cannot read. A missing one is allowed."""
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        for row, (drug, smiles) in enumerate(drugs["smiles"].items(), start=2 if file else 1):
+            if isinstance(smiles, str) and Chem.MolFromSmiles(smiles) is None:
+                raise DataError(f"drug {drug!r}: SMILES {smiles!r} cannot be parsed", file=file, row=row, remedy="correct it, or leave it empty: a missing structure is allowed")

@@ -1,0 +1,157 @@
+"""Who is held out: seeded splits by pair, line, compound, scaffold or tissue (chapter 01)."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clmt_lib.data.tables import DataError
+
+FOLDS = {"mixed": 10, "cell_blind": 5, "drug_blind": 10, "scaffold_blind": 5, "tissue_blind": 5}
+KINDS = tuple(FOLDS)
+VALID_SHARE = {"mixed": 1 / 9, "cell_blind": 0.1, "drug_blind": 0.1, "scaffold_blind": 0.1, "tissue_blind": 0.15}  # of what the test fold leaves
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Disjoint positions into `DrugResponse.responses`, and the blindness they promise.
+
+    Attributes
+    ----------
+    train, valid, test : int64 positions. Fit on train, choose on valid, report on test, once.
+    kind : mixed (8:1:1 pairs), cell_blind, drug_blind (all ids of a compound together), scaffold_blind, tissue_blind
+    seed, fold, folds : which of the repeated partitions, and which part of it is the test role
+    benchmark, checksum : the data the positions belong to
+    """
+
+    kind: str
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+    seed: int
+    fold: int
+    folds: int
+    benchmark: str
+    checksum: str
+
+    def roles(self):
+        """The three roles by name."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
+
+def make_split(benchmark, kind, seed=0, fold=0):
+    """Cut a benchmark into train, valid and test of the same blindness.
+
+    Groups are shuffled by `seed`, then dealt to the fold with the fewest pairs so far; validation groups are drawn from the rest in the same way.
+
+    Parameters
+    ----------
+    benchmark : DrugResponse
+    kind : one of `KINDS`
+    seed : another seed is another partition
+    fold : 0 .. folds - 1 (10 for mixed and drug_blind, else 5); the folds of a seed are disjoint test sets
+
+    Raises
+    ------
+    DataError
+        Unknown kind, fold out of range, or fewer groups than roles need.
+    """
+    if kind not in FOLDS:
+        raise DataError(f"unknown split {kind!r}", remedy=f"use one of: {', '.join(KINDS)}")
+    folds = FOLDS[kind]
+    if not 0 <= fold < folds:
+        raise DataError(f"fold {fold} of {kind}", remedy=f"use 0 to {folds - 1}")
+    groups = np.unique(groups_of(benchmark, kind), return_inverse=True)[1]
+    sizes = np.bincount(groups)
+    if len(sizes) < folds + 1:
+        raise DataError(f"{kind} needs at least {folds + 1} groups, {benchmark.name} has {len(sizes)}", remedy="use a split with more groups, or more data")
+    rng = np.random.default_rng([seed, KINDS.index(kind)])
+    dealt = _deal(sizes, folds, rng)
+    rest = np.flatnonzero(dealt != fold)
+    rng = np.random.default_rng([seed, KINDS.index(kind), fold])
+    parts = max(2, round(1 / VALID_SHARE[kind]))
+    role = np.full(len(sizes), "train", dtype=object)
+    role[rest[_deal(sizes[rest], parts, rng) == 0]] = "valid"
+    role[dealt == fold] = "test"
+    where = {name: np.flatnonzero(role[groups] == name) for name in ("train", "valid", "test")}
+    return Split(kind, where["train"], where["valid"], where["test"], seed, fold, folds, benchmark.name, benchmark.checksum)
+
+
+def groups_of(benchmark, kind):
+    """[pairs] label of what must stay together: the pair, line, compound, Murcko scaffold or tissue."""
+    cell, drug = benchmark.pairs.T
+    if kind == "mixed":
+        return np.arange(len(benchmark))
+    if kind == "cell_blind":
+        return cell
+    if kind == "tissue_blind":
+        return benchmark.cells["tissue"].fillna("unknown").to_numpy()[cell].astype(str)
+    compound = benchmark.drugs["compound"]
+    if kind == "drug_blind":
+        return compound.to_numpy()[drug].astype(str)
+    return scaffold_groups(benchmark.drugs).to_numpy()[drug].astype(str)
+
+
+def scaffold_groups(drugs):
+    """[D] series: drug ids that share a compound or a Bemis-Murcko scaffold get one label. A drug without a ring or structure stands alone."""
+    from rdkit.Chem.Scaffolds import MurckoScaffold
+    from scipy.sparse.csgraph import connected_components
+
+    def scaffold(smiles):
+        return MurckoScaffold.MurckoScaffoldSmiles(smiles, includeChirality=False) if isinstance(smiles, str) else ""
+
+    compound, scaffolds = drugs["compound"].to_numpy(), np.array([scaffold(s) for s in drugs["smiles"]], dtype=object)
+    same = (compound[:, None] == compound[None]) | ((scaffolds[:, None] == scaffolds[None]) & (scaffolds != "")[:, None])
+    label = connected_components(same, directed=False)[1]
+    return pd.Series([f"group {i}" for i in label], index=drugs.index, name="scaffold")
+
+
+def _deal(sizes, parts, rng):
+    """Part of each group: groups in random order, each to the part with the fewest pairs so far, so parts differ by about one group."""
+    if sizes.max() == 1:  # pairs of the mixed split: dealing is slicing
+        out = np.empty(len(sizes), dtype=np.int64)
+        out[rng.permutation(len(sizes))] = np.arange(len(sizes)) % parts
+        return out
+    out, load = np.empty(len(sizes), dtype=np.int64), np.zeros(parts)
+    for group in rng.permutation(len(sizes)):
+        lightest = np.flatnonzero(load == load.min())
+        out[group] = part = lightest[rng.integers(len(lightest))]
+        load[part] += sizes[group]
+    return out
+
+
+def save_split(split, path):
+    """Write a split as JSON with a checksum of its own, atomically."""
+    body = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in vars(split).items()}
+    body["sha256"] = _digest(body)
+    part = Path(f"{path}.part")
+    part.write_text(json.dumps(body))
+    os.replace(part, path)
+
+
+def load_split(path, benchmark):
+    """Read a saved split, and refuse it when the file was changed or belongs to other data.
+
+    Raises
+    ------
+    DataError
+        Broken file, wrong checksum, or a split of another benchmark.
+    """
+    try:
+        body = json.loads(Path(path).read_text())
+        said = body.pop("sha256")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"not a saved split ({error})", file=path, remedy="write it again with save_split") from None
+    if said != _digest(body):
+        raise DataError("wrong checksum: the split was changed after it was saved", file=path, remedy="restore it, or make it anew")
+    if (body["benchmark"], body["checksum"]) != (benchmark.name, benchmark.checksum):
+        raise DataError(f"split of {body['benchmark']} {body['checksum']}, data is {benchmark.name} {benchmark.checksum}", file=path, remedy="use the data it was made for")
+    return Split(**{key: np.array(value, dtype=np.int64) if key in ("train", "valid", "test") else value for key, value in body.items()})
+
+
+def _digest(body):
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,70 @@
+"""Every predictor behind one interface: `fit(benchmark, split)`, `predict(pairs)`, `state()`.
+
+`fit` learns from the train role and may choose settings on the valid role; it never reads the test role. `predict` takes [n, 2] positions (cell, drug) and returns
+[n] ln IC50 in ln uM. `state()` names every fitted array, so that a leak test can compare them bit by bit.
+"""
+
+from dataclasses import fields
+from importlib import import_module
+
+from clmt_lib.data.tables import DataError
+
+LADDER = {  # rung -> (module, class, settings); order is the order of the page
+    "global_mean": ("baselines", "Means", {"by": "global"}),
+    "drug_mean": ("baselines", "Means", {"by": "drug"}),
+    "cell_mean": ("baselines", "Means", {"by": "cell"}),
+    "tissue_drug_mean": ("baselines", "Means", {"by": "tissue_drug"}),
+    "effects": ("baselines", "Means", {"by": "effects"}),
+    "neighbours_fingerprint": ("baselines", "Neighbours", {"similarity": "fingerprint"}),
+    "neighbours_text": ("baselines", "Neighbours", {"similarity": "text"}),
+    "ridge": ("linear", "PairRidge", {}),
+    "ridge_per_drug": ("linear", "RidgePerDrug", {}),
+    "elastic_net_per_drug": ("linear", "ElasticNetPerDrug", {}),
+    "random_forest": ("trees", "RandomForest", {}),
+    "lightgbm": ("trees", "LightGBM", {}),
+    "als": ("factors", "ALS", {}),
+    "kernel_identity": ("kernels", "KernelRidge", {"drug_kernel": "identity"}),
+    "kernel_fingerprint": ("kernels", "KernelRidge", {"drug_kernel": "fingerprint"}),
+    "kernel_annotation": ("kernels", "KernelRidge", {"drug_kernel": "annotation"}),
+    "kernel_text": ("kernels", "KernelRidge", {"drug_kernel": "text"}),
+    "learned_kernel": ("kernels", "LearnedKernelRidge", {}),
+    "clmt": ("clmt", "CLMT", {}),
+}
+
+
+def names():
+    """Names of every model `build` knows, in the order of the ladder."""
+    return tuple(LADDER)
+
+
+def model_class(name):
+    """The class behind a name, imported when asked for.
+
+    Raises
+    ------
+    DataError
+        Unknown name.
+    """
+    if name not in LADDER:
+        raise DataError(f"unknown model {name!r}", remedy=f"use one of: {', '.join(LADDER)}")
+    module, cls, _ = LADDER[name]
+    return getattr(import_module(f"clmt_lib.models.{module}"), cls)
+
+
+def build(name, **settings):
+    """A fresh model by its name on the ladder; `settings` override its defaults.
+
+    >>> build("drug_mean").by
+    'drug'
+
+    Raises
+    ------
+    DataError
+        Unknown name or setting.
+    """
+    cls = model_class(name)
+    known = {f.name for f in fields(cls) if f.init}
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        raise DataError(f"model {name!r} has no setting {unknown[0]!r}", remedy=f"use one of: {', '.join(sorted(known)) or 'none'}")
+    return cls(**{**LADDER[name][2], **settings})

@@ -1,0 +1,55 @@
+"""What models share: one criterion for choosing settings, one way to look predictions up."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from clmt_lib.metrics import rmse, within
+
+RANKING = ("drug_blind", "scaffold_blind")  # a new drug's potency is unknowable here: settings are chosen by how well its lines are ranked
+
+
+def loss(benchmark, split, predicted, role="valid"):
+    """What settings are chosen by, lower is better: RMSE, or minus the per-drug r where whole drugs are held out."""
+    positions = getattr(split, role)
+    y = benchmark.y[positions]
+    if split.kind in RANKING:
+        return -within(y, predicted, benchmark.pairs[positions, 1])
+    return rmse(y, predicted)
+
+
+def cosine(z):
+    """[n, n] cosine of rows in float64; a row of zeros resembles only itself."""
+    z = np.asarray(z, dtype=np.float64)
+    z = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    out = z @ z.T
+    np.fill_diagonal(out, 1.0)
+    return out
+
+
+@dataclass
+class TableModel:
+    """A model whose predictions are one [C, D] table of ln IC50, made at the end of `fit`."""
+
+    version = 1  # raised only when the numbers change
+    table: np.ndarray = field(default=None, init=False, repr=False)
+    chosen: dict = field(default_factory=dict, init=False, repr=False)
+
+    def predict(self, pairs):
+        """[n] ln IC50 (ln uM) of [n, 2] positions (cell, drug)."""
+        cell, drug = np.asarray(pairs).T
+        return self.table[cell, drug]
+
+    def choose(self, benchmark, split, candidates):
+        """Keep the (settings, table, state) with the lowest valid loss; the first wins a tie."""
+        cell, drug = benchmark.pairs[split.valid].T
+        best = None
+        for settings, table, state in candidates:
+            found = loss(benchmark, split, table[cell, drug])
+            if best is None or found < best:
+                best, self.chosen, self.table, self.fitted = found, settings, table, state
+        return self
+
+    def state(self):
+        """Every fitted array by name."""
+        return dict(self.fitted)

@@ -1,0 +1,293 @@
+"""A run and its record: `run(config)` computes once, writes atomically, and costs nothing the second time (appendix on reproducibility).
+
+A record is a folder `<id>/` of `config.json`, `metrics.json`, `history.json` and `provenance.json`, which are committed, and `predictions.parquet`, which stays on the
+computer that made it. The id hashes the configuration, the data checksum and the model's declared version.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clmt_lib import data, metrics, models
+from clmt_lib.data.tables import DataError
+
+FOLDER = Path("experiments/records")
+PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "torch", "torch-geometric", "rdkit", "transformers", "lightgbm")
+ROLES = ("valid", "test")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's numbers.
+
+    Attributes
+    ----------
+    dataset, options : benchmark name and its reader's options
+    split, seed, fold : which split (see `data.make_split`)
+    model, settings : name on the ladder and what overrides its defaults
+    """
+
+    dataset: str
+    split: str
+    model: str
+    seed: int = 0
+    fold: int = 0
+    settings: dict = field(default_factory=dict)
+    options: dict = field(default_factory=dict)
+
+    def id(self, checksum):
+        """Readable name plus ten hexadecimal digits over configuration, data checksum and model version."""
+        body = json.dumps([asdict(self), checksum, models.model_class(self.model).version], sort_keys=True)
+        return f"{self.dataset}-{self.split}-s{self.seed}-f{self.fold}-{self.model}-{hashlib.sha256(body.encode()).hexdigest()[:10]}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run, as read from disk."""
+
+    path: Path
+    config: dict
+    metrics: dict
+    provenance: dict
+
+    @property
+    def predictions(self):
+        """[role, position, predicted] frame, or None where only the committed part of the record is here."""
+        path = self.path / "predictions.parquet"
+        return pd.read_parquet(path) if path.exists() else None
+
+
+def read(path):
+    """Read one record. Raises DataError where the folder is not a whole record."""
+    try:
+        parts = [json.loads((Path(path) / f"{name}.json").read_text(encoding="utf-8")) for name in ("config", "metrics", "provenance")]
+    except (OSError, ValueError) as error:
+        raise DataError(f"not a record ({error})", file=path, remedy="delete the folder and run its configuration again") from None
+    return Record(Path(path), *parts)
+
+
+def run(config, folder=FOLDER, *, predictions=False, device="auto", benchmark=None):
+    """Fit, predict and score one configuration, or read its record if it is there already.
+
+    Parameters
+    ----------
+    config : RunConfig
+    folder : where records live
+    predictions : the caller needs predictions: a record that came without them is computed again, and must give the same metrics
+    device : passed to models that train on one ("auto", "cpu", "cuda")
+    benchmark : an already loaded benchmark, to save loading it
+
+    Raises
+    ------
+    DataError
+        Unknown dataset, split, model or setting; or a repeated run whose metrics differ from its record.
+    """
+    benchmark = benchmark if benchmark is not None else data.load(config.dataset, **config.options)
+    name = config.id(benchmark.checksum)
+    final = Path(folder) / name
+    if final.exists() and (not predictions or (final / "predictions.parquet").exists()):
+        return read(final)
+    with _workplace(final) as work:
+        if not final.exists():
+            _compute(config, benchmark, work, device)
+            _publish(work, final)
+        elif predictions and not (final / "predictions.parquet").exists():
+            _compute(config, benchmark, work, device)
+            _same_metrics(final, work, models.model_class(config.model))
+            os.replace(work / "predictions.parquet", final / "predictions.parquet")
+    return read(final)
+
+
+@contextmanager
+def _workplace(final):
+    """A folder for unfinished work, held by one process at a time; what a killed process left is taken over, and nothing is left behind."""
+    work = final.parent / f".work-{final.name}"
+    work.mkdir(parents=True, exist_ok=True)
+    handle = os.open(work, os.O_RDONLY)
+    try:
+        _lock(handle)
+        work.mkdir(exist_ok=True)  # another process may have finished and removed it while we waited
+        yield work
+        shutil.rmtree(work, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle):
+    try:
+        import fcntl
+    except ImportError:  # Windows: one process at a time is then up to the user
+        return
+    fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def _compute(config, benchmark, work, device):
+    split = data.make_split(benchmark, config.split, config.seed, config.fold)
+    model = models.build(config.model, **config.settings)
+    if hasattr(model, "device"):
+        model.device = device
+    if hasattr(model, "checkpoint"):
+        model.checkpoint = work / "checkpoint.pt"
+    start = time.perf_counter()
+    model.fit(benchmark, split)
+    fitted = time.perf_counter()
+    frames, found = [], {}
+    for role in ROLES:
+        positions = getattr(split, role)
+        predicted = np.asarray(model.predict(benchmark.pairs[positions]), dtype=np.float64)
+        found[role] = metrics.evaluate(benchmark, split, predicted, role)
+        frames.append(pd.DataFrame({"role": role, "position": positions, "predicted": predicted}))
+    seconds = {"fit": round(fitted - start, 2), "predict": round(time.perf_counter() - fitted, 2)}
+    boot = metrics.Bootstrap(benchmark.n_cells, benchmark.n_drugs)
+    draws = boot.statistics(benchmark.pairs[split.test], benchmark.y[split.test], frames[-1]["predicted"])
+    found["interval"] = {key: metrics.interval(value) for key, value in draws.items()}
+    found["chosen"] = model.chosen
+    pd.concat(frames).to_parquet(work / "predictions.parquet", index=False)
+    _write(work / "config.json", asdict(config))
+    _write(work / "metrics.json", found)
+    _write(work / "history.json", getattr(model, "history", []))
+    _write(work / "provenance.json", provenance(benchmark, seconds, version=type(model).version, device=str(getattr(model, "device_used", "cpu"))))
+
+
+def provenance(benchmark, seconds=None, **more):
+    """Where numbers come from: commit, data, versions, hardware, seconds, peak memory (MB)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if platform.system() == "Linux" else 1024**2)
+    return {
+        "benchmark": benchmark.describe(), "simulated": benchmark.simulated, "seconds": seconds, "peak_memory_mb": round(peak),
+        "commit": _commit(), "versions": versions(), "python": platform.python_version(), "hardware": hardware(), **more,
+    }
+
+
+def versions():
+    """Installed versions of the packages that make the numbers."""
+    out = {}
+    for name in PACKAGES:
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return out
+
+
+def hardware():
+    """Processor model and cores, without the name of the machine."""
+    model = platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        pass
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def _commit():
+    try:
+        return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True, cwd=Path(__file__).parent).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _write(path, body):
+    def plain(value):
+        if isinstance(value, dict):
+            return {str(k): plain(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(v) for v in value]
+        if isinstance(value, (float, np.floating)):
+            return round(float(value), 6) if np.isfinite(value) else None
+        return value.item() if isinstance(value, np.generic) else value
+
+    Path(path).write_text(json.dumps(plain(body), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _publish(work, final):
+    """Rename the finished folder into place: a reader sees all of a record or nothing."""
+    for stray in set(work.iterdir()) - {work / f"{name}.json" for name in ("config", "metrics", "history", "provenance")} - {work / "predictions.parquet"}:
+        stray.unlink()
+    for part in work.iterdir():
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+    os.rename(work, final)
+
+
+def _same_metrics(final, work, model):
+    tolerance = getattr(model, "tolerance", 1e-4)
+    old, new = (json.loads((folder / "metrics.json").read_text())["test"] for folder in (final, work))
+    for key, value in old.items():
+        if value is not None and abs(value - new[key]) > tolerance:
+            raise DataError(f"run again, {key} is {new[key]}, the record says {value}", file=final, remedy="the code changed its numbers: raise the model's version")
+
+
+def table(folder=FOLDER, role="test"):
+    """Every record as one row of a frame: configuration, the metrics of `role`, seconds. Empty where there is none."""
+    rows = []
+    for path in sorted(Path(folder).glob("[!.]*/metrics.json")):
+        record = read(path.parent)
+        if "model" not in record.config:
+            continue  # a comparison
+        about = {key: record.config[key] for key in ("dataset", "split", "seed", "fold", "model")}
+        rows.append({**about, "settings": json.dumps(record.config["settings"], sort_keys=True), **record.metrics[role], "seconds": record.provenance["seconds"]["fit"], "id": path.parent.name})
+    return pd.DataFrame(rows)
+
+
+def read_grid(path):
+    """Configurations named by a grid file, the first fold and seed of every split first.
+
+    The file is YAML: `runs:` a list of {dataset, split, seeds, folds, models, settings?, options?}.
+
+    Raises
+    ------
+    DataError
+        Unreadable file, or a row without a needed key.
+    """
+    import yaml
+
+    try:
+        rows = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["runs"]
+        configs = [
+            RunConfig(row["dataset"], row["split"], model, seed, fold, dict(row.get("settings", {})), dict(row.get("options", {})))
+            for row in rows for seed in row["seeds"] for fold in row["folds"] for model in row["models"]
+        ]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise DataError(f"not a grid ({error!r})", file=path, remedy="see experiments/grid.yaml") from None
+    return sorted(configs, key=lambda c: c.fold + c.seed)  # stable: within a round, the file's order
+
+
+def run_grid(configs, folder=FOLDER, *, share=(0, 1), device="auto", say=print):
+    """Run what is missing of many configurations, one after the other; a failed run is reported and does not stop the rest.
+
+    Parameters
+    ----------
+    share : (i, n): this process takes every n-th configuration from the i-th, so n processes divide the work
+
+    Returns
+    -------
+    list of (config, error) of the runs that failed.
+    """
+    failed, loaded, mine = [], {}, configs[share[0] :: share[1]]
+    for number, config in enumerate(mine, start=1):
+        key = (config.dataset, json.dumps(config.options, sort_keys=True))
+        start = time.perf_counter()
+        try:
+            if key not in loaded:
+                loaded[key] = data.load(config.dataset, **config.options)
+            record = run(config, folder, device=device, benchmark=loaded[key])
+        except (DataError, ArithmeticError, RuntimeError, MemoryError) as error:
+            failed.append((config, error))
+            say(f"[{number}/{len(mine)}] FAILED {config}: {error}")
+            continue
+        found = record.metrics["test"]
+        say(f"[{number}/{len(mine)}] {record.path.name}: rmse {found['rmse']:.3f}, per-drug r {found['pcc_per_drug'] or 0:.3f} ({time.perf_counter() - start:.1f} s)")
+    return failed

@@ -1,0 +1,37 @@
+"""SMILES to fingerprints, salts and scaffolds (chapter 03). A missing structure gives a row of zeros, never an error."""
+
+import numpy as np
+
+
+def fingerprints(drugs, radius=2, bits=2048):
+    """[D, bits] float64 Morgan (ECFP) bits of each drug's SMILES (Rogers and Hahn 2010); zeros where the structure is missing."""
+    from rdkit import Chem
+    from rdkit.Chem import rdFingerprintGenerator
+
+    make = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=bits)
+    out = np.zeros((len(drugs), bits))
+    for row, smiles in enumerate(drugs["smiles"]):
+        if isinstance(smiles, str):
+            out[row] = make.GetFingerprintAsNumPy(Chem.MolFromSmiles(smiles))
+    return out
+
+
+def jaccard(bits):
+    """[D, D] Tanimoto (Jaccard) similarity of 0/1 rows; an empty row resembles only itself.
+
+    >>> jaccard(np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]])).round(2).tolist()
+    [[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    both = bits @ bits.T
+    size = bits.sum(1)
+    either = size[:, None] + size[None] - both
+    out = np.divide(both, either, out=np.zeros(both.shape, dtype=float), where=either > 0)
+    np.fill_diagonal(out, 1.0)
+    return out
+
+
+def membership(lists):
+    """[D, items] 0/1 table of comma-separated names ("EGFR, ERBB2"); a missing entry is a row of zeros."""
+    parts = [sorted({part.strip() for part in entry.split(",") if part.strip()}) if isinstance(entry, str) else [] for entry in lists]
+    names = sorted({name for entry in parts for name in entry})
+    return np.array([[name in entry for name in names] for entry in parts], dtype=float).reshape(len(parts), len(names))
