@@ -9,6 +9,7 @@ PY ?= .venv/bin/python
 TORCH = torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 CORES ?= 2
+PYTEST = $(PY) -m pytest -q -n $(CORES)
 STAMP = .venv/.installed
 
 # One thread: the stored outputs are those of one thread, and small networks are as fast on one as on two.
@@ -66,12 +67,12 @@ book: build
 
 test: $(SETUP)
 	@echo "== library and tools"
-	@$(PY) -m pytest -q --ignore=tests/book
+	@$(PYTEST) --dist worksteal --ignore=tests/book
 	@echo "== every notebook, executed again and compared with its stored outputs"
-	@$(PY) -m pytest -q --nbval notebooks
+	@$(PYTEST) --dist loadfile --nbval notebooks
 	@$(MAKE) --no-print-directory build
 	@echo "== the built book"
-	@CLMT_BOOK_BUILT=1 $(PY) -m pytest -q tests/book
+	@CLMT_BOOK_BUILT=1 $(PYTEST) --dist loadfile tests/book
 	@echo "All tests pass. Next: make book, then open _build/html/index.html"
 
 notebooks: $(SETUP)

@@ -37,9 +37,9 @@ def chapters(root=ROOT):
 
 
 def _made_from(root):
-    """Files that every chapter depends on: the library, the records, the lock and this file."""
-    folders = [root / "clmt_lib", root / "experiments" / "records"]
-    found = [path for folder in folders for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    """Files that every chapter depends on: the library, what is committed of the records, the lock and this file."""
+    found = [path for path in (root / "clmt_lib").rglob("*") if "__pycache__" not in path.parts]
+    found += [path for path in (root / "experiments" / "records").glob("[!.]*/*") if not path.name.startswith((".", "predictions"))]
     return sorted(path for path in [*found, root / "requirements.lock", root / "book" / "execute.py"] if path.is_file())
 
 

@@ -119,7 +119,31 @@ def _json(where, text):
         raise DataError(f"not JSON ({error})", file=where, remedy="write it as {\"name\": value}") from None
 
 
-PARTS = (_add_data, _add_run)  # each adds one command and sets its function; `audit` and `report` belong here
+def _add_report(commands):
+    """`clmt report`: summaries of the runs of a grid."""
+    report = commands.add_parser("report", help="means, intervals and paired differences of the runs of a grid, as records the book reads")
+    report.add_argument("--grid", metavar="FILE", default="experiments/grid.yaml")
+    report.add_argument("--records", metavar="DIR", default="experiments/records")
+    report.set_defaults(command=_report)
+
+
+def _report(args):
+    from itertools import groupby
+
+    from clmt_lib import data, records
+
+    configs = sorted(records.read_grid(args.grid), key=lambda c: (c.dataset, c.split))
+    for dataset, rows in groupby(configs, key=lambda c: c.dataset):
+        benchmark = data.load(dataset)
+        for split, runs in groupby(rows, key=lambda c: c.split):
+            record = records.summarise(list(runs), args.records, benchmark=benchmark)
+            if record is not None:
+                done = record.metrics["runs"]
+                print(f"{dataset} {split}: {done['done']} of {done['planned']} runs in; {record.path}", flush=True)
+    print("next: make book")
+
+
+PARTS = (_add_data, _add_run, _add_report)  # each adds one command and sets its function; `audit` belongs here
 
 
 def _data_list(args):

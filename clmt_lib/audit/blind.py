@@ -49,9 +49,9 @@ def unseen_cells(benchmark, split):
 
 
 def permute_test_responses(benchmark, split, seed=0):
-    """The same benchmark with the responses of the test role in another order."""
-    order = np.random.default_rng(seed).permutation(len(split.test))
-    return _with_responses(benchmark, split.test, benchmark.y[split.test][order])
+    """The same benchmark with the responses of the test role in another order, none at its own place."""
+    order = np.random.default_rng(seed).permutation(split.test)
+    return _with_responses(benchmark, order, benchmark.y[np.roll(order, 1)])
 
 
 def replace_test_responses(benchmark, split, seed=0):
@@ -66,11 +66,11 @@ def corrupt_test_cells(benchmark, split, seed=0):
         return benchmark
     rng, omics = np.random.default_rng(seed), {}
     for kind, table in benchmark.omics.items():
-        values = table.to_numpy(copy=True)
+        values = np.array(table.to_numpy(), order="K")  # the same memory layout: sums over rows would differ in the last bit without it
         binary = np.isin(values, (0, 1)).all()
         shape = (len(lines), values.shape[1])
         values[lines] = rng.integers(0, 2, shape) if binary else rng.normal(0.0, 3.0, shape)
-        omics[kind] = pd.DataFrame(values, index=table.index, columns=table.columns)
+        omics[kind] = pd.DataFrame(values, index=table.index, columns=table.columns, copy=False)
     return replace(benchmark, omics=omics)
 
 

@@ -67,7 +67,7 @@ def drug_twins(benchmark):
     drugs = benchmark.drugs
     columns = {"name": _stripped(drugs["name"]), "parent structure": [parent_key(smiles) for smiles in drugs["smiles"]]}
     if "inchikey" in drugs:
-        columns["first InChIKey block"] = drugs["inchikey"].str.split("-").str[0]
+        columns["first InChIKey block"] = drugs["inchikey"].astype("str").str.extract("^([^-]+)", expand=False)
     return _twins(_evidence(drugs.index, columns), drugs["compound"].to_numpy())
 
 

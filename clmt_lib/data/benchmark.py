@@ -138,7 +138,7 @@ def group_compounds(drugs):
     from scipy.sparse.csgraph import connected_components
 
     names = drugs["name"].str.strip().str.lower()
-    blocks = drugs["inchikey"].str.split("-").str[0]
+    blocks = drugs["inchikey"].astype("str").str.extract("^([^-]+)", expand=False)
     keys, rows = pd.factorize(pd.concat([names, "key " + blocks]))[0], np.tile(np.arange(len(drugs)), 2)
     known = keys >= 0
     link = coo_matrix((np.ones(known.sum()), (rows[known], keys[known])), shape=(len(drugs), keys.max() + 1))

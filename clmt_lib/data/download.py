@@ -288,8 +288,8 @@ def _copy(reply, part, start, total, progress):
                     progress(done, total)
     except OSError as error:
         raise DataError(f"cannot be written ({error.strerror})", file=part, remedy="free some space, then run the same command to resume") from None
-    if cause or (total is not None and done < total):
-        raise DataError(f"transfer stopped after {done} of {total or 'unknown'} bytes{cause}; they are kept", file=part, remedy="run the same command again to resume")
+    if cause or not done or (total is not None and done < total):
+        raise DataError(f"transfer stopped after {done} of {'unknown' if total is None else total} bytes{cause}; they are kept", file=part, remedy="run the same command again to resume")
 
 
 def sha256_of(path):

@@ -26,7 +26,7 @@ def read_responses(path):
     DataError
         As `read_table`; also for an id that is not a whole number.
     """
-    frame = read_table(path, RESPONSE_COLUMNS)
+    frame = read_table(path, RESPONSE_COLUMNS).reset_index(drop=True)
     for column in ("COSMIC_ID", "DRUG_ID"):
         number = pd.to_numeric(frame[column], errors="coerce")
         bad = number.isna() | (number % 1 != 0)
@@ -92,7 +92,7 @@ def read_cells(folder, key, models=()):
     columns = {"model_name": "name", "tissue": "tissue", "cancer_type": "cancer_type", "msi_status": "msi"}
     ids = ["SANGER_MODEL_ID", "DEPMAP_ID", "COSMIC_ID", "RRID"]
     table = read_table(folder / "ids/cell_lines.parquet", [*columns, *ids])
-    table = table[table[key].notna()]
+    table = table[table[key].notna()].reset_index(drop=True)
     first = pd.DataFrame({"other": ~table["SANGER_MODEL_ID"].isin(models), "unnamed": table["model_name"].isna()}).sort_values(["other", "unnamed"], kind="stable")
     table = table.loc[first.index].groupby([key, "SANGER_MODEL_ID"], sort=False, dropna=False).first().reset_index()[[*columns, *ids]].drop_duplicates(key)
     return table.set_index(table[key].astype(str)).rename(columns=columns).rename(columns=str.lower)

@@ -62,10 +62,10 @@ def read_matrix(path, lines, values, genes=None):
     return Matrix(_by_cosmic(frame, lines, "DEPMAP_ID" if depmap else "SANGER_MODEL_ID", path), ids, depmap)
 
 
-def numbers(frame, column, path, whole=True, first_row=2, missing=False):
+def numbers(frame, column, path, whole=True, first_row=2, missing=False, label=None):
     """A column as int64 (`whole`) or float64, or an error with the file's row of the first cell that is not such a number.
 
-    `first_row` is the file's row of index 0; `missing` allows empty cells.
+    `first_row` is the file's row of index 0; `missing` allows empty cells; `label` is what the message calls the column.
     """
     values = pd.to_numeric(frame[column], errors="coerce").astype("float64")
     bad = ~np.isfinite(values) | (whole & (values % 1 != 0))
@@ -73,7 +73,7 @@ def numbers(frame, column, path, whole=True, first_row=2, missing=False):
         bad &= frame[column].notna()
     if bad.any():
         cell = frame.loc[bad, column].iloc[0]
-        raise DataError(f"{column} {cell!r} is not a {'whole' if whole else 'finite'} number", file=path, row=int(bad.idxmax()) + first_row, remedy="correct the row or drop it")
+        raise DataError(f"{label or column} {cell!r} is not a {'whole' if whole else 'finite'} number", file=path, row=int(bad.idxmax()) + first_row, remedy="correct the row or drop it")
     return values.astype("int64") if whole else values
 
 
@@ -91,7 +91,7 @@ def _passports_matrix(path, head, genes):
     body = body[symbols.notna() & ~symbols.duplicated() & (True if genes is None else symbols.isin(genes))].copy()
     for column in columns:
         if not pd.api.types.is_numeric_dtype(body[column]):
-            body[column] = numbers(body, column, path, whole=False, first_row=start + 1, missing=True)
+            body[column] = numbers(body, column, path, whole=False, first_row=start + 1, missing=True, label=head.iat[0, column])
     out = body[columns].astype("float64").T
     out.index, out.columns = head.iloc[0, columns].to_numpy(), body[gene].to_numpy()
     return out
@@ -119,7 +119,7 @@ def _depmap_matrix(path, first, symbols):
     if bad.any():
         raise DataError(f"{frame.loc[bad, model].iloc[0]!r} is not a DepMap model id", file=path, row=int(bad.idxmax()) + 2, remedy=UNCHANGED)
     places = {symbol: place for place, symbol in enumerate(symbols) if isinstance(symbol, str)}
-    body = {symbol: frame[place] if pd.api.types.is_float_dtype(frame[place]) else numbers(frame, place, path, whole=False, missing=True) for symbol, place in places.items()}
+    body = {symbol: frame[place] if pd.api.types.is_float_dtype(frame[place]) else numbers(frame, place, path, whole=False, missing=True, label=symbol) for symbol, place in places.items()}
     return pd.DataFrame(body).set_index(frame[model])
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import zipfile
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,11 +42,12 @@ WITHOUT = {
     "structures": "no SMILES: fetch pubchem_smiles after gdsc_drug_list, or bring a table DRUG_ID (or CID), SMILES",
     "expression": "no expression table", "mutations": "no mutation tables", "copy number": "no copy-number table",
 }
-CELL_COLUMNS = {
-    "model_id": "SANGER_MODEL_ID", "COSMIC_ID": "COSMIC_ID", "BROAD_ID": "DEPMAP_ID", "CCLE_ID": "CCLE_NAME", "RRID": "RRID",
-    **{name: name for name in ("model_name", "synonyms", "tissue", "cancer_type", "cancer_type_detail", "tissue_status", "sample_site", "model_type", "growth_properties",
-                               "msi_status", "ploidy_snp6", "mutational_burden", "gender", "ethnicity", "age_at_sampling", "species")},
+CELL_COLUMNS = {  # the model list's names -> ours; the readers need these
+    "model_id": "SANGER_MODEL_ID", "COSMIC_ID": "COSMIC_ID", "BROAD_ID": "DEPMAP_ID", "RRID": "RRID",
+    "model_name": "model_name", "tissue": "tissue", "cancer_type": "cancer_type", "msi_status": "msi_status",
 }
+MORE_CELL_COLUMNS = {"CCLE_ID": "CCLE_NAME", **{name: name for name in (
+    "synonyms", "cancer_type_detail", "tissue_status", "sample_site", "model_type", "growth_properties", "ploidy_snp6", "mutational_burden", "gender", "ethnicity", "age_at_sampling", "species")}}
 
 
 @dataclass
@@ -121,7 +123,7 @@ def _appearing(out):
         yield new
         new.replace(out)
     except OSError as error:
-        raise DataError(f"cannot be written ({error.strerror})", file=error.filename or out, remedy="name a folder you may write to, with space left") from None
+        raise DataError(f"cannot be written ({error.strerror or error})", file=error.filename or out, remedy="name a folder you may write to, with space left") from None
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -179,7 +181,7 @@ def _unpack(path, folder):
                     with archive.open(member) as source, open(target, "wb") as copy:
                         shutil.copyfileobj(source, copy)
                     out.append(target)
-    except (zipfile.BadZipFile, EOFError, zipfile.zlib.error) as error:
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise DataError(f"broken zip ({error})", file=path, remedy="the file is cut short or not zip: fetch it again") from None
     return out
 
@@ -208,6 +210,9 @@ def _response(path, done):
     frame = _read(path, RESPONSE_COLUMNS)
     empty = frame.isna().all(axis=1)
     frame = frame[~empty].copy()
+    other = frame["DATASET"] != "GDSC2"
+    if other.any():
+        raise DataError(f"a row of {frame.loc[other, 'DATASET'].iloc[0]!r} among GDSC2", file=path, row=int(other.idxmax()) + 2, remedy="GDSC1 is another assay: keep the rows of GDSC2 only")
     for column in ("NLME_RESULT_ID", "NLME_CURVE_ID", "COSMIC_ID", "DRUG_ID", "COMPANY_ID"):
         frame[column] = numbers(frame, column, path)
     for column in ("MIN_CONC", "MAX_CONC", "LN_IC50", "AUC", "RMSE", "Z_SCORE"):
@@ -223,7 +228,10 @@ def _response(path, done):
 
 def _cell_lines(path):
     """[lines] the model list with our column names; a model with several COSMIC or DepMap ids has a row for each."""
-    frame = read_table(path, list(CELL_COLUMNS)).rename(columns=CELL_COLUMNS)
+    frame = read_table(path)
+    require_columns(frame.columns, CELL_COLUMNS, path)
+    wanted = CELL_COLUMNS | {theirs: ours for theirs, ours in MORE_CELL_COLUMNS.items() if theirs in frame}
+    frame = frame[list(wanted)].rename(columns=wanted)
     for column in ("COSMIC_ID", "DEPMAP_ID"):
         parts = frame[column].astype("string").str.replace(r"\.0$", "", regex=True).str.split(";")
         frame = frame.assign(**{column: parts}).explode(column)

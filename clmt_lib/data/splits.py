@@ -73,7 +73,7 @@ def make_split(benchmark, kind, seed=0, fold=0):
     dealt = _deal(sizes, folds, rng)
     rest = np.flatnonzero(dealt != fold)
     rng = np.random.default_rng([seed, KINDS.index(kind), fold])
-    parts = max(2, round(1 / VALID_SHARE[kind]))
+    parts = min(max(2, round(1 / VALID_SHARE[kind])), len(rest))  # with few groups each part still gets one, so valid is never empty
     role = np.full(len(sizes), "train", dtype=object)
     role[rest[_deal(sizes[rest], parts, rng) == 0]] = "valid"
     role[dealt == fold] = "test"

@@ -12,7 +12,7 @@ from clmt_lib.views.molecules import fingerprints, jaccard, membership
 from clmt_lib.views.omics import fit_omics, train_cells
 from clmt_lib.views.text import describe_drugs, encode
 
-TOLERANCE, MOST_STEPS = 1e-5, 400  # stopping early looks right to a correlation and wrong to an error: solve to tolerance
+TOLERANCE, MOST_STEPS = 1e-5, 1500  # stopping early looks right to a correlation and wrong to an error: solve to tolerance
 
 
 def solve_pairs(k_cell, k_drug, residual, seen, ridge, start=None):
@@ -33,7 +33,7 @@ def solve_pairs(k_cell, k_drug, residual, seen, ridge, start=None):
     Raises
     ------
     ArithmeticError
-        No convergence to a relative residual of 1e-5 in 400 steps.
+        No convergence to a relative residual of 1e-5 in 1,500 steps.
     """
     w = seen.astype(float)
     target = np.where(seen, residual, 0.0)

@@ -2,9 +2,14 @@
 
 import hashlib
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +26,7 @@ class Site:
     def __init__(self):
         self.body, self.tag, self.ranges, self.cut, self.kind = BODY, '"v1"', True, None, "application/octet-stream"
         self.redirects, self.status, self.chunked, self.length, self.requests, self.answer = {}, None, False, True, [], None
+        self.conditions, self.shift, self.hang = True, 0, False
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -40,8 +46,8 @@ class Handler(BaseHTTPRequestHandler):
         start, total = 0, len(site.body)
         asked, condition = self.headers.get("Range"), self.headers.get("If-Range")
         headers = {"Content-Type": site.kind} | ({"ETag": site.tag} if site.tag else {})
-        if asked and site.ranges and condition in (None, site.tag):
-            start = int(asked.removeprefix("bytes=").rstrip("-"))
+        if asked and site.ranges and (condition in (None, site.tag) or not site.conditions):
+            start = int(asked.removeprefix("bytes=").rstrip("-")) + site.shift
             if start >= total:
                 return self.head(416, {"Content-Range": f"bytes */{total}", "Content-Length": "0"})
             headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
@@ -50,6 +56,9 @@ class Handler(BaseHTTPRequestHandler):
         self.head(206 if start else 200, headers)
         sent = body if site.cut is None else body[: max(0, site.cut - start)]
         self.wfile.write(b"%x\r\n%s\r\n" % (len(body), sent) if site.chunked else sent)
+        if site.hang:
+            self.wfile.flush()
+            site.hang.wait(20)
         if site.chunked and site.cut is None:
             self.wfile.write(b"0\r\n\r\n")
 
@@ -72,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
 def site(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.site = Site()
+    server.site, server.handle_error = Site(), lambda *_: None  # a client that hangs up is part of the play
     server.site.address = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server.site
@@ -180,6 +189,49 @@ def test_content_that_changed_between_the_halves_is_not_stitched(site, tmp_path,
     site.cut, site.body, site.tag = None, BODY[::-1] + b"longer", tag
     fetched, _ = get(site, tmp_path)
     assert fetched.path.read_bytes() == BODY[::-1] + b"longer"
+
+
+def test_a_server_that_ignores_conditions_is_caught(site, tmp_path):
+    site.cut = 300_000
+    with pytest.raises(DataError):
+        get(site, tmp_path)
+    site.cut, site.body, site.tag, site.conditions = None, BODY[::-1], '"v2"', False
+    assert get(site, tmp_path)[0].path.read_bytes() == BODY[::-1]
+    assert [asked for _, asked, _ in site.requests] == [None, "bytes=300000-", None]
+
+
+@pytest.mark.parametrize("shift", [-7, 7])
+def test_a_range_that_was_not_asked_for_is_not_appended(site, tmp_path, shift):
+    site.cut = 300_000
+    with pytest.raises(DataError):
+        get(site, tmp_path)
+    site.cut, site.shift = None, shift
+    assert get(site, tmp_path)[0].path.read_bytes() == BODY
+
+
+def test_an_empty_answer_is_not_a_file(site, tmp_path):
+    site.body = b""
+    with pytest.raises(DataError, match="transfer stopped after 0 of 0 bytes"):
+        get(site, tmp_path)
+    assert not (tmp_path / "file.bin").exists()
+
+
+def test_a_fetch_killed_outright_is_resumed(site, tmp_path):
+    site.cut, site.hang = 600_000, threading.Event()
+    code = f"from clmt_lib.data.download import *; fetch(Source('k', 't', '{site.address}/file.bin', 'l', 't', 'file.bin'), {str(tmp_path)!r}, accept_terms=True)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})
+    part = tmp_path / "file.bin.part"
+    deadline = time.monotonic() + 20
+    while not (part.exists() and part.stat().st_size >= 100_000) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    site.hang.set()
+    kept = part.stat().st_size
+    site.cut, site.hang = None, False
+    fetched, _ = get(site, tmp_path)
+    assert fetched.path.read_bytes() == BODY and fetched.resumed_from == kept >= 100_000
+    assert names(tmp_path) == ["checksums.json", "file.bin"]
 
 
 def test_a_complete_part_left_by_a_killed_run_is_used(site, tmp_path):
@@ -363,6 +415,11 @@ def test_pubchem_needs_terms_and_a_sound_cache(site, tmp_path):
     (tmp_path / "pubchem_smiles.tsv").write_text("CID\tSMILES\n1\tC\nbroken row\n")
     with pytest.raises(DataError, match="row 3"):
         pubchem_smiles([1], tmp_path)
+
+
+def test_pubchem_is_not_a_file(tmp_path):
+    with pytest.raises(DataError, match="use pubchem_smiles"):
+        fetch("pubchem_smiles", tmp_path, accept_terms=True)
 
 
 def test_no_file_scheme_handler_is_installed():

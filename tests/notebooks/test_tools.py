@@ -1,0 +1,199 @@
+"""The tools that keep chapters honest, tried on notebooks that are deliberately wrong."""
+
+import copy
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import chapters as extension
+import execute
+import nbformat
+import pytest
+from lint import problems
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from sphinx.errors import ExtensionError
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMITTED = execute.chapters(ROOT)
+PARAMETERS = 'profile = "bundled"\ndataset = "simulated"\nseed = 0\ndevice = "auto"'
+FIGURE = "fig, ax = plt.subplots(figsize=(1, 1))\nax.plot([1, 2])\nplt.show()"
+
+
+def write(path, *sources, title="# A chapter"):
+    """Write an unexecuted notebook of a title, imports, parameters and `sources`."""
+    cells = [new_markdown_cell(title), new_code_cell("import random"), new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+    for number, source in enumerate(sources):
+        metadata = {"mystnb": {"image": {"alt": "A rising line."}}} if "plt.show" in source else {}
+        cells.append(new_code_cell(source, metadata=metadata))
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A tiny project with one executed and stored chapter that prints a number and draws a figure."""
+    root = tmp_path_factory.mktemp("tiny project")
+    for name, text in {"clmt_lib/a.py": "x = 1\n", "experiments/records/r/metrics.json": "{}\n", "requirements.lock": "a==1\n"}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    number = 'print("mean", round(random.Random(seed).random(), 3))'
+    path = write(root / "notebooks" / "01_tiny.ipynb", number, FIGURE.replace("fig,", "import matplotlib.pyplot as plt\nfig,", 1))
+    notebook = nbformat.read(path, 4)
+    notebook.cells[1].source = "import random\n\nimport matplotlib.pyplot as plt"
+    notebook.cells[4].source = FIGURE
+    nbformat.write(notebook, path)
+    execute.execute(path, store=True, root=root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def good(project):
+    """The stored chapter, parsed."""
+    return json.loads((project / "notebooks" / "01_tiny.ipynb").read_text())
+
+
+def test_a_stored_chapter_has_no_problems(good):
+    assert problems(good) == []
+
+
+def _cell(number, **changes):
+    return lambda book: book["cells"][number].update(changes)
+
+
+def _metadata(number, **changes):
+    return lambda book: book["cells"][number]["metadata"].update(changes)
+
+
+def _output(text, name="stdout"):
+    return _cell(3, outputs=[{"output_type": "stream", "name": name, "text": text}])
+
+
+WRONG = {
+    "no parameters": (_metadata(2, tags=[]), "0 cells tagged 'parameters'"),
+    "two parameters cells": (_metadata(3, tags=["parameters"]), "2 cells tagged 'parameters'"),
+    "parameter missing": (_cell(2, source='profile = "bundled"\nseed = 0\ndevice = "auto"'), "parameter 'dataset' is missing"),
+    "another profile": (_cell(2, source=PARAMETERS.replace("bundled", "real")), "bundled profile"),
+    "late import": (_cell(3, source="import math"), "imports after the parameters"),
+    "out of order": (_cell(3, execution_count=4), "not executed once from top to bottom"),
+    "not executed": (_cell(3, execution_count=None), "not executed once from top to bottom"),
+    "no output": (lambda book: [cell.update(outputs=[]) for cell in book["cells"][1:]], "holds no output"),
+    "stored error": (_cell(3, outputs=[{"output_type": "error", "ename": "KeyError", "evalue": "", "traceback": []}]), "stored error KeyError"),
+    "stored warning": (_output("UserWarning", "stderr"), "stderr"),
+    "long cell": (_cell(3, source="x = 1\n" * 26), "26 lines"),
+    "shell command": (_cell(3, source="!pip install x"), "shell command"),
+    "silenced": (_cell(3, source='warnings.simplefilter("ignore")'), "silences all warnings"),
+    "lost figure": (_cell(4, outputs=[]), "no image is stored"),
+    "no alt text": (_cell(4, metadata={}), "without alt text"),
+    "long alt text": (_metadata(4, mystnb={"image": {"alt": "x" * 251}}), "251 characters"),
+    "no title": (_cell(0, source="Once upon a time"), "does not begin with a title"),
+    "typed number": (_cell(0, source="# A\nThe RMSE of the ridge is 1.295 here."), "typed metric"),
+    "path in code": (_cell(3, source='open("/home/me/x.csv")'), "absolute path '/home/me'"),
+    "path in output": (_output("/Users/me/x.py:3"), "absolute path '/Users/me'"),
+    "metadata of a run": (_metadata(3, execution={"iopub.status.busy": "2026"}), "metadata of one run"),
+    "papermill metadata": (lambda book: book["metadata"].update(papermill={}), "not normalised"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_chapter_is_named(good, case):
+    change, expected = WRONG[case]
+    bad = copy.deepcopy(good)
+    change(bad)
+    assert expected in "\n".join(problems(bad))
+
+
+def test_a_cited_metric_may_be_typed(good):
+    fine = copy.deepcopy(good)
+    fine["cells"][0]["source"] = "# A\nThe paper states an RMSE of 0.877 {cite}`tgsa2022`."
+    assert problems(fine) == []
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_committed_chapters_have_no_problems(path):
+    assert problems(json.loads(path.read_text(encoding="utf-8"))) == []
+
+
+def nbval(folder):
+    """Run `pytest --nbval` on a folder with the project's own settings; returns exit status and output."""
+    command = [sys.executable, "-m", "pytest", "-q", "--nbval", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return done.returncode, done.stdout
+
+
+def test_nbval_accepts_the_stored_outputs_and_rejects_one_changed_number(project, good, tmp_path):
+    for name, text in (("as_stored", json.dumps(good)), ("changed", re.sub(r"mean 0\.(\d)", lambda m: f"mean 0.{(int(m[1]) + 1) % 10}", json.dumps(good)))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "01_tiny.ipynb").write_text(text)
+    assert nbval(tmp_path / "as_stored")[0] == 0
+    status, said = nbval(tmp_path / "changed")
+    assert status == 1
+    assert "mismatch" in said and "mean 0." in said
+
+
+def test_only_a_change_makes_a_chapter_stale(project):
+    path = project / "notebooks" / "01_tiny.ipynb"
+    assert execute.is_current(path, project)
+    for name in ("clmt_lib/a.py", "experiments/records/r/metrics.json", "requirements.lock", "notebooks/01_tiny.ipynb"):
+        before = (project / name).read_bytes()
+        (project / name).write_bytes(before + b"\n")
+        assert not execute.is_current(path, project), name
+        (project / name).write_bytes(before)
+    (project / "experiments" / "records" / "r" / "predictions.parquet").write_bytes(b"not committed, so no chapter may read it")
+    assert execute.is_current(path, project)
+
+
+def test_a_failing_chapter_leaves_nothing_under_its_name(tmp_path):
+    path = write(tmp_path / "notebooks" / "01_bad.ipynb", "1 / 0")
+    with pytest.raises(execute.ChapterError, match="ZeroDivisionError"):
+        execute.execute(path, root=tmp_path)
+    assert list((tmp_path / "book" / "notebooks").iterdir()) == []
+
+
+def test_a_chapter_that_lost_its_figure_fails(tmp_path):
+    source = "import matplotlib\nmatplotlib.use('agg')\nimport matplotlib.pyplot as plt\n" + FIGURE
+    path = write(tmp_path / "notebooks" / "01_blank.ipynb", source)
+    with pytest.raises(execute.ChapterError, match="should show a figure"):
+        execute.execute(path, root=tmp_path)
+    assert list((tmp_path / "book" / "notebooks").iterdir()) == []
+
+
+def test_normalised_joins_streams_and_drops_what_varies():
+    pieces = [{"output_type": "stream", "name": "stdout", "text": part} for part in ("a", ["b\n", "c"])]
+    cell = {"cell_type": "code", "source": "", "outputs": pieces, "metadata": {"papermill": {"duration": 1.0}, "tags": []}}
+    tidy = execute.normalised({"cells": [cell], "metadata": {"papermill": {}}, "nbformat": 4, "nbformat_minor": 5})
+    assert tidy["cells"][0]["outputs"] == [{"output_type": "stream", "name": "stdout", "text": "ab\nc"}]
+    assert tidy["cells"][0]["metadata"] == {}
+    assert tidy["metadata"] == execute.NOTEBOOK_METADATA
+
+
+def _book(root, *names):
+    (root / "book").mkdir(parents=True, exist_ok=True)
+    entries = "".join(f"  - file: notebooks/{name}\n" for name in names)
+    (root / "book" / "_toc.yml").write_text(f"format: jb-book\nroot: index\nchapters:\n{entries}")
+    return root / "book"
+
+
+def test_a_bare_build_gets_the_committed_chapter(tmp_path):
+    source = write(tmp_path / "notebooks" / "01_a.ipynb", "1 + 1")
+    book = _book(tmp_path, "01_a")
+    extension.bring_chapters(book)
+    target = book / "notebooks" / "01_a.ipynb"
+    assert target.read_text() == source.read_text()
+    target.write_text("executed")
+    extension.bring_chapters(book)
+    assert target.read_text() == "executed"
+    os.utime(source, (target.stat().st_mtime + 10,) * 2)
+    extension.bring_chapters(book)
+    assert target.read_text() == source.read_text()
+
+
+def test_a_bare_build_never_publishes_a_missing_chapter(tmp_path):
+    book = _book(tmp_path, "01_absent")
+    with pytest.raises(ExtensionError, match="01_absent"):
+        extension.bring_chapters(book)

@@ -1,0 +1,144 @@
+"""The `clmt` command from outside: quick help, exit codes, one message and no traceback for bad input."""
+
+import functools
+import http.server
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from clmt_lib.cli import main
+from clmt_lib.data.download import SOURCES
+
+ROOT = Path(__file__).parents[2]
+
+
+def clmt(*words, **environment):
+    env = {key: value for key, value in os.environ.items() if key != "CLMT_DATA"} | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.run([sys.executable, "-m", "clmt_lib", *map(str, words)], capture_output=True, text=True, env=env, timeout=120, check=False)
+
+
+def test_help_is_quick():
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        result = clmt("--help")
+        seconds.append(time.perf_counter() - start)
+        assert result.returncode == 0 and "data" in result.stdout
+    assert min(seconds) < 1
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, clmt_lib.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\nprint('HEAVY', [m for m in ('pandas', 'numpy', 'torch', 'rdkit') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+    assert result.stdout.endswith("HEAVY []\n")
+
+
+@pytest.mark.parametrize("words", [[], ["data"], ["data", "nonsense"], ["data", "fetch", "depmap_models"]])
+def test_an_incomplete_command_shows_usage(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2 and "usage: clmt" in capsys.readouterr().err
+
+
+def test_list_shows_every_source_with_licence_and_marks_untried_addresses(capsys):
+    assert main(["data", "list"]) == 0
+    out = capsys.readouterr().out
+    for source in SOURCES:
+        assert source.key in out and source.url in out and source.licence in out
+    assert out.count("could not be tried from here") == sum(not source.tried for source in SOURCES)
+
+
+@pytest.mark.parametrize("environment, message", [({}, "CLMT_DATA is not set"), ({"CLMT_DATA": "/nowhere/at/all"}, "no such folder")])
+def test_check_without_data_says_how_to_get_it(environment, message):
+    result = clmt("data", "check", **environment)
+    assert result.returncode == 2 and "Traceback" not in result.stderr and len(result.stderr.splitlines()) == 1
+    assert message in result.stderr and "clmt data fetch" in result.stderr and "clmt data prepare" in result.stderr
+
+
+def test_check_of_a_folder_without_benchmarks(tmp_path, capsys):
+    assert main(["data", "check", str(tmp_path)]) == 2
+    assert "no benchmark in this folder" in capsys.readouterr().err
+
+
+def test_check_of_real_data():
+    if not os.environ.get("CLMT_DATA"):
+        pytest.skip("CLMT_DATA is not set")
+    result = clmt("data", "check", CLMT_DATA=os.environ["CLMT_DATA"])
+    assert result.returncode == 0, result.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()}
+    assert rows["gdsc2"][:3] == ["577", "216", "112044"] and rows["tgsa"][:3] == ["580", "170", "82833"]
+    assert int(rows["simulated"][0]) >= 200 and int(rows["simulated"][1]) >= 96
+    assert all(re.fullmatch(r"[0-9a-f]{16}", rows[name][3]) for name in ("simulated", "gdsc2", "tgsa"))
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    (folder / "Model.csv").write_text("ModelID\nACH-000001\n")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_fetch_asks_for_the_terms_first(mirror, tmp_path, capsys):
+    to = tmp_path / "downloads"
+    assert main(["data", "fetch", "depmap_models", "--to", str(to), "--mirror", mirror]) == 2
+    shown = capsys.readouterr()
+    assert "CC BY 4.0" in shown.out and "--accept-terms" in shown.err and list(to.iterdir()) == []
+    assert main(["data", "fetch", "depmap_models", "--to", str(to), "--mirror", mirror, "--accept-terms"]) == 0
+    assert "sha256" in capsys.readouterr().out and (to / "Model.csv").read_text() == "ModelID\nACH-000001\n"
+
+
+def test_fetch_of_an_unknown_key_and_of_structures_without_a_drug_list(tmp_path, capsys):
+    assert main(["data", "fetch", "nope", "--to", str(tmp_path)]) == 2
+    assert "unknown source 'nope'" in capsys.readouterr().err
+    assert main(["data", "fetch", "pubchem_smiles", "--to", str(tmp_path)]) == 2
+    assert "fetch gdsc_drug_list" in capsys.readouterr().err
+
+
+def test_prepare_reports_what_it_used_and_what_is_missing(tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location("prepare_tables", Path(__file__).with_name("test_prepare.py"))
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    assert main(["data", "prepare", str(downloads), str(tmp_path / "out")]) == 2
+    assert "no file for response" in capsys.readouterr().err
+    made.response().to_csv(downloads / "GDSC2_fitted_dose_response_test.csv", index=False)
+    made.models().to_csv(downloads / "model_list_1.csv", index=False)
+    assert main(["data", "prepare", str(downloads), str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "expression: MISSING" in out and "gdsc/response_gdsc2.parquet" in out and "clmt data check" in out
+
+
+@pytest.mark.parametrize("content", [None, "", "\n \n"])
+def test_a_bad_list_of_genes(tmp_path, capsys, content):
+    genes = tmp_path / "genes.txt"
+    if content is not None:
+        genes.write_text(content)
+    assert main(["data", "prepare", str(tmp_path), str(tmp_path / "out"), "--genes", str(genes)]) == 2
+    assert "list of genes" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    process = subprocess.Popen([sys.executable, "-m", "clmt_lib", "data", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"})
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=30) == 0 and process.stderr.read() == b""
+    process.stderr.close()
