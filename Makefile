@@ -3,6 +3,7 @@
 #   make book PYTHON=python3.12   set up with another Python (3.11 or later)
 #   make book PY=python           use the active environment (conda) and set nothing up
 #   make book FRESH=1             execute every chapter, changed or not
+#   make experiments CORES=8      as many runs at a time (and tests, for make test)
 
 PYTHON ?= python3
 PY ?= .venv/bin/python
@@ -80,7 +81,8 @@ notebooks: $(SETUP)
 	@echo "notebooks/ holds the new outputs. Next: git diff --stat notebooks, then make test"
 
 experiments: $(SETUP)
-	@$(PY) -m snakemake --snakefile experiments/Snakefile --cores $(CORES)
+	@$(PY) -m clmt_lib run --grid experiments/grid.yaml --jobs $(CORES)
+	@$(PY) -m clmt_lib report --grid experiments/grid.yaml
 	@echo "The records are in experiments/records. Next: make book"
 
 lock: $(SETUP)

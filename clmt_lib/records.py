@@ -140,16 +140,16 @@ def _compute(config, benchmark, work, device):
         model.device = device
     if hasattr(model, "checkpoint"):
         model.checkpoint = work / "checkpoint.pt"
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     model.fit(benchmark, split)
-    fitted = time.perf_counter()
+    fitted, cpu = time.perf_counter(), time.process_time() - cpu
     frames, found = [], {}
     for role in ROLES:
         positions = getattr(split, role)
         predicted = np.asarray(model.predict(benchmark.pairs[positions]), dtype=np.float64)
         found[role] = metrics.evaluate(benchmark, split, predicted, role)
         frames.append(pd.DataFrame({"role": role, "position": positions, "predicted": predicted}))
-    seconds = {"fit": round(fitted - start, 2), "predict": round(time.perf_counter() - fitted, 2)}
+    seconds = {"fit": round(fitted - start, 2), "fit_cpu": round(cpu, 2), "predict": round(time.perf_counter() - fitted, 2)}
     boot = metrics.Bootstrap(benchmark.n_cells, benchmark.n_drugs)
     draws = boot.statistics(benchmark.pairs[split.test], benchmark.y[split.test], frames[-1]["predicted"])
     found["interval"] = {key: metrics.interval(value) for key, value in draws.items()}
@@ -165,7 +165,7 @@ def provenance(benchmark, seconds=None, **more):
     """Where numbers come from: commit, data, versions, hardware, seconds, peak memory (MB)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if platform.system() == "Linux" else 1024**2)
     return {
-        "benchmark": benchmark.describe(), "simulated": benchmark.simulated, "seconds": seconds, "peak_memory_mb": round(peak),
+        "benchmark": benchmark and benchmark.describe(), "simulated": benchmark and benchmark.simulated, "seconds": seconds, "peak_memory_mb": round(peak),
         "commit": _commit(), "versions": versions(), "python": platform.python_version(), "hardware": hardware(), **more,
     }
 
@@ -245,7 +245,7 @@ def table(folder=FOLDER, role="test"):
 def read_grid(path):
     """Configurations named by a grid file, the first fold and seed of every split first.
 
-    The file is YAML: `runs:` a list of {dataset, split, seeds, folds, models, settings?, options?}.
+    The file is YAML: `runs:` a list of {dataset, split, seeds, folds, models, settings?, options?, last?}; rows with `last: true` come after all others.
 
     Raises
     ------
@@ -258,11 +258,13 @@ def read_grid(path):
         rows = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["runs"]
         configs = [
             RunConfig(row["dataset"], row["split"], model, seed, fold, dict(row.get("settings", {})), dict(row.get("options", {})))
-            for row in rows for seed in row["seeds"] for fold in row["folds"] for model in row["models"]
+            for row in sorted(rows, key=lambda row: row.get("last", False)) for seed in row["seeds"] for fold in row["folds"] for model in row["models"]
         ]
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise DataError(f"not a grid ({error!r})", file=path, remedy="see experiments/grid.yaml") from None
-    return sorted(configs, key=lambda c: c.fold + c.seed)  # stable: within a round, the file's order
+    slow = sum(len(row["seeds"]) * len(row["folds"]) * len(row["models"]) for row in rows if row.get("last"))
+    early = configs[: len(configs) - slow]
+    return sorted(early, key=lambda c: c.fold + c.seed) + configs[len(early) :]  # stable: within a round, the file's order
 
 
 def run_grid(configs, folder=FOLDER, *, share=(0, 1), device="auto", say=print):
@@ -340,7 +342,7 @@ REPORTED = ("rmse", "pcc", "pcc_per_drug")
 
 
 def _mean_of_folds(runs):
-    out = {"folds": len(runs), "seconds": float(np.mean([record.provenance["seconds"]["fit"] for record, _ in runs.values()]))}
+    out = {"folds": len(runs), "seconds": _mean_cpu([record for record, _ in runs.values()])}
     tests = [record.metrics["test"] for record, _ in runs.values()]
     for key in tests[0]:
         values = [np.nan if test[key] is None else test[key] for test in tests]
@@ -348,6 +350,12 @@ def _mean_of_folds(runs):
     for key in REPORTED:
         out[f"{key}_interval"] = metrics.interval(np.mean([draws[key] for _, draws in runs.values()], axis=0))
     return out
+
+
+def _mean_cpu(records):
+    """Mean processor seconds of a fit (None if never measured), over the runs that measured them: unlike wall time, it does not depend on what else the computer did."""
+    known = [record.provenance["seconds"]["fit_cpu"] for record in records if "fit_cpu" in record.provenance["seconds"]]
+    return float(np.mean(known)) if known else None
 
 
 def _difference(a, runs_a, b, runs_b):
@@ -386,3 +394,12 @@ def difference(dataset, split, a, b, metric="rmse", folder=FOLDER):
             low, high = row[metric]["interval"]
             return {"mean": -row[metric]["mean"], "interval": [-high, -low], "folds_better": row["folds"] - row[metric]["folds_better"], "folds": row["folds"]}
     raise DataError(f"no comparison of {a!r} with {b!r} in {dataset} {split}", remedy="run both, then `clmt report`")
+
+
+def reproducibility_line(benchmark=None, started=None):
+    """How a chapter's numbers were made: versions, data and its checksum, seconds since `started` (a `time.perf_counter()`), peak memory."""
+    about = provenance(benchmark)
+    parts = [f"Python {about['python']}", *(f"{name} {number}" for name, number in about["versions"].items())]
+    parts += [f"data {benchmark.name} {benchmark.checksum}"] if benchmark is not None else []
+    parts += [f"{time.perf_counter() - started:.0f} s"] if started is not None else []
+    return ", ".join([*parts, f"peak memory {about['peak_memory_mb']} MB"])

@@ -4,7 +4,6 @@
 [n] ln IC50 in ln uM. `state()` names every fitted array, so that a leak test can compare them bit by bit.
 """
 
-from dataclasses import fields
 from importlib import import_module
 
 from clmt_lib.data.tables import DataError
@@ -63,8 +62,8 @@ def build(name, **settings):
         Unknown name or setting.
     """
     cls = model_class(name)
-    known = {f.name for f in fields(cls) if f.init}
+    known = cls.known_settings()
     unknown = sorted(set(settings) - known)
     if unknown:
         raise DataError(f"model {name!r} has no setting {unknown[0]!r}", remedy=f"use one of: {', '.join(sorted(known)) or 'none'}")
-    return cls(**{**LADDER[name][2], **settings})
+    return cls.make(**{**LADDER[name][2], **settings})

@@ -1,6 +1,6 @@
 """What models share: one criterion for choosing settings, one way to look predictions up."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -27,11 +27,26 @@ def cosine(z):
     return out
 
 
-@dataclass
-class TableModel:
-    """A model whose predictions are one [C, D] table of ln IC50, made at the end of `fit`."""
+class Model:
+    """What `models.build` asks of every class: which settings it knows, and how it is made of them."""
 
     version = 1  # raised only when the numbers change
+
+    @classmethod
+    def known_settings(cls):
+        """Names of what `models.build` may set."""
+        return {f.name for f in fields(cls) if f.init}
+
+    @classmethod
+    def make(cls, **settings):
+        """An unfitted model."""
+        return cls(**settings)
+
+
+@dataclass
+class TableModel(Model):
+    """A model whose predictions are one [C, D] table of ln IC50, made at the end of `fit`."""
+
     table: np.ndarray = field(default=None, init=False, repr=False)
     chosen: dict = field(default_factory=dict, init=False, repr=False)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from clmt_lib.data.tables import DataError
 from clmt_lib.metrics import effects
-from clmt_lib.models.base import loss
+from clmt_lib.models.base import Model, loss
 from clmt_lib.views.molecules import fingerprints
 from clmt_lib.views.omics import fit_omics
 
@@ -21,7 +21,7 @@ def pair_features(benchmark, split, components=50):
 
 
 @dataclass
-class Trees:
+class Trees(Model):
     """Base of the ensembles: targets are residuals from the drug's effect, or from drug + cell effects, whichever the valid role prefers.
 
     Parameters
@@ -32,7 +32,6 @@ class Trees:
     grid: tuple = ()
     trees: int = 200
     seed: int = 0
-    version = 1
     chosen: dict = field(default_factory=dict, init=False, repr=False)
 
     def fit(self, benchmark, split):
@@ -45,7 +44,7 @@ class Trees:
             table = mean + (cell[:, None] if base == "effects" else 0 * cell[:, None]) + drug[None]
             rest = y - table[tuple(pairs.T)]
             for settings in self.grid:
-                model = self.make(settings).fit(x, rest[split.train])
+                model = self.grow(settings).fit(x, rest[split.train])
                 found = loss(benchmark, split, table[tuple(pairs[split.valid].T)] + model.predict(valid))
                 if best is None or found < best:
                     best, self.chosen, self.base, self.model = found, {"base": base, **settings}, table, model
@@ -66,7 +65,7 @@ class RandomForest(Trees):
 
     grid: tuple = ({"min_samples_leaf": 3}, {"min_samples_leaf": 10})
 
-    def make(self, settings):
+    def grow(self, settings):
         """An unfitted forest."""
         from sklearn.ensemble import RandomForestRegressor
 
@@ -83,7 +82,7 @@ class LightGBM(Trees):
 
     grid: tuple = ({"num_leaves": 31, "learning_rate": 0.1}, {"num_leaves": 127, "learning_rate": 0.1})
 
-    def make(self, settings):
+    def grow(self, settings):
         """An unfitted booster.
 
         Raises

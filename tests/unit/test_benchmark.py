@@ -28,7 +28,7 @@ def changed_responses(folder, change, ending=".csv"):
     return tiny.write_responses(frame if changed is None else changed, folder / f"GDSC2_fitted_dose_response_test{ending}")
 
 
-def refused(call, *says):
+def assert_refused(call, *says):
     """The one message of a refused input; it holds every part of `says` and a remedy."""
     with pytest.raises(DataError) as caught:
         call()
@@ -54,18 +54,18 @@ def test_unparsable_smiles_names_drug_file_and_row(folder):
     table = pd.read_parquet(path)
     table.loc[table.index[3], "smiles"] = "c1ccc(C"
     table.to_parquet(path)
-    refused(lambda: gdsc.load(folder), path, "row 5", "'1004'", "'c1ccc(C'", "cannot be parsed")
+    assert_refused(lambda: gdsc.load(folder), path, "row 5", "'1004'", "'c1ccc(C'", "cannot be parsed")
 
 
 def test_unknown_column_names_it_and_the_columns_there(folder):
     path = changed_responses(folder, lambda t: t.rename(columns={"LN_IC50": "IC50"}))
-    refused(lambda: gdsc.load(folder, responses=path), path, "row 1", "missing column 'LN_IC50'", "IC50")
+    assert_refused(lambda: gdsc.load(folder, responses=path), path, "row 1", "missing column 'LN_IC50'", "IC50")
 
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet"])
 def test_duplicate_pair_names_its_row(folder, ending):
     path = changed_responses(folder, lambda t: pd.concat([t, t.iloc[[7]]], ignore_index=True), ending)
-    refused(lambda: gdsc.load(folder, responses=path), path, f"row {21 * 15 + 2}", "duplicate pair ('9001', '1008')", "average replicates")
+    assert_refused(lambda: gdsc.load(folder, responses=path), path, f"row {21 * 15 + 2}", "duplicate pair ('9001', '1008')", "average replicates")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -74,24 +74,24 @@ def test_response_that_is_not_finite_names_its_row(folder, value):
         table.loc[100, "LN_IC50"] = value
 
     path = changed_responses(folder, change)
-    refused(lambda: gdsc.load(folder, responses=path), path, "row 102", "is not a finite number")
+    assert_refused(lambda: gdsc.load(folder, responses=path), path, "row 102", "is not a finite number")
     assert path.read_text().splitlines()[101].split(",")[7] == str(tiny.official(tiny.tables())["DRUG_ID"][100])  # row 102 of the file is that row
 
 
 def test_response_that_is_text_names_its_row(folder):
     path = changed_responses(folder, lambda t: t.astype({"LN_IC50": object}).assign(LN_IC50=lambda f: f["LN_IC50"].where(f.index != 4, "resistant")))
-    refused(lambda: gdsc.load(folder, responses=path), path, "row 6", "'resistant' is not a finite number")
+    assert_refused(lambda: gdsc.load(folder, responses=path), path, "row 6", "'resistant' is not a finite number")
 
 
 def test_micromolar_instead_of_its_logarithm_is_noticed(folder):
     path = changed_responses(folder, lambda t: t.assign(LN_IC50=np.exp(t["LN_IC50"])))
-    refused(lambda: gdsc.load(folder, responses=path), path, "looks like uM, not ln(uM)", "units='uM'", "row ")
+    assert_refused(lambda: gdsc.load(folder, responses=path), path, "looks like uM, not ln(uM)", "units='uM'", "row ")
 
 
 def test_small_micromolar_values_are_noticed_and_can_be_trusted():
     made = tiny.tables()
     made["responses"]["ln_ic50"] = np.random.default_rng(0).uniform(0.1, 9.0, len(made["responses"]))  # all positive, none out of range
-    refused(lambda: DrugResponse.from_tables("tiny", **made, file="responses.csv"), "responses.csv", "row 2", "looks like uM", "trust_units=True")
+    assert_refused(lambda: DrugResponse.from_tables("tiny", **made, file="responses.csv"), "responses.csv", "row 2", "looks like uM", "trust_units=True")
     trusted = DrugResponse.from_tables("tiny", **made, trust_units=True)
     converted = DrugResponse.from_tables("tiny", **made, units="uM")
     np.testing.assert_allclose(converted.y, np.log(trusted.y))
@@ -101,19 +101,19 @@ def test_micromolar_must_be_positive():
     made = tiny.tables()
     made["responses"] = made["responses"].assign(ln_ic50=1.0)
     made["responses"].loc[9, "ln_ic50"] = 0.0
-    refused(lambda: DrugResponse.from_tables("tiny", **made, units="uM", file="responses.csv"), "responses.csv", "row 11", "not above zero")
+    assert_refused(lambda: DrugResponse.from_tables("tiny", **made, units="uM", file="responses.csv"), "responses.csv", "row 11", "not above zero")
 
 
 def test_latin_1_text_names_the_row_of_the_byte(folder):
     path = changed_responses(folder, lambda t: t.assign(CELL_LINE_NAME=t["CELL_LINE_NAME"].where(t.index != 20, "Zürich-1")))
     path.write_bytes(path.read_text().encode("latin-1"))
-    refused(lambda: gdsc.load(folder, responses=path), path, "row 22", "not UTF-8", "iconv", "0xfc")
+    assert_refused(lambda: gdsc.load(folder, responses=path), path, "row 22", "not UTF-8", "iconv", "0xfc")
 
 
 def test_line_without_row_in_the_table_of_lines(folder):
     path = folder / "ids/cell_lines.parquet"
     pd.read_parquet(path).iloc[1:].to_parquet(path)
-    refused(lambda: gdsc.load(folder), folder / "gdsc/response_gdsc2.parquet", "row 2", "'9001'", "no row in the table of cells")
+    assert_refused(lambda: gdsc.load(folder), folder / "gdsc/response_gdsc2.parquet", "row 2", "'9001'", "no row in the table of cells")
 
 
 @pytest.mark.parametrize("table, column, missing", [("cells", "cell", "9003"), ("drugs", "drug", "1003")])
@@ -122,13 +122,13 @@ def test_id_in_one_table_only(table, column, missing):
     made[table] = made[table].drop(index=missing)
     row = int(made["responses"].index[made["responses"][column] == missing][0]) + 2
     files = {"responses": "responses.csv"}
-    refused(lambda: DrugResponse.from_tables("tiny", **made, file=files), "responses.csv", f"row {row}", f"{column} '{missing}'", f"no row in the table of {table}")
+    assert_refused(lambda: DrugResponse.from_tables("tiny", **made, file=files), "responses.csv", f"row {row}", f"{column} '{missing}'", f"no row in the table of {table}")
 
 
 def test_line_without_omics_is_named():
     made = tiny.tables()
     made["omics"]["mutation"] = made["omics"]["mutation"].drop(index=["9002", "9005"])
-    refused(lambda: DrugResponse.from_tables("tiny", **made, file={"mutation": "mutation.csv"}), "mutation.csv", "'9002'", "1 more", "no row of mutation")
+    assert_refused(lambda: DrugResponse.from_tables("tiny", **made, file={"mutation": "mutation.csv"}), "mutation.csv", "'9002'", "1 more", "no row of mutation")
 
 
 @pytest.mark.parametrize("value, says", [(np.nan, "not finite"), (np.inf, "not finite"), ("high", "not a number")])
@@ -136,34 +136,34 @@ def test_omics_that_are_no_number(value, says):
     made = tiny.tables()
     made["omics"]["expression"] = made["omics"]["expression"].astype(object)
     made["omics"]["expression"].loc["9002", "KRAS"] = value
-    refused(lambda: DrugResponse.from_tables("tiny", **made, file={"expression": "expression.csv"}), "expression.csv", says)
+    assert_refused(lambda: DrugResponse.from_tables("tiny", **made, file={"expression": "expression.csv"}), "expression.csv", says)
 
 
 def test_two_rows_of_omics_for_one_line():
     made = tiny.tables()
     made["omics"]["expression"] = pd.concat([made["omics"]["expression"], made["omics"]["expression"].iloc[[4]]])
-    refused(lambda: DrugResponse.from_tables("tiny", **made, file={"expression": "expression.csv"}), "expression.csv", "'9005' has two rows")
+    assert_refused(lambda: DrugResponse.from_tables("tiny", **made, file={"expression": "expression.csv"}), "expression.csv", "'9005' has two rows")
 
 
 @pytest.mark.parametrize("table", ["cells", "drugs"])
 def test_duplicate_id(table):
     made = tiny.tables()
     made[table] = pd.concat([made[table], made[table].iloc[[2]]])
-    refused(lambda: DrugResponse.from_tables("tiny", **made, file=f"{table}.csv"), f"{table}.csv", "row ", f"duplicate {table[:-1]} id")
+    assert_refused(lambda: DrugResponse.from_tables("tiny", **made, file=f"{table}.csv"), f"{table}.csv", "row ", f"duplicate {table[:-1]} id")
 
 
 @pytest.mark.parametrize("table", ["cells", "drugs", "responses"])
 def test_empty_table(table):
     made = tiny.tables()
     made[table] = made[table].iloc[:0]
-    refused(lambda: DrugResponse.from_tables("tiny", **made, file=f"{table}.csv"), f"{table}.csv", "empty table")
+    assert_refused(lambda: DrugResponse.from_tables("tiny", **made, file=f"{table}.csv"), f"{table}.csv", "empty table")
 
 
 @pytest.mark.parametrize("content", ["", ",".join(gdsc.RESPONSE_COLUMNS) + "\n"], ids=["no byte", "header only"])
 def test_empty_file(tmp_path, content):
     path = tmp_path / "GDSC2_fitted_dose_response.csv"
     path.write_text(content)
-    refused(lambda: gdsc.read_responses(path), path, "empty table")
+    assert_refused(lambda: gdsc.read_responses(path), path, "empty table")
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9, -4])
@@ -171,7 +171,7 @@ def test_truncated_gzip(folder, keep):
     path = changed_responses(folder, lambda t: None, ".csv.gz")
     content = path.read_bytes()
     path.write_bytes(content[: keep if keep < 0 else int(len(content) * keep)])
-    refused(lambda: gdsc.load(folder, responses=path), path, "broken gzip", "fetch it again")
+    assert_refused(lambda: gdsc.load(folder, responses=path), path, "broken gzip", "fetch it again")
 
 
 def test_damaged_gzip(folder):
@@ -179,13 +179,13 @@ def test_damaged_gzip(folder):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
-    refused(lambda: gdsc.load(folder, responses=path), path)
+    assert_refused(lambda: gdsc.load(folder, responses=path), path)
 
 
 def test_text_called_gzip(tmp_path):
     path = tmp_path / "responses.csv.gz"
     path.write_text("cell,drug\n1,2\n")
-    refused(lambda: read_table(path), path, "broken gzip")
+    assert_refused(lambda: read_table(path), path, "broken gzip")
     with gzip.open(path, "wt") as file:
         file.write("cell,drug\n1,2\n")
     assert len(read_table(path)) == 1
@@ -196,33 +196,33 @@ def test_truncated_parquet(folder, keep):
     path = folder / "gdsc/drugs.parquet"
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * keep)])
-    refused(lambda: gdsc.load(folder), path)
+    assert_refused(lambda: gdsc.load(folder), path)
 
 
 def test_row_with_too_many_fields(tmp_path):
     path = tmp_path / "responses.csv"
     path.write_text("cell,drug\n1,2\n1,2,3,4\n")
-    refused(lambda: read_table(path), path, "cannot be parsed", "line 3")
+    assert_refused(lambda: read_table(path), path, "cannot be parsed", "line 3")
 
 
 @pytest.mark.parametrize("value", ["LINE-1", "", "12.5"])
 def test_id_that_is_no_whole_number_names_its_row(folder, value):
     path = changed_responses(folder, lambda t: t.astype({"COSMIC_ID": object}).assign(COSMIC_ID=lambda f: f["COSMIC_ID"].where(f.index != 3, value)))
-    refused(lambda: gdsc.load(folder, responses=path), path, "row 5", "COSMIC_ID", "not a whole number")
+    assert_refused(lambda: gdsc.load(folder, responses=path), path, "row 5", "COSMIC_ID", "not a whole number")
 
 
 def test_missing_file_and_unknown_kind_of_file(folder):
-    refused(lambda: gdsc.load(folder, responses=folder / "absent.csv"), folder / "absent.csv", "no such file")
+    assert_refused(lambda: gdsc.load(folder, responses=folder / "absent.csv"), folder / "absent.csv", "no such file")
     (folder / "gdsc/drugs.parquet").unlink()
-    refused(lambda: gdsc.load(folder), folder / "gdsc/drugs.parquet", "no such file")
+    assert_refused(lambda: gdsc.load(folder), folder / "gdsc/drugs.parquet", "no such file")
     (folder / "table.xls").write_text("x")
-    refused(lambda: read_table(folder / "table.xls"), folder / "table.xls", "unknown kind of file")
+    assert_refused(lambda: read_table(folder / "table.xls"), folder / "table.xls", "unknown kind of file")
 
 
 def test_folder_without_read_permission(folder, monkeypatch):
     """Asked of os.access, as the one who runs the tests may be allowed to read everything."""
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder)
-    refused(lambda: gdsc.load(folder), folder, "cannot be read", "chmod u+rx")
+    assert_refused(lambda: gdsc.load(folder), folder, "cannot be read", "chmod u+rx")
 
 
 def test_file_without_read_permission(folder, monkeypatch):
@@ -231,27 +231,27 @@ def test_file_without_read_permission(folder, monkeypatch):
 
     monkeypatch.setattr(pd, "read_csv", forbidden)
     path = changed_responses(folder, lambda t: None)
-    refused(lambda: read_table(path), path, "cannot be read", "chmod u+r")
+    assert_refused(lambda: read_table(path), path, "cannot be read", "chmod u+r")
 
 
 def test_data_folder_that_points_nowhere_says_how_to_get_data(tmp_path, monkeypatch):
     monkeypatch.setenv("CLMT_DATA", str(tmp_path / "nowhere"))
     for name in ("gdsc2", "tgsa"):
-        refused(lambda: load(name), tmp_path / "nowhere", "no such folder", "clmt data fetch", "clmt data prepare", "simulated")
+        assert_refused(lambda: load(name), tmp_path / "nowhere", "no such folder", "clmt data fetch", "clmt data prepare", "simulated")
     monkeypatch.delenv("CLMT_DATA")
-    refused(locate, "CLMT_DATA is not set", "clmt data fetch")
+    assert_refused(locate, "CLMT_DATA is not set", "clmt data fetch")
     monkeypatch.setenv("CLMT_DATA", str(tmp_path))
-    refused(lambda: load("gdsc2"), "no such file", "clmt data check")  # a folder, but not of tables
+    assert_refused(lambda: load("gdsc2"), "no such file", "clmt data check")  # a folder, but not of tables
 
 
 def test_unknown_benchmark_names_those_there():
-    refused(lambda: load("gdsc3"), "'gdsc3'", "simulated, gdsc2, tgsa")
+    assert_refused(lambda: load("gdsc3"), "'gdsc3'", "simulated, gdsc2, tgsa")
 
 
 def test_bad_input_leaves_nothing_behind(folder):
     path = changed_responses(folder, lambda t: t.assign(LN_IC50=np.inf))
     before = sorted(folder.rglob("*"))
-    refused(lambda: gdsc.load(folder, responses=path), path)
+    assert_refused(lambda: gdsc.load(folder, responses=path), path)
     assert sorted(folder.rglob("*")) == before
 
 

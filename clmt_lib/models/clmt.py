@@ -1,0 +1,243 @@
+"""CLMT: text, attribute and structure views of drugs and lines, aligned, and one pair head (Cui et al. 2026; chapters 02 to 06).
+
+First version, the `corrected` preset: every entity is encoded once a step, the whole training table is one batch, supervision edges are held out of message passing,
+the contrast is over unique entities, and everything fitted is fitted on the train role.
+"""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from clmt_lib.models.base import TableModel, cosine, loss
+from clmt_lib.models.factors import factorise
+from clmt_lib.models.linear import per_drug_targets
+from clmt_lib.nn.contrast import info_nce, response_alignment
+from clmt_lib.nn.encoders import Tower
+from clmt_lib.nn.heads import LossOutput, Output, PairHead
+from clmt_lib.nn.hetero import ResponseLayer
+from clmt_lib.training import TrainConfig, pick_device, train
+from clmt_lib.views.molecules import fingerprints, jaccard, membership
+from clmt_lib.views.omics import fit_omics
+from clmt_lib.views.structure import response_graph
+from clmt_lib.views.text import describe_cells, describe_drugs, encode
+
+SCALES = {"text": 10.0, "fingerprint": 3.0, "annotation": 3.0, "mutation": 2.0}  # brings sparse or unit-norm inputs near unit variance
+
+
+@dataclass(frozen=True)
+class CLMTConfig:
+    """Switches and sizes of the model.
+
+    Attributes
+    ----------
+    cell_views, drug_views : which towers there are; structure is the response graph
+    hidden, dim, message : widths of a tower, of an embedding, of a graph message
+    drop_in, drop, drop_graph : dropout of inputs, hidden layers and messages; blind splits want more
+    keep : share of training pairs that may travel as messages in a step; the others supervise
+    hide_cells, hide_drugs : share of entities whose own responses are hidden in a step, as a new entity's would be
+    alignment : none, infonce (views of one entity), or response (cosines regressed on response similarity)
+    weight, temperature : of the alignment
+    neighbours : k of the similarity relations
+    members : trainings whose predictions are averaged
+    """
+
+    cell_views: tuple = ("expression", "mutation", "copy_number", "text", "structure")
+    drug_views: tuple = ("fingerprint", "annotation", "text", "structure")
+    hidden: int = 256
+    dim: int = 128
+    message: int = 256
+    drop_in: float = 0.1
+    drop: float = 0.2
+    drop_graph: float = 0.2
+    keep: float = 0.85
+    hide_cells: float = 0.0
+    hide_drugs: float = 0.0
+    alignment: str = "infonce"
+    weight: float = 0.01
+    temperature: float = 0.2
+    neighbours: int = 10
+    members: int = 1
+    steps: int = 300
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.3
+    seed: int = 0
+
+    @classmethod
+    def corrected(cls, **changes):
+        """The authors' idea without the defects of their code."""
+        return cls(**changes)
+
+
+@dataclass
+class CLMT(TableModel):
+    """`CLMTConfig` behind the interface of every model; see there for the settings.
+
+    `device` is "auto", "cpu" or "cuda"; `checkpoint` a file name that each member's checkpoint is named after.
+    """
+
+    config: CLMTConfig = field(default_factory=CLMTConfig.corrected)
+    device: str = "auto"
+    checkpoint: Path | None = None
+    progress: bool = False
+    version = 1
+    tolerance = 0.02  # of metrics when a run is repeated: another processor's rounding grows over a training
+
+    @classmethod
+    def known_settings(cls):
+        """Names of what `models.build` may set: the fields of `CLMTConfig`."""
+        return {f.name for f in fields(CLMTConfig)}
+
+    @classmethod
+    def make(cls, **settings):
+        """A model of the corrected preset with some settings changed (lists become tuples, as JSON has none)."""
+        return cls(CLMTConfig.corrected(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}))
+
+    def fit(self, benchmark, split):
+        """Train on train, keep the weights best on valid."""
+        config, device = self.config, pick_device(self.device)
+        self.device_used = str(device)
+        views = make_views(benchmark, split, config)
+        inputs = Inputs(views, config, device)
+        valid = torch.as_tensor(benchmark.pairs[split.valid].T, device=device)
+        tables, self.history, self.fitted = [], [], {"offset": views["offset"], "spread": views["spread"]}
+
+        def score(module):
+            t = module(inputs).prediction[valid[0], valid[1]].cpu().numpy().astype(np.float64)
+            drug = benchmark.pairs[split.valid, 1]
+            return loss(benchmark, split, views["offset"][drug] + views["spread"][drug] * t)
+
+        for member in range(config.members):
+            module, history = train(
+                lambda: Network(inputs, config), lambda net: objective(net, inputs, config),
+                TrainConfig(config.steps, config.learning_rate, config.weight_decay, seed=config.seed + member),
+                evaluate=score, checkpoint=self.checkpoint and self.checkpoint.with_suffix(f".{member}.pt"), device=device, progress=self.progress,
+            )
+            with torch.inference_mode():
+                tables.append(module(inputs).prediction.cpu().numpy().astype(np.float64))
+            self.history += [{"member": member, **row} for row in history]
+            self.fitted |= {f"{member}.{name}": value.cpu().numpy() for name, value in module.state_dict().items()}
+        self.table = views["offset"] + views["spread"] * np.mean(tables, axis=0)
+        self.chosen = {"best_valid": min(row["valid"] for row in self.history)}
+        return self
+
+
+def make_views(benchmark, split, config):
+    """Everything the network needs about a benchmark, as arrays fitted on the train role: inputs by view, graph, targets and their scale."""
+    target, offset, spread, _ = per_drug_targets(benchmark, split)
+    expression = fit_omics(benchmark, split)(benchmark)
+    drug_text, bits = encode(describe_drugs(benchmark.drugs)), fingerprints(benchmark.drugs)
+    makers = {
+        "expression": lambda: expression, "mutation": lambda: benchmark.omics["mutation"].to_numpy(), "text": lambda: encode(describe_cells(benchmark.cells)),
+        "copy_number": lambda: fit_omics(benchmark, split, "copy_number")(benchmark),
+    }
+    drugs = {
+        "fingerprint": lambda: bits, "text": lambda: drug_text,
+        "annotation": lambda: np.hstack([membership(benchmark.drugs["target"]), membership(benchmark.drugs["pathway"])]),
+    }
+    alike = 0.5 * cosine(drug_text) + 0.5 * jaccard(bits)
+    graph = response_graph(benchmark.pairs[split.train], target, cosine(expression), alike, config.neighbours)
+    return {
+        "cell": {name: SCALES.get(name, 1.0) * makers[name]() for name in config.cell_views if name != "structure"},
+        "drug": {name: SCALES.get(name, 1.0) * drugs[name]() for name in config.drug_views if name != "structure"},
+        "graph": graph, "target": target, "offset": offset, "spread": spread, "similar": similar_responses(target) if config.alignment == "response" else None,
+        "compound": benchmark.drugs["compound"].factorize()[0],
+    }
+
+
+def similar_responses(target, rank=20, ridge=10.0, fewest=10):
+    """Similarity of lines, and of drugs, in their denoised training residuals.
+
+    Returns
+    -------
+    {"cell": ([C, C] correlation, [C] bool known), "drug": ([D, D], [D])}; known entities have at least `fewest` training pairs.
+    """
+    seen = np.isfinite(target)
+    u, v = factorise(np.nan_to_num(target), seen, rank, ridge)
+    smooth, out = u @ v.T, {}
+    for name, rows, count in (("cell", smooth, seen.sum(1)), ("drug", smooth.T, seen.sum(0))):
+        out[name] = cosine(rows - rows.mean(1, keepdims=True)), count >= fewest
+    return out
+
+
+class Inputs:
+    """The views on a device: a tensor for each tower, and the graph as dense [C, D], [C, C] and [D, D] tables."""
+
+    def __init__(self, views, config, device):
+        def dense(index, weight, shape):
+            out = np.zeros(shape, np.float32)
+            out[tuple(index)] = weight
+            return torch.as_tensor(out, device=device)
+
+        def tensor(x):
+            return torch.as_tensor(np.asarray(x, dtype=np.float32), device=device)
+
+        graph = views["graph"]
+        self.cell = {name: tensor(x) for name, x in views["cell"].items()}
+        self.drug = {name: tensor(x) for name, x in views["drug"].items()}
+        shape = (graph.n_cells, graph.n_drugs)
+        self.residual, self.mask = dense(graph.responses, graph.value, shape), dense(graph.responses, 1.0, shape)
+        self.similar_cells = dense(graph.similar_cells[::-1], graph.weight_cells, (shape[0],) * 2)  # [target, source]
+        self.similar_drugs = dense(graph.similar_drugs[::-1], graph.weight_drugs, (shape[1],) * 2)
+        self.target = tensor(np.nan_to_num(views["target"]))
+        weight = tensor(views["spread"]) ** 2
+        self.weight = weight / weight.mean()  # [drugs]: errors count in ln uM, as they will be scored
+        self.similar = views["similar"] and {name: (tensor(s), torch.as_tensor(known, device=device)) for name, (s, known) in views["similar"].items()}
+        compound = torch.as_tensor(views["compound"], device=device)
+        self.same_drug = compound[:, None] == compound[None]
+
+
+class Network(nn.Module):
+    """Towers and graph layers, their embeddings summed per entity, one pair head."""
+
+    def __init__(self, inputs, config):
+        super().__init__()
+        self.config = config
+        self.cell, self.drug = (
+            nn.ModuleDict({name: Tower(x.shape[1], config.hidden, config.dim, config.drop_in, config.drop) for name, x in side.items()})
+            for side in (inputs.cell, inputs.drug)
+        )
+        cells, drugs = inputs.residual.shape
+        self.graph_cell = ResponseLayer(drugs, config.message, config.dim, config.drop_graph)
+        self.graph_drug = ResponseLayer(cells, config.message, config.dim, config.drop_graph)
+        self.head = PairHead(config.dim)
+
+    def forward(self, inputs, mask=None, hide_cell=None, hide_drug=None):
+        """Output over all [C, D] pairs; `mask` [C, D] says which training responses travel, `hide_*` [n, 1] whose own are hidden."""
+        mask = inputs.mask if mask is None else mask
+        cell = {name: tower(inputs.cell[name]) for name, tower in self.cell.items()}
+        drug = {name: tower(inputs.drug[name]) for name, tower in self.drug.items()}
+        if "structure" in self.config.cell_views:
+            cell |= self._listen(self.graph_cell, inputs.residual, mask, inputs.similar_cells, hide_cell)
+        if "structure" in self.config.drug_views:
+            drug |= self._listen(self.graph_drug, inputs.residual.T, mask.T, inputs.similar_drugs, hide_drug)
+        return Output(self.head(sum(cell.values()), sum(drug.values())), cell, drug)
+
+    @staticmethod
+    def _listen(layer, residual, mask, neighbours, hide):
+        own, nearby = layer(residual, mask, neighbours)
+        seen = (mask.sum(1, keepdim=True) > 0).to(own.dtype)  # a node without responses has no message of its own
+        return {"structure": own * (seen if hide is None else seen * (1 - hide)), "neighbours": nearby}
+
+
+def objective(net, inputs, config):
+    """LossOutput of one step: error on the pairs held out of message passing, plus alignment."""
+    mask = inputs.mask * (torch.rand_like(inputs.mask) < config.keep)
+    held = inputs.mask - mask if config.keep < 1 else inputs.mask
+    hide = [(torch.rand(n, 1, device=mask.device) < share).float() for n, share in zip(mask.shape, (config.hide_cells, config.hide_drugs), strict=True)]
+    out = net(inputs, mask, *hide)
+    error = (inputs.weight * held * (out.prediction - inputs.target) ** 2).sum() / held.sum()
+    aligned = config.weight * alignment(out, inputs, config) if config.alignment != "none" else torch.zeros((), device=mask.device)
+    return LossOutput(error + aligned, {"error": error.detach(), "alignment": aligned.detach()})
+
+
+def alignment(out, inputs, config):
+    """Alignment of the attribute view with text and structure, lines and drugs apart."""
+    if config.alignment == "response":
+        total = {"cell": sum(out.cell.values()), "drug": sum(out.drug.values())}
+        return sum(response_alignment(z, *inputs.similar[name]) for name, z in total.items())
+    pairs = [(out.cell["expression"], out.cell.get("structure"), None), (out.drug["fingerprint"], out.drug.get("structure"), inputs.same_drug)]
+    pairs += [(out.cell["expression"], out.cell.get("text"), None), (out.drug["fingerprint"], out.drug.get("text"), inputs.same_drug)]
+    return sum(info_nce(a, b, config.temperature, b.abs().sum(1) > 0, same) for a, b, same in pairs if b is not None)

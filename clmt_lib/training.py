@@ -1,0 +1,113 @@
+"""One visible training loop that knows no model (chapter 06)."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long and how hard to train.
+
+    Attributes
+    ----------
+    steps : optimiser steps (one step sees every training pair when the loss is full batch)
+    learning_rate, weight_decay : of AdamW; the rate follows one cycle (Smith and Topin 2018)
+    evaluate_every : steps between looks at the valid role; the best weights seen are kept
+    patience : evaluations without improvement before stopping; None never stops early
+    checkpoint_every : steps between checkpoints
+    seed : of initialisation and dropout
+    """
+
+    steps: int = 400
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.1
+    evaluate_every: int = 20
+    patience: int | None = None
+    checkpoint_every: int = 50
+    seed: int = 0
+
+
+def pick_device(device="auto"):
+    """torch.device: "auto" takes a GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else torch.device(device)
+
+
+def train(build, loss, config, *, evaluate=None, checkpoint=None, device="cpu", progress=False):
+    """Train a module, resuming from `checkpoint` if it is there: an interrupted and an undisturbed run end with the same weights.
+
+    Parameters
+    ----------
+    build : () -> nn.Module, called under the seed
+    loss : module -> LossOutput
+    evaluate : module -> float, lower is better; None keeps the last weights
+    checkpoint : file to write now and then (atomically), or None
+
+    Returns
+    -------
+    (module with the best weights, in eval mode; history: list of dicts of step, named losses and valid)
+    """
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(config.seed)
+        module = build().to(device)
+        optimiser = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.steps)
+        state = {"step": 0, "best": float("inf"), "weights": None, "since": 0, "history": []}
+        state = _resume(checkpoint, module, optimiser, schedule, state, device)
+        for step in _bar(range(state["step"], config.steps), progress):
+            if config.patience is not None and state["since"] > config.patience:
+                break
+            module.train()
+            out = loss(module)
+            optimiser.zero_grad(set_to_none=True)
+            out.total.backward()
+            optimiser.step()
+            schedule.step()
+            state["step"] = step + 1
+            if state["step"] % config.evaluate_every == 0 or state["step"] == config.steps:
+                _look(module, out, evaluate, state)
+            if checkpoint is not None and state["step"] % config.checkpoint_every == 0:
+                _save(checkpoint, module, optimiser, schedule, state, device)
+        if state["weights"] is not None:
+            module.load_state_dict(state["weights"])
+    return module.eval(), state["history"]
+
+
+def _bar(steps, progress):
+    from tqdm import tqdm
+
+    return tqdm(steps, desc="training", unit="step", disable=None if progress else True)  # None: a bar in a terminal, nothing in a notebook
+
+
+def _look(module, out, evaluate, state):
+    module.eval()
+    with torch.inference_mode():
+        found = float(evaluate(module)) if evaluate is not None else None
+    parts = {name: round(float(value), 5) for name, value in out.parts.items()}
+    state["history"].append({"step": state["step"], **parts, **({} if found is None else {"valid": round(found, 5)})})
+    state["since"] += 1
+    if found is not None and found < state["best"]:
+        state.update(best=found, since=0, weights={name: value.detach().clone() for name, value in module.state_dict().items()})
+
+
+def _save(path, module, optimiser, schedule, state, device):
+    random = {"cpu": torch.get_rng_state(), **({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})}
+    part = Path(f"{path}.part")
+    torch.save({"module": module.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "state": state, "random": random}, part)
+    os.replace(part, path)
+
+
+def _resume(path, module, optimiser, schedule, state, device):
+    if path is None or not Path(path).exists():
+        return state
+    saved = torch.load(path, map_location=device, weights_only=True)
+    module.load_state_dict(saved["module"])
+    optimiser.load_state_dict(saved["optimiser"])
+    schedule.load_state_dict(saved["schedule"])
+    torch.set_rng_state(saved["random"]["cpu"].cpu())
+    if "cuda" in saved["random"]:
+        torch.cuda.set_rng_state(saved["random"]["cuda"].cpu(), device)
+    return saved["state"]

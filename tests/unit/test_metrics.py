@@ -1,0 +1,85 @@
+"""Metrics against scipy and scikit-learn; the bootstrap against a plain loop."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import mean_absolute_error, r2_score
+
+from clmt_lib import data, metrics
+
+rng = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def world():
+    benchmark = data.load("simulated", cells=60)
+    return benchmark, data.make_split(benchmark, "mixed")
+
+
+def test_correlations_equal_scipy():
+    y, p = rng.normal(size=50), rng.integers(0, 5, 50).astype(float)
+    assert metrics.pearson(y, p) == pytest.approx(stats.pearsonr(y, p)[0], abs=1e-12)
+    assert metrics.spearman(y, p) == pytest.approx(stats.spearmanr(y, p)[0], abs=1e-12)
+    assert metrics.pearson(y, np.ones(50)) == 0.0
+
+
+def test_evaluate_equals_scikit_learn(world):
+    benchmark, split = world
+    y = benchmark.y[split.test]
+    p = y + rng.normal(size=len(y))
+    found = metrics.evaluate(benchmark, split, p)
+    assert found["mae"] == pytest.approx(mean_absolute_error(y, p))
+    assert found["r2"] == pytest.approx(r2_score(y, p))
+    drugs = benchmark.pairs[split.test, 1]
+    each = [stats.pearsonr(y[drugs == d], p[drugs == d])[0] for d in np.unique(drugs) if (drugs == d).sum() >= metrics.FEWEST]
+    assert found["pcc_per_drug"] == pytest.approx(np.mean(each))
+
+
+def test_effects_alone_are_zero_after_normalising(world):
+    benchmark, split = world
+    mean, cell, drug = metrics.effects(benchmark, split.train)
+    pairs = benchmark.pairs[split.test]
+    found = metrics.evaluate(benchmark, split, mean + cell[pairs[:, 0]] + drug[pairs[:, 1]])
+    assert found["r2_normalised"] == pytest.approx(0, abs=1e-12)
+
+
+def test_effects_minimise_the_ridge_objective(world):
+    benchmark, split = world
+    pairs, y = benchmark.pairs[split.train], benchmark.y[split.train]
+    x = np.zeros((len(y), benchmark.n_cells + benchmark.n_drugs))
+    x[np.arange(len(y)), pairs[:, 0]] = 1
+    x[np.arange(len(y)), benchmark.n_cells + pairs[:, 1]] = 1
+    exact = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ (y - y.mean()))
+    _, cell, drug = metrics.effects(benchmark, split.train)
+    assert np.abs(x @ (np.concatenate([cell, drug]) - exact)).max() < 1e-3
+
+
+def test_predictions_that_are_not_finite_are_refused(world):
+    benchmark, split = world
+    with pytest.raises(ValueError, match="not finite"):
+        metrics.evaluate(benchmark, split, np.full(len(split.test), np.nan))
+
+
+def test_bootstrap_equals_a_plain_loop():
+    pairs = np.array([(c, d) for c in range(8) for d in range(6) if (c + d) % 5])
+    y, p = rng.normal(size=len(pairs)), rng.normal(size=len(pairs))
+    boot = metrics.Bootstrap(8, 6, draws=20, seed=3)
+    found = boot.statistics(pairs, y, p)
+    for draw in range(20):
+        w = (boot.w_cell[draw][pairs[:, 0]] * boot.w_drug[draw][pairs[:, 1]]).astype(int)
+        many_y, many_p = np.repeat(y, w), np.repeat(p, w)
+        assert found["rmse"][draw] == pytest.approx(metrics.rmse(many_y, many_p))
+        assert found["pcc"][draw] == pytest.approx(metrics.pearson(many_y, many_p))
+    low, high = metrics.interval(found["rmse"])
+    assert low < metrics.rmse(y, p) < high
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    inside = 0
+    for seed in range(60):
+        r = np.random.default_rng(seed)
+        pairs = np.array([(c, d) for c in range(40) for d in range(20)])
+        error = r.normal(size=40)[pairs[:, 0]] + r.normal(size=20)[pairs[:, 1]] + r.normal(size=len(pairs))
+        low, high = metrics.interval(metrics.Bootstrap(40, 20, 200, seed).statistics(pairs, error, np.zeros(len(pairs)))["rmse"])
+        inside += low <= np.sqrt(3) <= high
+    assert 48 <= inside <= 60  # 95 % nominal, 60 worlds
