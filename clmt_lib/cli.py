@@ -98,7 +98,7 @@ def _run_grid(args):
     configs = records.read_grid(args.grid)
     if args.jobs > 1:
         threads = str(max(1, (os.cpu_count() or 1) // args.jobs))
-        env = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)}
+        env = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), threads)}
         command = [sys.executable, "-m", "clmt_lib", "run", "--grid", args.grid, "--records", args.records, "--device", args.device]
         workers = [subprocess.Popen([*command, "--share", f"{i}/{args.jobs}"], env=env) for i in range(args.jobs)]
         return max(worker.wait() for worker in workers)
@@ -143,7 +143,31 @@ def _report(args):
     print("next: make book")
 
 
-PARTS = (_add_data, _add_run, _add_report)  # each adds one command and sets its function; `audit` belongs here
+def _add_audit(commands):
+    """`clmt audit`: proofs that a benchmark, its split and a model are clean, or the leak's name."""
+    audit = commands.add_parser("audit", help="look for leaks in a benchmark, a split and, with --model, a fitted model")
+    audit.add_argument("--dataset", default="simulated")
+    audit.add_argument("--split", default="mixed")
+    audit.add_argument("--seed", type=int, default=0)
+    audit.add_argument("--fold", type=int, default=0)
+    audit.add_argument("--model", metavar="NAME", help="also fit it where only the test role differs, and compare every fitted bit")
+    audit.set_defaults(command=_audit)
+
+
+def _audit(args):
+    from clmt_lib import data, models
+    from clmt_lib.audit import audit, proves_blind
+
+    benchmark = data.load(args.dataset)
+    split = data.make_split(benchmark, args.split, args.seed, args.fold)
+    reports = [audit(benchmark, split, graph_edges=benchmark.pairs[split.train].T)]
+    if args.model:
+        reports.append(proves_blind(lambda world, part: models.build(args.model).fit(world, part).state(), benchmark, split))
+    print(*reports, sep="\n\n")
+    return 0 if all(report.clean for report in reports) else 1
+
+
+PARTS = (_add_data, _add_run, _add_report, _add_audit)  # each adds one command and sets its function
 
 
 def _data_list(args):

@@ -27,6 +27,8 @@ LADDER = {  # rung -> (module, class, settings); order is the order of the page
     "kernel_annotation": ("kernels", "KernelRidge", {"drug_kernel": "annotation"}),
     "kernel_text": ("kernels", "KernelRidge", {"drug_kernel": "text"}),
     "learned_kernel": ("kernels", "LearnedKernelRidge", {}),
+    "clmt_unaligned": ("clmt", "CLMT", {"alignment": "none"}),
+    "clmt_response": ("clmt", "CLMT", {"alignment": "response", "weight": 0.3}),
     "clmt": ("clmt", "CLMT", {}),
 }
 

@@ -234,10 +234,13 @@ def objective(net, inputs, config):
 
 
 def alignment(out, inputs, config):
-    """Alignment of the attribute view with text and structure, lines and drugs apart."""
+    """Alignment loss over unique training entities: attribute with structure and with text, lines and drugs apart; or cosines onto response similarity."""
     if config.alignment == "response":
-        total = {"cell": sum(out.cell.values()), "drug": sum(out.drug.values())}
-        return sum(response_alignment(z, *inputs.similar[name]) for name, z in total.items())
-    pairs = [(out.cell["expression"], out.cell.get("structure"), None), (out.drug["fingerprint"], out.drug.get("structure"), inputs.same_drug)]
-    pairs += [(out.cell["expression"], out.cell.get("text"), None), (out.drug["fingerprint"], out.drug.get("text"), inputs.same_drug)]
-    return sum(info_nce(a, b, config.temperature, b.abs().sum(1) > 0, same) for a, b, same in pairs if b is not None)
+        return sum(response_alignment(sum(side.values()), *inputs.similar[name]) for name, side in (("cell", out.cell), ("drug", out.drug)))
+    total = 0.0
+    for side, attribute, seen, same in ((out.cell, "expression", inputs.mask.sum(1) > 0, None), (out.drug, "fingerprint", inputs.mask.sum(0) > 0, inputs.same_drug)):
+        for other in ("structure", "text"):  # training entities only: a held-out line's omics must not shape a weight
+            if attribute in side and other in side:
+                known = seen & (side[other].abs().sum(1) > 0)
+                total = total + info_nce(side[attribute], side[other], config.temperature, known, same)
+    return total

@@ -48,6 +48,7 @@ class Trees(Model):
                 found = loss(benchmark, split, table[tuple(pairs[split.valid].T)] + model.predict(valid))
                 if best is None or found < best:
                     best, self.chosen, self.base, self.model = found, {"base": base, **settings}, table, model
+        self.model.n_jobs = 1  # threads would add the trees' votes in any order, and change the last bit
         return self
 
     def predict(self, pairs):

@@ -1,0 +1,131 @@
+"""Records: one run, one folder, whole or not at all."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clmt_lib import data, records
+from clmt_lib.data import DataError
+from clmt_lib.records import RunConfig
+
+SMALL = {"cells": 48}
+CLMT = {"steps": 200, "hidden": 48, "dim": 16, "message": 16}
+
+
+@pytest.fixture(scope="module")
+def world():
+    return data.load("simulated", **SMALL)
+
+
+def config(model="effects", **changes):
+    return RunConfig(**{"dataset": "simulated", "split": "mixed", "model": model, "options": SMALL, **changes})
+
+
+def test_the_same_configuration_costs_nothing(tmp_path, world, monkeypatch):
+    first = records.run(config(), tmp_path, benchmark=world)
+    monkeypatch.setattr(records, "_compute", lambda *a: pytest.fail("computed again"))
+    assert records.run(config(), tmp_path, benchmark=world).metrics == first.metrics
+    assert {p.name for p in first.path.iterdir()} == {"config.json", "metrics.json", "history.json", "provenance.json", "predictions.parquet"}
+    assert [p.name for p in tmp_path.iterdir()] == [first.path.name]
+
+
+def test_the_id_follows_configuration_data_and_version(world, monkeypatch):
+    from clmt_lib.models.baselines import Means
+
+    name = config().id(world.checksum)
+    assert name != config(seed=1).id(world.checksum) and name != config().id("other data")
+    assert name == RunConfig(**json.loads(json.dumps(vars(config())))).id(world.checksum)
+    monkeypatch.setattr(Means, "version", 2)
+    assert name != config().id(world.checksum)
+
+
+def test_a_record_without_predictions_is_done_and_is_run_again_only_for_them(tmp_path, world):
+    record = records.run(config("als"), tmp_path, benchmark=world)
+    before = record.predictions
+    (record.path / "predictions.parquet").unlink()
+    assert records.run(config("als"), tmp_path, benchmark=world).predictions is None
+    again = records.run(config("als"), tmp_path, predictions=True, benchmark=world).predictions
+    assert np.allclose(again["predicted"], before["predicted"])
+
+
+def test_a_record_whose_metrics_no_longer_hold_is_refused(tmp_path, world):
+    record = records.run(config(), tmp_path, benchmark=world)
+    (record.path / "predictions.parquet").unlink()
+    told = json.loads((record.path / "metrics.json").read_text())
+    told["test"]["rmse"] -= 0.1
+    (record.path / "metrics.json").write_text(json.dumps(told))
+    with pytest.raises(DataError, match="run again, rmse is.*raise the model's version"):
+        records.run(config(), tmp_path, predictions=True, benchmark=world)
+
+
+def test_a_half_written_record_is_not_read(tmp_path, world):
+    record = records.run(config(), tmp_path, benchmark=world)
+    (record.path / "metrics.json").write_text('{"test": ')
+    with pytest.raises(DataError, match="not a record.*run its configuration again"):
+        records.read(record.path)
+
+
+def test_a_failed_run_is_reported_and_does_not_stop_the_grid(tmp_path, world):
+    lines = []
+    failed = records.run_grid([config("nonsense"), config("drug_mean")], tmp_path, say=lines.append)
+    assert len(failed) == 1 and "FAILED" in lines[0] and "unknown model 'nonsense'" in lines[0]
+    assert "drug_mean" in lines[1] and len(records.table(tmp_path)) == 1
+
+
+def test_paired_differences_are_the_difference_of_means_with_an_interval_around_it(tmp_path, world):
+    grid = [config(model, seed=seed) for model in ("drug_mean", "effects") for seed in (0, 1)]
+    records.run_grid(grid[:3], tmp_path)
+    record = records.summarise(grid, tmp_path, benchmark=world, draws=200)
+    assert record.metrics["runs"] == {"done": 3, "planned": 4}
+    records.run_grid(grid, tmp_path)
+    records.summarise(grid, tmp_path, benchmark=world, draws=200)
+    ladder = records.ladder("simulated", "mixed", tmp_path)
+    gap = records.difference("simulated", "mixed", "effects", "drug_mean", folder=tmp_path)
+    assert gap["mean"] == pytest.approx(ladder.loc["effects", "rmse"] - ladder.loc["drug_mean", "rmse"], abs=2e-6)
+    assert gap["interval"][0] < gap["mean"] < gap["interval"][1] < 0 and gap["folds_better"] == 2
+    back = records.difference("simulated", "mixed", "drug_mean", "effects", folder=tmp_path)
+    assert back["mean"] == -gap["mean"] and back["interval"][0] > 0 and back["folds_better"] == 0
+
+
+def test_grid_runs_first_folds_first_and_slow_rows_last(tmp_path):
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("runs:\n- {dataset: simulated, split: mixed, seeds: [0], folds: [0, 1], models: [als], last: true}\n- {dataset: simulated, split: mixed, seeds: [0, 1], folds: [0], models: [effects, drug_mean]}\n")
+    assert [(c.model, c.seed, c.fold) for c in records.read_grid(grid)] == [("effects", 0, 0), ("drug_mean", 0, 0), ("effects", 1, 0), ("drug_mean", 1, 0), ("als", 0, 0), ("als", 0, 1)]
+    grid.write_text("runs: [{dataset: simulated}]")
+    with pytest.raises(DataError, match="not a grid.*see experiments/grid.yaml"):
+        records.read_grid(grid)
+
+
+def _start(folder):
+    settings = [sys.executable, "-m", "clmt_lib", "run", "--config", str(folder / "config.json"), "--records", str(folder / "records")]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(records.__file__).parents[1])}
+    return subprocess.Popen(settings, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_killed_again_and_again_ends_as_if_undisturbed(tmp_path):
+    """SIGKILL at random moments, then started again: the same metrics, no stray file. CLMT_KILLS=20 repeats what was shown once; six keep the suite quick."""
+    body = vars(config("clmt", settings=CLMT))
+    for place in ("calm", "storm"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "config.json").write_text(json.dumps(body))
+    start = time.monotonic()
+    assert _start(tmp_path / "calm").wait() == 0
+    span, moments = time.monotonic() - start, random.Random(0)
+    for _ in range(int(os.environ.get("CLMT_KILLS", "6"))):
+        process = _start(tmp_path / "storm")
+        time.sleep(moments.uniform(0.3 * span, span))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert _start(tmp_path / "storm").wait() == 0
+    calm, storm = (next((tmp_path / place / "records").iterdir()) for place in ("calm", "storm"))
+    assert calm.name == storm.name
+    assert json.loads((calm / "metrics.json").read_text()) == json.loads((storm / "metrics.json").read_text())
+    assert sorted(p.name for p in (tmp_path / "storm" / "records").rglob("*")) == sorted(p.name for p in (tmp_path / "calm" / "records").rglob("*"))
