@@ -69,7 +69,7 @@ def _add_run(commands):
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--fold", type=int, default=0)
     run.add_argument("--settings", metavar="JSON", default="{}", help='what overrides the defaults, e.g. \'{"rank": 30}\'')
-    run.add_argument("--records", metavar="DIR", default="experiments/records")
+    run.add_argument("--records", metavar="DIR")
     run.add_argument("--device", default="auto")
     run.set_defaults(command=_run)
 
@@ -99,7 +99,7 @@ def _run_grid(args):
     if args.jobs > 1:
         threads = str(max(1, (os.cpu_count() or 1) // args.jobs))
         env = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), threads)}
-        command = [sys.executable, "-m", "clmt_lib", "run", "--grid", args.grid, "--records", args.records, "--device", args.device]
+        command = [sys.executable, "-m", "clmt_lib", "run", "--grid", args.grid, "--device", args.device, *(["--records", args.records] if args.records else [])]
         workers = [subprocess.Popen([*command, "--share", f"{i}/{args.jobs}"], env=env) for i in range(args.jobs)]
         return max(worker.wait() for worker in workers)
     share = tuple(int(part) for part in args.share.split("/"))
@@ -123,7 +123,7 @@ def _add_report(commands):
     """`clmt report`: summaries of the runs of a grid."""
     report = commands.add_parser("report", help="means, intervals and paired differences of the runs of a grid, as records the book reads")
     report.add_argument("--grid", metavar="FILE", default="experiments/grid.yaml")
-    report.add_argument("--records", metavar="DIR", default="experiments/records")
+    report.add_argument("--records", metavar="DIR")
     report.set_defaults(command=_report)
 
 

@@ -248,7 +248,7 @@ def anatomy(benchmark, lines=48, drugs=40, genes=24):
     import seaborn
 
     c, d = (np.unique(np.linspace(0, n - 1, min(n, most)).astype(int)) for n, most in ((benchmark.n_cells, lines), (benchmark.n_drugs, drugs)))
-    pathways = list(benchmark.drugs["pathway"].value_counts().index[:8])
+    pathways = benchmark.drugs["pathway"].value_counts().index
     facts = np.array([[pathway == name for pathway in benchmark.drugs["pathway"].iloc[d]] for name in pathways], dtype=float)  # [pathways, drugs]
     omics = benchmark.omics["expression"].to_numpy()[np.ix_(c, np.arange(genes))]  # [lines, genes]
     fig, axes = plt.subplots(2, 2, figsize=(7.6, 5.4), gridspec_kw={"width_ratios": [genes, 1.5 * len(d)], "height_ratios": [1, 4]})
@@ -310,28 +310,29 @@ def shares(frame, label="share of variance"):
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = plt.subplots(figsize=(7, 0.9 + 0.62 * len(frame)))[1]
-    for row, (_, values) in enumerate(frame.iterrows()):
-        start = 0.0
-        for place, (part, value) in enumerate(values.items()):
-            if not value > 0:
-                continue
-            ax.barh(row, value, left=start, height=0.6, color=seaborn.color_palette("colorblind")[place % 10], alpha=0.45, edgecolor=GREY)
-            if value > 0.04:
-                ax.text(start + value / 2, row, f"{part}\n{value:.0%}", ha="center", va="center", fontsize=8)
-            start += value
-    ax.set_yticks(range(len(frame)), frame.index)
-    ax.set(xlabel=label, xlim=(0, max(1.0, frame.sum(axis=1).max())), ylim=(len(frame) - 0.5, -0.5))
+    fig, ax = plt.subplots(figsize=(7, 1.3 + 0.5 * len(frame)))
+    start, rows = np.zeros(len(frame)), np.arange(len(frame))
+    for place, part in enumerate(frame):
+        value, colour = frame[part].fillna(0).to_numpy(float), seaborn.color_palette("colorblind")[place % 10]
+        ax.barh(rows, value, left=start, height=0.6, color=colour, label=part)
+        ink = "black" if np.dot(colour, (0.3, 0.6, 0.1)) > 0.45 else "white"
+        for row in rows[value > 0.03]:
+            ax.text(start[row] + value[row] / 2, row, f"{value[row]:.0%}", ha="center", va="center", fontsize=9, color=ink)
+        start = start + value
+    ax.set_yticks(rows, frame.index)
+    ax.set(xlabel=label, xlim=(0, max(1.0, start.max())), ylim=(len(frame) - 0.5, -0.5))
+    fig.legend(loc="outside lower center", ncols=frame.shape[1], columnspacing=1.2, handlelength=1.2)
     return ax
 
 
-def split_maps(benchmark, splits, drug_order=None, cell_order=None):
-    """One map a split: cell lines down, drugs across, each measured pair in the colour of its role, holes open.
+def split_maps(benchmark, splits, drug_order=None, cell_order=None, most=64):
+    """One map a split, on an evenly spaced sample: cell lines down, drugs across, each measured pair in the colour of its role, holes open.
 
     Parameters
     ----------
     splits : title -> Split
     drug_order, cell_order : positions; put what belongs together side by side
+    most : lines and drugs drawn, so that a pair stays large enough to see
 
     Returns
     -------
@@ -345,6 +346,7 @@ def split_maps(benchmark, splits, drug_order=None, cell_order=None):
     palette = seaborn.color_palette("colorblind")
     roles = {"train": (0.72, 0.72, 0.72), "valid": palette[1], "test": palette[0]}
     order = [np.arange(n) if given is None else np.asarray(given) for n, given in ((benchmark.n_cells, cell_order), (benchmark.n_drugs, drug_order))]
+    order = [rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))] for rows in order]
     fig, axes = plt.subplots(1, len(splits), figsize=(1.75 * len(splits), 3.3), squeeze=False)
     for ax, (title, split) in zip(axes[0], splits.items()):
         table = np.full((benchmark.n_cells, benchmark.n_drugs), np.nan)

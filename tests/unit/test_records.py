@@ -31,7 +31,7 @@ def config(model="effects", **changes):
 
 def test_the_same_configuration_costs_nothing(tmp_path, world, monkeypatch):
     first = records.run(config(), tmp_path, benchmark=world)
-    monkeypatch.setattr(records, "_compute", lambda *a: pytest.fail("computed again"))
+    monkeypatch.setattr(records.runs, "_compute", lambda *a: pytest.fail("computed again"))
     assert records.run(config(), tmp_path, benchmark=world).metrics == first.metrics
     assert {p.name for p in first.path.iterdir()} == {"config.json", "metrics.json", "history.json", "provenance.json", "predictions.parquet"}
     assert [p.name for p in tmp_path.iterdir()] == [first.path.name]
@@ -106,7 +106,7 @@ def test_grid_runs_first_folds_first_and_slow_rows_last(tmp_path):
 
 def _start(folder):
     settings = [sys.executable, "-m", "clmt_lib", "run", "--config", str(folder / "config.json"), "--records", str(folder / "records")]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(records.__file__).parents[1])}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(records.__file__).parents[2])}
     return subprocess.Popen(settings, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

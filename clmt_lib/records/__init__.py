@@ -1,0 +1,15 @@
+"""A run and its record: `run(config)` computes once, writes atomically, and costs nothing the second time (appendix on reproducibility).
+
+A record is a folder `<id>/` of `config.json`, `metrics.json`, `history.json` and `provenance.json`, which are committed, and `predictions.parquet`, which stays on the
+computer that made it. The id hashes the configuration, the data checksum and the model's declared version.
+"""
+
+from clmt_lib.records.grids import read_grid, run_grid
+from clmt_lib.records.provenance import hardware, provenance, reproducibility_line, versions
+from clmt_lib.records.runs import Record, RunConfig, home, read, run
+from clmt_lib.records.summaries import difference, ladder, summarise, table
+
+__all__ = [
+    "Record", "RunConfig", "difference", "hardware", "home", "ladder", "provenance", "read", "read_grid", "reproducibility_line", "run", "run_grid",
+    "summarise", "table", "versions",
+]

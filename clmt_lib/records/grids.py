@@ -1,0 +1,62 @@
+"""Many runs: a grid file, and running what is missing of it."""
+
+import json
+import time
+from pathlib import Path
+
+from clmt_lib import data
+from clmt_lib.data.tables import DataError
+from clmt_lib.records.runs import RunConfig, run
+
+
+def read_grid(path):
+    """Configurations named by a grid file, the first fold and seed of every split first.
+
+    The file is YAML: `runs:` a list of {dataset, split, seeds, folds, models, settings?, options?, last?}; rows with `last: true` come after all others.
+
+    Raises
+    ------
+    DataError
+        Unreadable file, or a row without a needed key.
+    """
+    import yaml
+
+    try:
+        rows = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["runs"]
+        configs = [
+            RunConfig(row["dataset"], row["split"], model, seed, fold, dict(row.get("settings", {})), dict(row.get("options", {})))
+            for row in sorted(rows, key=lambda row: row.get("last", False)) for seed in row["seeds"] for fold in row["folds"] for model in row["models"]
+        ]
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise DataError(f"not a grid ({error!r})", file=path, remedy="see experiments/grid.yaml") from None
+    slow = sum(len(row["seeds"]) * len(row["folds"]) * len(row["models"]) for row in rows if row.get("last"))
+    early = configs[: len(configs) - slow]
+    return sorted(early, key=lambda c: c.fold + c.seed) + configs[len(early) :]  # stable: within a round, the file's order
+
+
+def run_grid(configs, folder=None, *, share=(0, 1), device="auto", say=print):
+    """Run what is missing of many configurations, one after the other; a failed run is reported and does not stop the rest.
+
+    Parameters
+    ----------
+    share : (i, n): this process takes every n-th configuration from the i-th, so n processes divide the work
+
+    Returns
+    -------
+    list of (config, error) of the runs that failed.
+    """
+    failed, loaded, mine = [], {}, configs[share[0] :: share[1]]
+    for number, config in enumerate(mine, start=1):
+        key = (config.dataset, json.dumps(config.options, sort_keys=True))
+        start = time.perf_counter()
+        try:
+            if key not in loaded:
+                loaded[key] = data.load(config.dataset, **config.options)
+            record = run(config, folder, device=device, benchmark=loaded[key])
+        except (DataError, ArithmeticError, RuntimeError, MemoryError) as error:
+            failed.append((config, error))
+            say(f"[{number}/{len(mine)}] FAILED {config}: {error}")
+            continue
+        found = record.metrics["test"]
+        say(f"[{number}/{len(mine)}] {record.path.name}: rmse {found['rmse']:.3f}, per-drug r {found['pcc_per_drug'] or 0:.3f} ({time.perf_counter() - start:.1f} s)")
+    return failed

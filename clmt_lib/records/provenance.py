@@ -1,0 +1,58 @@
+"""Where numbers come from."""
+
+import os
+import platform
+import resource
+import subprocess
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "torch", "torch-geometric", "rdkit", "transformers", "lightgbm")
+
+
+def provenance(benchmark, seconds=None, **more):
+    """Where numbers come from: commit, data, versions, hardware, seconds, peak memory (MB)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if platform.system() == "Linux" else 1024**2)
+    return {
+        "benchmark": benchmark and benchmark.describe(), "simulated": benchmark and benchmark.simulated, "seconds": seconds, "peak_memory_mb": round(peak),
+        "commit": _commit(), "versions": versions(), "python": platform.python_version(), "hardware": hardware(), **more,
+    }
+
+
+def versions():
+    """Installed versions of the packages that make the numbers."""
+    out = {}
+    for name in PACKAGES:
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return out
+
+
+def hardware():
+    """Processor model and cores, without the name of the machine."""
+    model = platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        pass
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def _commit():
+    try:
+        return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True, cwd=Path(__file__).parent).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def reproducibility_line(benchmark=None, started=None):
+    """How a chapter's numbers were made: versions, data and its checksum, seconds since `started` (a `time.perf_counter()`), peak memory."""
+    about = provenance(benchmark)
+    parts = [f"Python {about['python']}", *(f"{name} {number}" for name, number in about["versions"].items())]
+    parts += [f"data {benchmark.name} {benchmark.checksum}"] if benchmark is not None else []
+    parts += [f"{time.perf_counter() - started:.0f} s"] if started is not None else []
+    return ", ".join([*parts, f"peak memory {about['peak_memory_mb']} MB"])

@@ -1,0 +1,192 @@
+"""One run, one folder: whole or not at all."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clmt_lib import data, metrics, models
+from clmt_lib.data.tables import DataError
+from clmt_lib.records.provenance import provenance
+
+ROLES = ("valid", "test")
+
+
+def home(folder=None):
+    """Folder of the records: `folder`, else `CLMT_RECORDS`, else the nearest `experiments/records` at or above the current folder, else there."""
+    named = folder or os.environ.get("CLMT_RECORDS")
+    if named:
+        return Path(named)
+    here = Path.cwd()
+    return next((path / "experiments/records" for path in (here, *here.parents) if (path / "experiments/records").is_dir()), Path("experiments/records"))
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's numbers.
+
+    Attributes
+    ----------
+    dataset, options : benchmark name and its reader's options
+    split, seed, fold : which split (see `data.make_split`)
+    model, settings : name on the ladder and what overrides its defaults
+    """
+
+    dataset: str
+    split: str
+    model: str
+    seed: int = 0
+    fold: int = 0
+    settings: dict = field(default_factory=dict)
+    options: dict = field(default_factory=dict)
+
+    def id(self, checksum):
+        """Readable name plus ten hexadecimal digits over configuration, data checksum and model version."""
+        body = json.dumps([asdict(self), checksum, models.model_class(self.model).version], sort_keys=True)
+        return f"{self.dataset}-{self.split}-s{self.seed}-f{self.fold}-{self.model}-{hashlib.sha256(body.encode()).hexdigest()[:10]}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run, as read from disk."""
+
+    path: Path
+    config: dict
+    metrics: dict
+    provenance: dict
+
+    @property
+    def predictions(self):
+        """[role, position, predicted] frame, or None where only the committed part of the record is here."""
+        path = self.path / "predictions.parquet"
+        return pd.read_parquet(path) if path.exists() else None
+
+
+def read(path):
+    """Read one record. Raises DataError where the folder is not a whole record."""
+    try:
+        parts = [json.loads((Path(path) / f"{name}.json").read_text(encoding="utf-8")) for name in ("config", "metrics", "provenance")]
+    except (OSError, ValueError) as error:
+        raise DataError(f"not a record ({error})", file=path, remedy="delete the folder and run its configuration again") from None
+    return Record(Path(path), *parts)
+
+
+def run(config, folder=None, *, predictions=False, device="auto", benchmark=None):
+    """Fit, predict and score one configuration, or read its record if it is there already.
+
+    Parameters
+    ----------
+    config : RunConfig
+    folder : where records live
+    predictions : the caller needs predictions: a record that came without them is computed again, and must give the same metrics
+    device : passed to models that train on one ("auto", "cpu", "cuda")
+    benchmark : an already loaded benchmark, to save loading it
+
+    Raises
+    ------
+    DataError
+        Unknown dataset, split, model or setting; or a repeated run whose metrics differ from its record.
+    """
+    benchmark = benchmark if benchmark is not None else data.load(config.dataset, **config.options)
+    name = config.id(benchmark.checksum)
+    final = home(folder) / name
+    if final.exists() and (not predictions or (final / "predictions.parquet").exists()):
+        return read(final)
+    with _workplace(final) as work:
+        if not final.exists():
+            _compute(config, benchmark, work, device)
+            _publish(work, final)
+        elif predictions and not (final / "predictions.parquet").exists():
+            _compute(config, benchmark, work, device)
+            _same_metrics(final, work, models.model_class(config.model))
+            os.replace(work / "predictions.parquet", final / "predictions.parquet")
+    return read(final)
+
+
+@contextmanager
+def _workplace(final):
+    """A folder for unfinished work, held by one process at a time; what a killed process left is taken over, and nothing is left behind."""
+    work = final.parent / f".work-{final.name}"
+    work.mkdir(parents=True, exist_ok=True)
+    handle = os.open(work, os.O_RDONLY)
+    try:
+        _lock(handle)
+        work.mkdir(exist_ok=True)  # another process may have finished and removed it while we waited
+        yield work
+        shutil.rmtree(work, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle):
+    try:
+        import fcntl
+    except ImportError:  # Windows: one process at a time is then up to the user
+        return
+    fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def _compute(config, benchmark, work, device):
+    split = data.make_split(benchmark, config.split, config.seed, config.fold)
+    model = models.build(config.model, **config.settings)
+    if hasattr(model, "device"):
+        model.device = device
+    if hasattr(model, "checkpoint"):
+        model.checkpoint = work / "checkpoint.pt"
+    start, cpu = time.perf_counter(), time.process_time()
+    model.fit(benchmark, split)
+    fitted, cpu = time.perf_counter(), time.process_time() - cpu
+    frames, found = [], {}
+    for role in ROLES:
+        positions = getattr(split, role)
+        predicted = np.asarray(model.predict(benchmark.pairs[positions]), dtype=np.float64)
+        found[role] = metrics.evaluate(benchmark, split, predicted, role)
+        frames.append(pd.DataFrame({"role": role, "position": positions, "predicted": predicted}))
+    seconds = {"fit": round(fitted - start, 2), "fit_cpu": round(cpu, 2), "predict": round(time.perf_counter() - fitted, 2)}
+    boot = metrics.Bootstrap(benchmark.n_cells, benchmark.n_drugs)
+    draws = boot.statistics(benchmark.pairs[split.test], benchmark.y[split.test], frames[-1]["predicted"])
+    found["interval"] = {key: metrics.interval(value) for key, value in draws.items()}
+    found["chosen"] = model.chosen
+    pd.concat(frames).to_parquet(work / "predictions.parquet", index=False)
+    write(work / "config.json", asdict(config))
+    write(work / "metrics.json", found)
+    write(work / "history.json", getattr(model, "history", []))
+    write(work / "provenance.json", provenance(benchmark, seconds, version=type(model).version, device=str(getattr(model, "device_used", "cpu"))))
+
+
+def write(path, body):
+    def plain(value):
+        if isinstance(value, dict):
+            return {str(k): plain(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(v) for v in value]
+        if isinstance(value, (float, np.floating)):
+            return round(float(value), 6) if np.isfinite(value) else None
+        return value.item() if isinstance(value, np.generic) else value
+
+    Path(path).write_text(json.dumps(plain(body), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _publish(work, final):
+    """Rename the finished folder into place: a reader sees all of a record or nothing."""
+    for stray in set(work.iterdir()) - {work / f"{name}.json" for name in ("config", "metrics", "history", "provenance")} - {work / "predictions.parquet"}:
+        stray.unlink()
+    for part in work.iterdir():
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+    os.rename(work, final)
+
+
+def _same_metrics(final, work, model):
+    tolerance = getattr(model, "tolerance", 1e-4)
+    old, new = (json.loads((folder / "metrics.json").read_text())["test"] for folder in (final, work))
+    for key, value in old.items():
+        if value is not None and abs(value - new[key]) > tolerance:
+            raise DataError(f"run again, {key} is {new[key]}, the record says {value}", file=final, remedy="the code changed its numbers: raise the model's version")

@@ -1,0 +1,125 @@
+"""Records read back as tables: means over folds, intervals, paired differences."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+
+from clmt_lib import data, metrics, models
+from clmt_lib.data.tables import DataError
+from clmt_lib.records.provenance import provenance
+from clmt_lib.records.runs import home, read, run, write
+
+REPORTED = ("rmse", "pcc", "pcc_per_drug")
+
+
+def table(folder=None, role="test"):
+    """Every record as one row of a frame: configuration, the metrics of `role`, seconds. Empty where there is none."""
+    rows = []
+    for path in sorted(home(folder).glob("[!.]*/metrics.json")):
+        record = read(path.parent)
+        if "model" not in record.config:
+            continue  # a comparison
+        about = {key: record.config[key] for key in ("dataset", "split", "seed", "fold", "model")}
+        rows.append({**about, "settings": json.dumps(record.config["settings"], sort_keys=True), **record.metrics[role], "seconds": record.provenance["seconds"]["fit"], "id": path.parent.name})
+    return pd.DataFrame(rows)
+
+
+def summarise(configs, folder=None, *, benchmark=None, draws=1000):
+    """Means over folds and paired differences of the models run on one benchmark and split, with two-way bootstrap intervals, as a record of its own.
+
+    The same draws of lines and drugs serve every model and fold, so a difference is paired pair by pair and draw by draw. Runs not done yet are left out and counted;
+    a run whose predictions are not on this computer is computed again first, and must give the same metrics.
+
+    Parameters
+    ----------
+    configs : RunConfigs that share dataset and split, one settings a model
+
+    Returns
+    -------
+    Record `summary-<dataset>-<split>`, or None where no run is done.
+    """
+    first = configs[0]
+    benchmark = benchmark if benchmark is not None else data.load(first.dataset, **first.options)
+    boot, found = metrics.Bootstrap(benchmark.n_cells, benchmark.n_drugs, draws), {}
+    for config in configs:
+        if not (home(folder) / config.id(benchmark.checksum)).exists():
+            continue
+        record = run(config, folder, predictions=True, benchmark=benchmark)
+        rows = record.predictions.query("role == 'test'")
+        at = rows["position"].to_numpy()
+        fold = found.setdefault(config.model, {})
+        fold[config.seed, config.fold] = record, boot.statistics(benchmark.pairs[at], benchmark.y[at], rows["predicted"].to_numpy())
+    if not found:
+        return None
+    body = {
+        "runs": {"done": sum(map(len, found.values())), "planned": len(configs)},
+        "models": {name: _mean_of_folds(runs) for name, runs in found.items()},
+        "differences": [_difference(a, found[a], b, found[b]) for i, a in enumerate(found) for b in list(found)[:i]],
+    }
+    final = home(folder) / f"summary-{first.dataset}-{first.split}"
+    work = home(folder) / f".work-{final.name}"
+    work.mkdir(parents=True, exist_ok=True)
+    write(work / "config.json", {"dataset": first.dataset, "split": first.split, "draws": draws, "checksum": benchmark.checksum})
+    write(work / "metrics.json", body)
+    write(work / "provenance.json", provenance(benchmark))
+    shutil.rmtree(final, ignore_errors=True)
+    os.rename(work, final)
+    return read(final)
+
+
+def _mean_of_folds(runs):
+    out = {"folds": len(runs), "seconds": _mean_cpu([record for record, _ in runs.values()])}
+    tests = [record.metrics["test"] for record, _ in runs.values()]
+    for key in tests[0]:
+        values = [np.nan if test[key] is None else test[key] for test in tests]
+        out[key], out[f"{key}_sd"] = float(np.mean(values)), float(np.std(values))
+    for key in REPORTED:
+        out[f"{key}_interval"] = metrics.interval(np.mean([draws[key] for _, draws in runs.values()], axis=0))
+    return out
+
+
+def _mean_cpu(records):
+    """Mean processor seconds of a fit (None if never measured), over the runs that measured them: unlike wall time, it does not depend on what else the computer did."""
+    known = [record.provenance["seconds"]["fit_cpu"] for record in records if "fit_cpu" in record.provenance["seconds"]]
+    return float(np.mean(known)) if known else None
+
+
+def _difference(a, runs_a, b, runs_b):
+    """Model a minus model b on the folds both have."""
+    common = sorted(set(runs_a) & set(runs_b))
+    out = {"a": a, "b": b, "folds": len(common)}
+    for key in REPORTED if common else ():
+        gap = [runs_a[fold][0].metrics["test"][key] - runs_b[fold][0].metrics["test"][key] for fold in common]
+        draws = np.mean([runs_a[fold][1][key] - runs_b[fold][1][key] for fold in common], axis=0)
+        out[key] = {"mean": float(np.mean(gap)), "interval": metrics.interval(draws), "folds_better": int(np.sum(np.less(gap, 0) if key == "rmse" else np.greater(gap, 0)))}
+    return out
+
+
+def ladder(dataset, split, folder=None):
+    """[models] frame of one summary, in the order of the ladder: folds, seconds, metrics, `rmse_low`, `rmse_high` and so on for intervals.
+
+    Raises
+    ------
+    DataError
+        No such summary.
+    """
+    record = read(home(folder) / f"summary-{dataset}-{split}")
+    rows = pd.DataFrame(record.metrics["models"]).T
+    for key in REPORTED:
+        rows[f"{key}_low"], rows[f"{key}_high"] = (rows[f"{key}_interval"].str[i] for i in (0, 1))
+    rows = rows.drop(columns=[f"{key}_interval" for key in REPORTED]).astype(float)
+    return rows.reindex([name for name in models.names() if name in rows.index])
+
+
+def difference(dataset, split, a, b, metric="rmse", folder=None):
+    """Paired difference a minus b from a summary: dict of mean, interval, folds_better, folds. Raises DataError where it is not there."""
+    for row in read(home(folder) / f"summary-{dataset}-{split}").metrics["differences"]:
+        if {row["a"], row["b"]} == {a, b} and metric in row:
+            if row["a"] == a:
+                return {**row[metric], "folds": row["folds"]}
+            low, high = row[metric]["interval"]
+            return {"mean": -row[metric]["mean"], "interval": [-high, -low], "folds_better": row["folds"] - row[metric]["folds_better"], "folds": row["folds"]}
+    raise DataError(f"no comparison of {a!r} with {b!r} in {dataset} {split}", remedy="run both, then `clmt report`")
