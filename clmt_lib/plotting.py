@@ -9,10 +9,11 @@ GREY = "#787878"  # the one grey with about 4.4 : 1 contrast against both a whit
 FAINT = "#78787855"
 NAMES = {  # rung -> what a reader sees
     "global_mean": "global mean", "drug_mean": "drug mean", "cell_mean": "cell mean", "tissue_drug_mean": "drug mean in tissue", "effects": "drug + cell effects",
-    "neighbours_fingerprint": "neighbours, fingerprint", "neighbours_text": "neighbours, text", "ridge": "ridge, one for all pairs", "ridge_per_drug": "ridge per drug",
+    "neighbours_fingerprint": "neighbours (fingerprint)", "neighbours_text": "neighbours (text)", "ridge": "ridge (all pairs)", "ridge_per_drug": "ridge per drug",
     "elastic_net_per_drug": "elastic net per drug", "random_forest": "random forest", "lightgbm": "LightGBM", "als": "factorisation (ALS)",
-    "kernel_identity": "kernel ridge, drug identity", "kernel_fingerprint": "kernel ridge, fingerprint", "kernel_annotation": "kernel ridge, annotation",
-    "kernel_text": "kernel ridge, text", "learned_kernel": "learned-kernel ridge", "clmt": "CLMT",
+    "kernel_identity": "kernel ridge (drug identity)", "kernel_fingerprint": "kernel ridge (fingerprint)", "kernel_annotation": "kernel ridge (annotation)",
+    "kernel_text": "kernel ridge (text)", "learned_kernel": "learned-kernel ridge", "clmt": "CLMT",
+    "clmt_unaligned": "CLMT, not aligned", "clmt_response": "CLMT, aligned to response",
 }
 FAMILIES = {  # family -> (rungs, place in the colour-blind palette, marker)
     "means": (("global_mean", "drug_mean", "cell_mean", "tissue_drug_mean", "effects"), 7, "s"),
@@ -21,7 +22,7 @@ FAMILIES = {  # family -> (rungs, place in the colour-blind palette, marker)
     "trees": (("random_forest", "lightgbm"), 2, "P"),
     "no features": (("als", "learned_kernel"), 3, "D"),
     "kernels": (("kernel_identity", "kernel_fingerprint", "kernel_annotation", "kernel_text"), 1, "o"),
-    "network": (("clmt",), 4, "*"),
+    "network": (("clmt", "clmt_unaligned", "clmt_response"), 4, "*"),
 }
 LABELS = {  # metric -> label of its axis
     "rmse": "RMSE, ln(µM)  ← better", "mae": "MAE, ln(µM)  ← better", "pcc": "global r  → better", "pcc_per_drug": "per-drug r  → better",
@@ -132,11 +133,11 @@ def _focus(frame, metric):
 
 def _margin(ax, frame):
     """Seconds per fit and number of folds, right of the last panel."""
-    for column, x, heading, write in (("seconds", 1.03, "fit", seconds), ("folds", 1.2, "folds", lambda n: f"{n:.0f}")):
-        if column in frame:
-            ax.annotate(heading, (x, -0.6), xycoords=("axes fraction", "data"), fontsize=9, va="bottom", annotation_clip=False)
-            for row, value in enumerate(frame[column]):
-                ax.annotate(write(value), (x, row), xycoords=("axes fraction", "data"), fontsize=8.5, va="center", annotation_clip=False)
+    columns = [(column, write) for column, write in (("seconds", seconds), ("folds", lambda n: f"{n:.0f}")) if column in frame]
+    for place, (column, write) in enumerate(columns):
+        cells = [(-0.6, {"seconds": "fit"}.get(column, column), "bottom"), *((row, write(value), "center") for row, value in enumerate(frame[column]))]
+        for row, text, align in cells:
+            ax.annotate(text, (1.03 + 0.17 * place, row), xycoords=("axes fraction", "data"), fontsize=8.5, va=align, annotation_clip=False)
 
 
 def _families(fig, rungs):
@@ -250,8 +251,8 @@ def anatomy(benchmark, lines=48, drugs=40, genes=24):
     c, d = (np.unique(np.linspace(0, n - 1, min(n, most)).astype(int)) for n, most in ((benchmark.n_cells, lines), (benchmark.n_drugs, drugs)))
     pathways = benchmark.drugs["pathway"].value_counts().index
     facts = np.array([[pathway == name for pathway in benchmark.drugs["pathway"].iloc[d]] for name in pathways], dtype=float)  # [pathways, drugs]
-    omics = benchmark.omics["expression"].to_numpy()[np.ix_(c, np.arange(genes))]  # [lines, genes]
-    fig, axes = plt.subplots(2, 2, figsize=(7.6, 5.4), gridspec_kw={"width_ratios": [genes, 1.5 * len(d)], "height_ratios": [1, 4]})
+    omics = benchmark.omics["expression"].to_numpy()[c, :genes]  # [lines, genes]
+    fig, axes = plt.subplots(2, 2, figsize=(7.6, 5.4), gridspec_kw={"width_ratios": [omics.shape[1], 1.5 * len(d)], "height_ratios": [1, 4]})
     axes[0, 0].axis("off")
     axes[0, 1].imshow(np.where(facts > 0, 1.0, np.nan), cmap="Greys", vmin=0, vmax=1.7, aspect="auto")
     axes[1, 0].imshow(omics, cmap="PuOr", vmin=-3, vmax=3, aspect="auto")

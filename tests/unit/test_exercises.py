@@ -1,12 +1,17 @@
 """The checks of the exercises: right answers pass, each typical mistake gets its own hint, and nothing that is handed in raises."""
 
+import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from clmt_lib import exercises
 from clmt_lib.exercises import CHECKS, check
+
+CHAPTER = Path(__file__).resolve().parents[2] / "notebooks" / "01_data.ipynb"
 
 
 def said(capsys, name, *answer):
@@ -147,6 +152,24 @@ def test_a_drug_of_the_test_role_in_train_is_named(capsys):
         return np.flatnonzero(~new), np.flatnonzero(new)
 
     assert "a drug of the test role is in train" in said(capsys, "01.5", lines_only)
+
+
+# --- the chapter ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def chapter_cells(kind):
+    return ["".join(cell["source"]) for cell in json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == kind]
+
+
+def test_the_folded_solutions_pass_their_checks(capsys):
+    solutions = re.findall(r"\{admonition\} Solution\n:class: dropdown\n```python\n(.*?)```", "\n".join(chapter_cells("markdown")), re.DOTALL)
+    asked = [re.search(r'exercises\.check\("([\d.]+)", (\w+)\)', source) for source in chapter_cells("code")]
+    asked = [found.groups() for found in asked if found]
+    assert [name for name, _ in asked] == sorted(RIGHT) and len(solutions) == len(asked)
+    for solution, (name, variable) in zip(solutions, asked, strict=True):
+        scope = {"np": np}
+        exec(solution, scope)
+        assert "Right" in said(capsys, name, scope[variable])
 
 
 # --- nothing raises ------------------------------------------------------------------------------------------------------------------------------

@@ -55,11 +55,9 @@ def peeks(world, split):
     return table
 
 
-def test_only(world, split):
+def only_test_pairs(world, split):
     return world.y[split.test]
 
-
-test_only.__test__ = False
 
 
 def with_holes(world, split):
@@ -84,7 +82,7 @@ WRONG = [
     ("08.4", lambda a, b: np.percentile(b - a, [2.5, 97.5]), "sign"), ("08.4", lambda a, b: np.percentile(a - b, [5, 95]), "90 %"), ("08.4", lambda a, b: a - b, "each draw"),
     ("08.4", lambda a, b: np.percentile(a - b, [97.5, 2.5]), "low end first"), ("08.4", lambda a, b: np.percentile(a, [2.5, 97.5]) - np.percentile(b, [2.5, 97.5]), "subtract first"),
     ("08.4", lambda a, b: (0, 0), "np.percentile"),
-    ("08.5", effects_only, "drug + cell effects"), ("08.5", peeks, "a leak"), ("08.5", test_only, "whole table"), ("08.5", with_holes, "holes"),
+    ("08.5", effects_only, "drug + cell effects"), ("08.5", peeks, "a leak"), ("08.5", only_test_pairs, "whole table"), ("08.5", with_holes, "holes"),
     ("08.5", lambda world, split: np.zeros((3, 3)), "shape"), ("08.5", lambda world, split: 1 / 0, "ZeroDivisionError"),
 ]
 
