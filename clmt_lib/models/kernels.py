@@ -41,29 +41,30 @@ def solve_pairs(k_cell, k_drug, residual, seen, ridge, start=None):
     w, target = seen[some].astype(float), np.where(seen, residual, 0.0)[some]
     full = _full_table_inverse(k_cell, k_drug, w.mean(), ridge)
 
-    def apply(a):
-        return w * (k_cell @ a @ k_drug) + ridge * a
+    out = np.zeros(seen.shape)
+    out[some] = _conjugate_gradients(lambda a: w * (k_cell @ a @ k_drug) + ridge * a, lambda rest: w * full(rest), target, 0 * target if start is None else start[some] * w)
+    return out
 
-    a = np.zeros_like(target) if start is None else start[some] * w
+
+def _conjugate_gradients(apply, near, target, a):
+    """Solve apply(a) = target from a first guess, `near` being a rough inverse of `apply` (the preconditioner)."""
     rest = target - apply(a)
-    near = w * full(rest)
-    step, size, goal = near.copy(), np.vdot(rest, near), TOLERANCE**2 * np.vdot(target, target)
+    step = near(rest)
+    size, goal = np.vdot(rest, step), TOLERANCE**2 * np.vdot(target, target)
     for _ in range(MOST_STEPS):
         if np.vdot(rest, rest) <= goal:
             break
         image = apply(step)
         length = size / np.vdot(step, image)
-        a += length * step
-        rest -= length * image
-        near = w * full(rest)
-        new = np.vdot(rest, near)
-        step, size = near + (new / size) * step, new
+        a = a + length * step
+        rest = rest - length * image
+        close = near(rest)
+        new = np.vdot(rest, close)
+        step, size = close + (new / size) * step, new
     if np.vdot(rest, rest) > 100 * goal:
         left = np.sqrt(np.vdot(rest, rest) / np.vdot(target, target))
-        raise ArithmeticError(f"conjugate gradients stopped at relative residual {left:.1e}; raise the ridge ({ridge})")
-    out = np.zeros(seen.shape)
-    out[some] = a
-    return out
+        raise ArithmeticError(f"conjugate gradients stopped at relative residual {left:.1e}: raise the ridge")
+    return a
 
 
 def _full_table_inverse(k_cell, k_drug, density, ridge):

@@ -162,6 +162,7 @@ def _compute(config, benchmark, work, device):
 
 
 def write(path, body):
+    """Write JSON with floats rounded to six digits, keys sorted; what is not finite becomes null."""
     def plain(value):
         if isinstance(value, dict):
             return {str(k): plain(v) for k, v in value.items()}
