@@ -4,19 +4,21 @@ import numpy as np
 import pytest
 
 from clmt_lib import data, models
-from clmt_lib.data import DataError
+from clmt_lib.data import DataError, simulated
 from clmt_lib.metrics import evaluate, rmse
 from clmt_lib.models import kernels, linear
 from clmt_lib.models.factors import factorise
 from clmt_lib.views.molecules import fingerprints
 from clmt_lib.views.omics import fit_omics
 
-QUICK = {"random_forest": {"trees": 20}, "lightgbm": {"trees": 40}, "clmt": {"steps": 60, "hidden": 64, "dim": 32, "message": 32}}
+QUICK = {"random_forest": {"trees": 20}, "lightgbm": {"trees": 40}}
+QUICK |= dict.fromkeys([name for name in models.names() if name.startswith("clmt")], {"steps": 60, "hidden": 64, "dim": 32, "message": 32})
 
 
 @pytest.fixture(scope="module")
 def world():
-    benchmark = data.load("simulated", cells=96)
+    names = list(dict.fromkeys(simulated.facts()["name"]))[:60]
+    benchmark = data.load("simulated", cells=96, drugs=names)
     return benchmark, {kind: data.make_split(benchmark, kind) for kind in ("mixed", "cell_blind", "drug_blind")}
 
 
