@@ -15,6 +15,9 @@ def main(argv=None):
     except DataError as error:
         print(f"clmt: {error}", file=sys.stderr)
         return 2
+    except PermissionError as error:
+        print(f"clmt: {error.filename}: no permission to write or read here. Remedy: give yourself permission, or name another folder", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("clmt: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
@@ -79,8 +82,9 @@ def _run(args):
 
     if args.grid:
         return _run_grid(args)
-    config = records.RunConfig(**_json(args.config, open(args.config, encoding="utf-8").read())) if args.config else None
-    if config is None:
+    if args.config:
+        config = records.read_config(args.config)
+    else:
         config = records.RunConfig(args.dataset, args.split, args.model or "", args.seed, args.fold, _json("--settings", args.settings))
     record = records.run(config, args.records, device=args.device)
     test, interval = record.metrics["test"], record.metrics["interval"]

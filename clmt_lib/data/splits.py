@@ -58,13 +58,15 @@ def make_split(benchmark, kind, seed=0, fold=0):
     Raises
     ------
     DataError
-        Unknown kind, fold out of range, or fewer groups than roles need.
+        Unknown kind, fold or seed out of range, or fewer groups than roles need.
     """
     if kind not in FOLDS:
         raise DataError(f"unknown split {kind!r}", remedy=f"use one of: {', '.join(KINDS)}")
     folds = FOLDS[kind]
     if not 0 <= fold < folds:
         raise DataError(f"fold {fold} of {kind}", remedy=f"use 0 to {folds - 1}")
+    if seed < 0:
+        raise DataError(f"seed {seed}", remedy="use 0 or more")
     groups = np.unique(groups_of(benchmark, kind), return_inverse=True)[1]
     sizes = np.bincount(groups)
     if len(sizes) < folds + 1:

@@ -1,0 +1,1 @@
+"""Small modules, one idea each: encoders, message passing, contrast, heads."""

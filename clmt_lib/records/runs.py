@@ -78,6 +78,14 @@ def read(path):
     return Record(Path(path), *parts)
 
 
+def read_config(path):
+    """RunConfig from a `config.json`. Raises DataError where the file is missing, is not JSON or has a field unknown to `RunConfig`."""
+    try:
+        return RunConfig(**json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"not a configuration ({error})", file=path, remedy="copy the config.json of a record, and change what you want to change") from None
+
+
 def run(config, folder=None, *, predictions=False, device="auto", benchmark=None):
     """Fit, predict and score one configuration, or read its record if it is there already.
 
@@ -119,7 +127,12 @@ def _workplace(final):
     try:
         _lock(handle)
         work.mkdir(exist_ok=True)  # another process may have finished and removed it while we waited
-        yield work
+        try:
+            yield work
+        except BaseException:
+            if not any(work.glob("checkpoint*")):  # nothing worth resuming from
+                shutil.rmtree(work, ignore_errors=True)
+            raise
         shutil.rmtree(work, ignore_errors=True)
     finally:
         os.close(handle)

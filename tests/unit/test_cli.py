@@ -142,3 +142,53 @@ def test_a_reader_that_leaves_early_is_no_error():
     process.stdout.close()
     assert process.wait(timeout=30) == 0 and process.stderr.read() == b""
     process.stderr.close()
+
+
+def small_run(tmp_path, *more):
+    config = tmp_path / "config.json"
+    config.write_text('{"dataset": "simulated", "split": "mixed", "model": "effects", "options": {"cells": 48}}')
+    return ["run", "--config", str(config), "--records", str(tmp_path / "records"), *more]
+
+
+def test_run_prints_metrics_with_intervals_and_leaves_one_record(tmp_path, capsys):
+    assert main(small_run(tmp_path)) == 0
+    shown = capsys.readouterr().out
+    assert "rmse" in shown and "[" in shown and "record:" in shown
+    assert len(list((tmp_path / "records").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["run", "--model", "deep_magic"], "unknown model 'deep_magic'.*use one of"),
+        (["run", "--model", "als", "--split", "by_moon"], "unknown split 'by_moon'.*use one of"),
+        (["run", "--model", "als", "--fold", "99"], "fold 99 of mixed.*use 0 to"),
+        (["run", "--model", "als", "--seed", "-1"], "seed -1.*0 or more"),
+        (["run", "--model", "als", "--settings", "{rank: 3}"], "not JSON"),
+        (["run", "--model", "als", "--settings", '{"depth": 3}'], "no setting 'depth'"),
+        (["run", "--config", "nowhere.json"], "not a configuration.*copy the config.json"),
+        (["run", "--grid", "nowhere.yaml"], "not a grid"),
+        (["audit", "--dataset", "elsewhere"], "unknown benchmark 'elsewhere'"),
+    ],
+)
+def test_bad_arguments_get_one_line_that_says_what_there_is(tmp_path, capsys, arguments, said):
+    more = ["--records", str(tmp_path)] if arguments[0] == "run" else []
+    assert main([*arguments, *more]) == 2
+    error = capsys.readouterr().err
+    assert re.search(said, error) and len(error.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    assert main(small_run(tmp_path)) == 2
+    assert "no permission" in capsys.readouterr().err
+
+
+def test_audit_of_a_model_is_clean_and_says_what_was_checked(capsys):
+    assert main(["audit", "--split", "drug_blind", "--model", "effects"]) == 0
+    shown = capsys.readouterr().out
+    assert "clean" in shown and "test responses permuted" in shown
