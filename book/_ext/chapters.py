@@ -44,8 +44,17 @@ def drop_thebe(app, pagename, templatename, context, doctree):
     context["script_files"] = [script for script in context["script_files"] if not is_thebe(script)]
 
 
+def renew_assets(app, env, added, changed, removed):
+    """Write the first page again where an asset is newer than its copy: Sphinx copies assets only when it writes a page."""
+    assets, copies = Path(app.srcdir) / "assets", Path(app.outdir) / "_static"
+    pairs = ((asset, copies / asset.relative_to(assets)) for asset in assets.rglob("*") if asset.is_file())
+    stale = any(not copy.is_file() or copy.stat().st_mtime < asset.stat().st_mtime for asset, copy in pairs)
+    return [app.config.root_doc] if stale else []
+
+
 def setup(app):
     """Called by Sphinx before it looks for source files."""
     bring_chapters(Path(app.srcdir))
+    app.connect("env-get-outdated", renew_assets)
     app.connect("html-page-context", drop_thebe, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
