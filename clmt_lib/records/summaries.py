@@ -54,8 +54,10 @@ def summarise(configs, folder=None, *, benchmark=None, draws=1000):
         fold[config.seed, config.fold] = record, boot.statistics(benchmark.pairs[at], benchmark.y[at], rows["predicted"].to_numpy())
     if not found:
         return None
+    splits = sorted({which for runs in found.values() for which in runs})
     body = {
         "runs": {"done": sum(map(len, found.values())), "planned": len(configs)},
+        "replicates": float(np.mean([_replicated(benchmark, data.make_split(benchmark, first.split, *which)) for which in splits])),
         "models": {name: _mean_of_folds(runs) for name, runs in found.items()},
         "differences": [_difference(a, found[a], b, found[b]) for i, a in enumerate(found) for b in list(found)[:i]],
     }
@@ -68,6 +70,14 @@ def summarise(configs, folder=None, *, benchmark=None, draws=1000):
     shutil.rmtree(final, ignore_errors=True)
     os.rename(work, final)
     return read(final)
+
+
+def _replicated(benchmark, split):
+    """Share of test pairs whose line and compound were also measured under another id of the train role."""
+    compound = benchmark.drugs["compound"].factorize()[0]
+    cell, drug = benchmark.pairs.T
+    key = cell * benchmark.n_drugs + compound[drug]
+    return np.isin(key[split.test], key[split.train]).mean()
 
 
 def _mean_of_folds(runs):

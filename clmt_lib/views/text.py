@@ -3,9 +3,12 @@
 The bundled encoder is all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0, 384-d); its weights are verified by checksum before use.
 """
 
+import csv
 import hashlib
 import os
+import re
 import tempfile
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +19,11 @@ from clmt_lib.data.tables import DataError
 BUNDLED = "all-MiniLM-L6-v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_TOKENS = 256
+RESPONSE_WORDS = re.compile(  # what a description must not speak of: response, its measures, and what people conclude from it (use in the clinic)
+    r"\b(?:(?:hyper|chemo|in)?sensiti[vsz]\w*|resistan\w*|refractory|respon(?:d|ds|ded|der|ders|sive|siveness)|(?:drug|treatment|clinical) responses?|p?[ig][ci]\s?50s?|auc|efficac\w*|"
+    r"potent\w*|cytotoxic\w*|kills?|killed|surviv(?:e|es|ed|al)|approv\w+|indications?|indicated (?:for|in)|prescribed|clinical trials?|patients?|remissions?)\b",
+    re.IGNORECASE,
+)
 
 
 def describe_drugs(drugs, source="annotation"):
@@ -23,17 +31,47 @@ def describe_drugs(drugs, source="annotation"):
 
     Parameters
     ----------
-    source : "annotation" (targets and pathway), "mechanism" (the paragraph, where there is one), "name" (a control: the name alone)
+    source : "annotation" (targets and pathway), "mechanism" (the table's paragraph, else ours for a drug of that name), "name" (a control: the name alone)
+
+    Raises
+    ------
+    DataError
+        Unknown source.
     """
     if source == "annotation":
         known = drugs["target"].notna() | drugs["pathway"].notna()
         parts = zip(known, drugs["target"].fillna("an unknown target"), drugs["pathway"].fillna("unknown"), strict=True)
         return [f"A drug that acts on {target}, in the pathway: {pathway}." if there else None for there, target, pathway in parts]
-    if source in ("mechanism", "name"):
-        if source not in drugs:
-            raise DataError(f"this drug table has no {source!r} column", remedy="use source='annotation'")
-        return [text if isinstance(text, str) else None for text in drugs[source]]
+    if source == "name":
+        return [text if isinstance(text, str) else None for text in drugs["name"]]
+    if source == "mechanism":
+        ours, column = mechanisms(), drugs.get("mechanism", [None] * len(drugs))
+        return [text if isinstance(text, str) and text.strip() else ours.get(_key(name)) for text, name in zip(column, drugs["name"], strict=True)]
     raise DataError(f"unknown text source {source!r}", remedy="use annotation, mechanism or name")
+
+
+def mechanisms():
+    """Name of a real drug (lower case) -> the paragraph about its mechanism, from the packaged `mechanisms.tsv` (columns name, mechanism, source)."""
+    table = files("clmt_lib.data") / "mechanisms.tsv"
+    if not table.is_file():
+        return {}
+    with table.open(encoding="utf-8", newline="") as lines:
+        return {_key(row["name"]): row["mechanism"].strip() for row in csv.DictReader(lines, delimiter="\t") if (row["mechanism"] or "").strip()}
+
+
+def _key(name):
+    return name.strip().lower() if isinstance(name, str) else None
+
+
+def response_words(texts):
+    """[n] words in each text that speak of response, sensitivity, indication or approval; a missing text has none.
+
+    A description that passes can still leak in other words: it is a smoke alarm, not a proof. `audit.proves_blind` is one, for texts made from data.
+
+    >>> response_words(["Lines with high HSPA5 are sensitive.", "It blocks the proteasome; the unfolded protein response follows.", None])
+    [['sensitive'], [], []]
+    """
+    return [RESPONSE_WORDS.findall(text) if text else [] for text in texts]
 
 
 def describe_cells(cells):
@@ -72,21 +110,71 @@ def encode(texts, encoder=BUNDLED, cache=True):
     return np.stack([zero if text is None else table[row[text]] for text in texts])  # [n, dim]
 
 
+def mean_pool(hidden, mask):
+    """[n, dim] mean of the token vectors [n, tokens, dim] where mask [n, tokens] is 1 (chapter 02, equation 1); arrays or tensors.
+
+    >>> mean_pool(np.array([[[2.0, 0.0], [0.0, 4.0], [9.0, 9.0]]]), np.array([[1, 1, 0]])).tolist()
+    [[1.0, 2.0]]
+    """
+    return (hidden * mask[..., None]).sum(1) / mask[..., None].sum(1)  # [n, dim]
+
+
+def token_vectors(texts, encoder=BUNDLED):
+    """What happens inside `encode`, for one batch of texts.
+
+    Returns
+    -------
+    (words, hidden, mask): n lists of tokens as text, their vectors [n, tokens, dim] float32, and [n, tokens] 1 for a token, 0 for padding.
+    """
+    tokenizer, model = _load(encoder)
+    tokens, hidden = _forward(tokenizer, model, list(texts))
+    words = [tokenizer.convert_ids_to_tokens(row) for row in tokens["input_ids"].tolist()]
+    return words, hidden.numpy(), tokens["attention_mask"].numpy()
+
+
+def token_counts(texts, encoder=BUNDLED):
+    """[n] tokens of each text before any cut; `encode` reads the first `MAX_TOKENS` (256) of them. A missing text has none."""
+    tokenizer = _load(encoder, weights=False)[0]
+    return np.array([0 if text is None else len(tokenizer(text, verbose=False)["input_ids"]) for text in texts])
+
+
+def centred(z, rows=None):
+    """[n, dim] float64 embeddings less their mean, scaled to length 1; a missing one (zeros) is left out of the mean and stays zero.
+
+    Parameters
+    ----------
+    rows : take the mean over these rows only, such as the drugs of the train role
+
+    >>> centred([[2.0, 1.0], [2.0, 3.0], [0.0, 0.0]]).tolist()
+    [[0.0, -1.0], [0.0, 1.0], [0.0, 0.0]]
+    """
+    z = np.asarray(z, dtype=np.float64)
+    there = z.any(1)
+    counted = there if rows is None else there & np.isin(np.arange(len(z)), rows)
+    z = np.where(there[:, None], z - z[counted].mean(0), 0.0) if counted.any() else 0.0 * z
+    return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+
+
 def _embed(texts, encoder, batch=32):
     import torch
 
     tokenizer, model = _load(encoder)
     out = []
-    with torch.inference_mode():
-        for start in range(0, len(texts), batch):
-            tokens = tokenizer(texts[start : start + batch], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-            hidden = model(**tokens).last_hidden_state  # [batch, tokens, dim]
-            mask = tokens["attention_mask"].unsqueeze(-1).to(hidden.dtype)  # [batch, tokens, 1]
-            out.append((hidden * mask).sum(1) / mask.sum(1))  # [batch, dim]
+    for start in range(0, len(texts), batch):
+        tokens, hidden = _forward(tokenizer, model, texts[start : start + batch])
+        out.append(mean_pool(hidden, tokens["attention_mask"].to(hidden.dtype)))  # [batch, dim]
     return torch.cat(out).numpy().round(5) if out else np.zeros((0, model.config.hidden_size), np.float32)
 
 
-def _load(encoder):
+def _forward(tokenizer, model, texts):
+    import torch
+
+    tokens = tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+    with torch.inference_mode():
+        return tokens, model(**tokens).last_hidden_state  # [batch, tokens, dim]
+
+
+def _load(encoder, weights=True):
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 
@@ -94,7 +182,8 @@ def _load(encoder):
     logging.disable_progress_bar()
     try:
         where = _bundled() if encoder == BUNDLED else encoder
-        return AutoTokenizer.from_pretrained(where, local_files_only=True), AutoModel.from_pretrained(where, local_files_only=True).eval()
+        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=True)
+        return tokenizer, AutoModel.from_pretrained(where, local_files_only=True).eval() if weights else None
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
