@@ -5,7 +5,7 @@ A check is a function answer -> None where the answer is right, else a hint for 
     @exercise("01.1", "ratios of concentrations are differences of logarithms.")
     def _check_fold(answer): ...
 
-Checks give `Ellipsis` back where a function that was handed in is still a stub.
+A check gives `Ellipsis` back, or raises it in a hint, where there is no answer yet.
 """
 
 import math
@@ -50,13 +50,13 @@ def _hint(function, answer):
         with np.errstate(all="ignore"):
             return function(answer)
     except _Hint as hint:
-        return str(hint)
+        return hint.args[0]
     except (Exception, SystemExit) as error:  # whatever was handed in: an exercise never stops a chapter
         return f"your answer raised {type(error).__name__}. Try it on a small example of your own first."
 
 
 class _Hint(Exception):
-    """A hint raised from a helper, for the reader."""
+    """A hint raised from a helper, for the reader; `Ellipsis` where there is no answer yet."""
 
 
 def number(answer):
@@ -90,12 +90,29 @@ def numbers(answer, shape):
     return values
 
 
+def chosen(answer, right, allowed):
+    """Check a dictionary of choices: the hint of the first wrong one, `Ellipsis` while all are stubs; right: key -> (choice, hint)."""
+    if not isinstance(answer, dict):
+        return f"hand in a dictionary with the keys {', '.join(list(right)[:-1])} and {list(right)[-1]}, got {type(answer).__name__}."
+    if all(answer.get(key) in (None, ...) for key in right):
+        return ...
+    for key, (choice, hint) in right.items():
+        said = answer.get(key)
+        if not isinstance(said, str) or said not in allowed:
+            return f"for {key}, choose one of: {', '.join(allowed)}."
+        if said != choice:
+            return f"{key} is not {said}: {hint}"
+    return None
+
+
 def called(function, *inputs):
-    """What the function that was handed in returns for `inputs`, or `Ellipsis` while it is a stub; anything but a function raises a hint."""
+    """What the function that was handed in returns for `inputs`; a stub, and anything but a function, raises a hint."""
     if not callable(function):
         raise _Hint(f"hand in the function itself, without calling it; got {type(function).__name__}.")
     result = function(*inputs)
-    return ... if result is None or result is ... else result
+    if result is None or result is ...:
+        raise _Hint(...)
+    return result
 
 
 # --- 01 data -----------------------------------------------------------------------------------------------------------------------------------
@@ -127,17 +144,7 @@ SPLIT_HINTS = {
 
 @exercise("01.2", "the question comes first, the split follows from it.")
 def _questions(answer):
-    if not isinstance(answer, dict):
-        return f"hand in a dictionary with the keys a, b, c and d, got {type(answer).__name__}."
-    if all(answer.get(key) in (None, ...) for key in SPLIT_HINTS):
-        return ...
-    for key, (right, hint) in SPLIT_HINTS.items():
-        said = answer.get(key)
-        if not isinstance(said, str) or said not in QUESTIONS:
-            return f"for {key}, choose one of: {', '.join(QUESTIONS)}."
-        if said != right:
-            return f"{key} is not {said}: {hint}"
-    return None
+    return chosen(answer, SPLIT_HINTS, QUESTIONS)
 
 
 @exercise("01.3", "test lines are scaled by what the training lines know, and change nothing themselves.")
@@ -146,8 +153,6 @@ def _scaler(answer):
     x, train = rng.normal(3.0, 2.0, (8, 4)), np.array([0, 2, 3, 5, 6])
     x[:, 3] = 7.0  # a gene without spread
     got = called(answer, x.copy(), train.copy())
-    if got is ...:
-        return ...
     if hasattr(got, "__len__") and len(got) == len(train):
         return "only the training lines came back: fit on them, but scale every line."
     got, (mean, scale) = numbers(got, x.shape), (x[train].mean(0), x[train].std(0))
@@ -171,8 +176,6 @@ def _scaler(answer):
 def _crossing(answer):
     names = ["Gemcitabine", "Olaparib", "gemcitabine ", "Paclitaxel", "Olaparib", "Erlotinib", "GEMCITABINE"]
     got = called(answer, list(names), [0, 1, 5], [2, 3, 4, 6])
-    if got is ...:
-        return ...
     if isinstance(got, (str, bytes)) or not hasattr(got, "__len__") or len(got) > 100:
         return f"return a list of names, got {type(got).__name__}."
     if any(not isinstance(name, str) for name in got):
@@ -195,8 +198,6 @@ def _both_blind(answer):
 
     world = data.load("simulated", cells=24, drugs=["Gemcitabine", "Olaparib", "Trametinib", "Paclitaxel", "Erlotinib", "Bortezomib"])
     got = called(answer, world)
-    if got is ...:
-        return ...
     if not isinstance(got, (tuple, list)) or len(got) != 2:
         return "return two things: the positions of train and of test."
     train, test = (np.asarray(role) for role in got)
@@ -250,17 +251,7 @@ SCORE_HINTS = {
 
 @exercise("08.2", "a score is the answer to one question, and to no other.")
 def _which_score(answer):
-    if not isinstance(answer, dict):
-        return f"hand in a dictionary with the keys a, b, c and d, got {type(answer).__name__}."
-    if all(answer.get(key) in (None, ...) for key in SCORE_HINTS):
-        return ...
-    for key, (right, hint) in SCORE_HINTS.items():
-        said = answer.get(key)
-        if not isinstance(said, str) or said not in SCORES:
-            return f"for {key}, choose one of: {', '.join(SCORES)}."
-        if said != right:
-            return f"{key} is not {said}: {hint}"
-    return None
+    return chosen(answer, SCORE_HINTS, SCORES)
 
 
 @exercise("08.3", "and a drug with a constant prediction counts as zero: it ranks nobody.")
@@ -273,8 +264,6 @@ def _per_drug(answer):
     p = y + rng.normal(0, 2.0, len(drug))
     p[drug == 1] = 4.0
     got = called(answer, y.copy(), p.copy(), drug.copy())
-    if got is ...:
-        return ...
     if np.ndim(got) == 1:
         return "one number, please: the mean over drugs."
     if isinstance(got, (float, np.floating)) and np.isnan(got):
@@ -297,8 +286,6 @@ def _paired_interval(answer):
     hard = rng.normal(1.0, 0.2, 4000)
     a, b = hard + rng.normal(0, 0.02, 4000), hard + 0.1 + rng.normal(0, 0.03, 4000)
     got = called(answer, a.copy(), b.copy())
-    if got is ...:
-        return ...
     if np.shape(got) == np.shape(a):
         return "that is the difference in each draw; now give the two percentiles that hold its middle 95 %."
     got = numbers(got, (2,))
@@ -327,8 +314,6 @@ def _own_rung(answer):
     world = data.load("simulated", cells=96)
     split = data.make_split(world, "mixed")
     got = called(answer, world, split)
-    if got is ...:
-        return ...
     if len(np.shape(got)) == 1 and len(got) == len(split.test):
         return "return the whole table [C, D], a prediction for every line and drug, not only the test pairs."
     table = numbers(got, (world.n_cells, world.n_drugs)).copy()
@@ -343,3 +328,71 @@ def _own_rung(answer):
     if mine >= theirs:
         return f"it runs and leaks nothing; its RMSE is {mine:.2f}, that of drug + cell effects {theirs:.2f}. Add what the effects leave: neighbours, factors, a kernel."
     return None
+
+
+# --- 02 text modality --------------------------------------------------------------------------------------------------------------------------
+
+
+def _first(got, known, otherwise):
+    """The hint of the first known answer that `got` equals (None: right), else the general one."""
+    return next((hint for value, hint in known if np.allclose(got, value)), otherwise)
+
+
+@exercise("02.1", "padding is no word: it counts neither above nor below the fraction bar.")
+def _pooled(answer):
+    tokens = np.array([[1.0, 3.0], [3.0, -1.0], [2.0, 4.0], [6.0, 6.0]])
+    known = [(tokens[:3].mean(0), None), (tokens.mean(0), "the padding is in your mean: its mask is 0."), (tokens[:3].sum(0), "that is the sum, not yet a mean.")]
+    known.append((tokens[:3].sum(0) / 4, "the padding is out of the sum, but you divide by 4 tokens."))
+    return _first(numbers(answer, (2,)), known, "multiply each vector by its mask, add, and divide by the sum of the mask.")
+
+
+FACT_HINTS = {
+    "a": ("fact", "targets and pathway of a drug are known without any screen."), "b": ("leak", "an approval is a conclusion from responses: those of patients."),
+    "c": ("leak", "that is the answer itself."), "d": ("fact", "what follows from the chemistry inside a cell is mechanism, whatever the screen says."),
+    "e": ("leak", "whoever wrote it had looked at the responses, though no word of it sounds like one."),
+}
+
+
+exercise("02.2", "ask of each sentence whether it could have been written before the screen.")(lambda answer: chosen(answer, FACT_HINTS, ("fact", "leak")))
+
+
+@exercise("02.3", "what all texts share is gone, and a missing text resembles nothing.")
+def _similarity(answer):
+    z, there = np.random.default_rng(2).normal(0.5, 1.0, (6, 4)), np.arange(6)[:, None] < 5
+    z = np.where(there, z, 0.0)
+    got = called(answer, z.copy())
+    got, mean = numbers(got, (6, 6)), z[:5].mean(0)
+    moved = (np.where(there, z - mean, 0), z, z - mean, np.where(there, z - z.mean(0), 0), z - z.mean(0))
+    unit = [rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in moved]
+    if not np.isfinite(got).all():
+        return "a missing text (a row of zeros) has length zero: do not divide by it."
+    hints = [None, "the mean was not taken off.", "the missing text became minus the mean: put its row back to zero.", *["the row of zeros is in your mean: it is missing."] * 2]
+    known = [(rows @ rows.T, hint) for rows, hint in zip(unit, hints)]
+    return _first(got, known, "take off the mean of the rows that are there, put missing rows back to zero, scale rows to length 1, multiply.")
+
+
+@exercise("02.4", "a copy of the drug itself is no evidence.")
+def _neighbour_probe(answer):
+    alike = np.array([[1, 0.9, 0.5, 0.1, 0.2], [0.9, 1, 0.3, 0.6, 0.1], [0.5, 0.3, 1, 0.4, 0.2], [0.1, 0.6, 0.4, 1, 0.7], [0.2, 0.1, 0.2, 0.7, 1]])
+    got = called(answer, alike.copy(), np.array(["x", "x", "x", "y", "y"]), np.array(["P", "P", "Q", "R", "S"]))
+    known = [(0.8, None), (1.0, "a drug was its own nearest neighbour, or its second id was: leave every id of its compound out."), (4.0, "that is a count: divide by the number of drugs.")]
+    return _first(number(got), known, "for each drug, look among the ids of other compounds only, take the most similar one, and compare the labels.")
+
+
+@exercise("02.5", "facts alone, short enough, nothing invented where a fact is missing. Does it beat the template of this chapter?")
+def _own_template(answer):
+    from clmt_lib.data import simulated
+    from clmt_lib.views.text import response_words
+
+    invented = [{"name": "X", "target": target, "pathway": "Mitosis"} for target in ("TUBB", "AURKA", None)]
+    rows = [*simulated.facts()[["name", "target", "pathway"]].to_dict("records"), *invented]
+    texts = [called(answer, dict(row)) for row in rows]
+    if not all(isinstance(text, str) and text.strip() for text in texts):
+        return "return one text, not empty, for each drug."
+    if any(response_words(texts)):
+        return "your text speaks of response, sensitivity or use in the clinic: `response_words` shows where."
+    if max(len(text.split()) for text in texts) > 120:
+        return "over 120 words: the encoder reads 256 tokens, and a name like trametinib takes several."
+    if texts[-3] == texts[-2]:
+        return "two drugs with different targets get the same text."
+    return "where the target is missing, your text says None." if "None" in texts[-1] or "nan" in texts[-1].split() else None

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import tempfile
+import warnings
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -175,8 +176,10 @@ def _forward(tokenizer, model, texts):
 
 
 def _load(encoder, weights=True):
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm's advice about bars in notebooks; ours are switched off
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
 
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

@@ -1,0 +1,192 @@
+"""The text view: templates made of facts, a verified encoder, pooling without padding, and a guard against texts that know responses."""
+
+import csv
+import math
+from importlib.resources import files
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clmt_lib.data import DataError, simulated
+from clmt_lib.views import text
+
+DRUGS = pd.DataFrame({
+    "name": ["Erlotinib", "Mystery", "Half", "Other half"], "target": ["EGFR", None, None, "PARP1, PARP2"], "pathway": ["EGFR signaling", None, "Mitosis", None],
+    "mechanism": ["It sits in the ATP pocket.", None, " ", None],
+})
+TEXTS = ["A drug that acts on EGFR, in the pathway: EGFR signaling.", "A drug.", "It blocks the proteasome, so that unfolded proteins fill the endoplasmic reticulum."]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLMT_CACHE", str(tmp_path / "cache"))
+
+
+# --- descriptions --------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_annotation_states_the_facts_and_nothing_where_there_is_none():
+    assert text.describe_drugs(DRUGS) == [
+        "A drug that acts on EGFR, in the pathway: EGFR signaling.", None, "A drug that acts on an unknown target, in the pathway: Mitosis.",
+        "A drug that acts on PARP1, PARP2, in the pathway: unknown.",
+    ]
+
+
+def test_a_mechanism_comes_from_the_table_else_from_ours_else_it_is_missing(monkeypatch):
+    monkeypatch.setattr(text, "mechanisms", lambda: {"erlotinib": "ours", "half": "ours, by name"})
+    assert text.describe_drugs(DRUGS, "mechanism") == ["It sits in the ATP pocket.", None, "ours, by name", None]
+    without = DRUGS.drop(columns="mechanism").assign(name=[" ERLOTINIB", "Mystery", None, "Half"])
+    assert text.describe_drugs(without, "mechanism") == ["ours", None, None, "ours, by name"]
+
+
+def test_the_packaged_paragraphs_are_named_sourced_and_unique():
+    table = files("clmt_lib.data") / "mechanisms.tsv"
+    with table.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines, delimiter="\t"))
+    assert len(rows) > 50 and set(rows[0]) == {"name", "mechanism", "source"}
+    assert all(row["name"].strip() and row["mechanism"].strip() and row["source"].strip() for row in rows)
+    names = [row["name"].strip().lower() for row in rows]
+    assert len(set(names)) == len(names) and set(text.mechanisms()) == set(names)
+
+
+def test_names_are_a_source_and_unknown_sources_an_error():
+    assert text.describe_drugs(DRUGS.assign(name=["A", None, "B", "C"]), "name") == ["A", None, "B", "C"]
+    with pytest.raises(DataError, match="unknown text source 'smell'.*annotation, mechanism or name"):
+        text.describe_drugs(DRUGS, "smell")
+
+
+def test_lines_are_described_by_tissue_type_and_status():
+    cells = pd.DataFrame({"tissue": ["Lung", "Skin"], "cancer_type": ["SCLC", None], "msi": [None, "MSS"]})
+    assert text.describe_cells(cells) == ["A cancer cell line from the tissue: Lung. Its cancer type: SCLC.", "A cancer cell line from the tissue: Skin. Microsatellite status: MSS."]
+
+
+# --- the guard -----------------------------------------------------------------------------------------------------------------------------------
+
+LEAKS = [
+    "Cell lines with high EGFR are sensitive.", "Sensitises cells to cisplatin.", "Resistance arises by T790M.", "Tumours respond within weeks.", "Responders carry BRAF V600E.",
+    "Its IC50 is 3 nM.", "Its GI50 is low.", "The AUC is small.", "Approved in 2011.", "Its indication is melanoma.", "Indicated for melanoma.", "A potent inhibitor.", "It is highly cytotoxic.",
+    "It kills melanoma lines.", "Patients live longer.", "Cells survive at high doses.", "Of proven efficacy.", "In clinical trials.", "The clinical response is short.", "Insensitive lines lack it.",
+]
+HARMLESS = [
+    "The unfolded protein response follows.", "It lowers survivin.", "The DNA damage response is blocked.", "The kinase phosphorylates its substrate.", "Chromosomes lag at the spindle.",
+]
+
+
+@pytest.mark.parametrize("sentence", LEAKS)
+def test_the_guard_finds_what_speaks_of_response(sentence):
+    assert text.response_words([TEXTS[0] + " " + sentence]) != [[]]
+
+
+@pytest.mark.parametrize("sentence", HARMLESS)
+def test_the_guard_lets_biology_pass(sentence):
+    assert text.response_words([sentence]) == [[]]
+
+
+def test_no_description_of_this_book_speaks_of_response():
+    table = simulated.facts()
+    texts = [*text.describe_drugs(table), *text.describe_drugs(table, "mechanism"), *text.mechanisms().values(), *text.describe_cells(simulated.load(cells=24).cells)]
+    assert len(texts) > 300
+    assert {wrote: words for wrote, words in zip(texts, text.response_words(texts), strict=True) if words} == {}
+
+
+# --- pooling -------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_mean_pool_is_the_plain_loop_and_ignores_padding(kind):
+    import torch
+
+    rng = np.random.default_rng(0)
+    hidden, length = rng.normal(size=(5, 9, 4)), rng.integers(1, 10, 5)
+    mask = (np.arange(9)[None] < length[:, None]).astype(float)
+    loop = np.array([np.mean([vector for vector, real in zip(rows, marks) if real], axis=0) for rows, marks in zip(hidden, mask)])
+    wrap = torch.as_tensor if kind == "torch" else np.asarray
+    assert np.allclose(text.mean_pool(wrap(hidden), wrap(mask)), loop, atol=1e-12)
+    hidden[mask == 0] = 1e6
+    assert np.allclose(text.mean_pool(wrap(hidden), wrap(mask)), loop, atol=1e-12)
+
+
+def test_centred_takes_the_mean_of_the_named_rows_and_keeps_missing_ones_missing():
+    z = np.random.default_rng(1).normal(3.0, 1.0, (6, 5))
+    z[2] = 0
+    all_rows, some = text.centred(z), text.centred(z, rows=[0, 1, 2])
+    assert np.allclose(np.linalg.norm(all_rows, axis=1), [1, 1, 0, 1, 1, 1]) and not some[2].any()
+    moved = z[[0, 1, 3, 4, 5]] - z[[0, 1, 3, 4, 5]].mean(0)
+    assert np.allclose(all_rows[[0, 1, 3, 4, 5]], moved / np.linalg.norm(moved, axis=1, keepdims=True))
+    other = z.copy()
+    other[4:] += 7  # rows that do not count change no other row
+    assert np.array_equal(text.centred(other, rows=[0, 1, 2])[:4], some[:4])
+    assert not text.centred(np.zeros((2, 3))).any()
+
+
+# --- the encoder ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_encode_is_the_mean_over_tokens_and_a_missing_text_is_zeros():
+    z = text.encode([TEXTS[1], None, TEXTS[0], TEXTS[1]])
+    words, hidden, mask = text.token_vectors([TEXTS[1], TEXTS[0]])
+    assert z.shape == (4, 384) and z.dtype == np.float32 and not z[1].any() and np.array_equal(z[0], z[3])
+    assert np.allclose(z[[0, 2]], text.mean_pool(hidden, mask), atol=1e-5)
+    assert words[0][:5] == ["[CLS]", "a", "drug", ".", "[SEP]"] and set(words[0][5:]) == {"[PAD]"}
+    assert mask.sum(1).tolist() == text.token_counts([TEXTS[1], TEXTS[0]]).tolist()
+
+
+def test_an_embedding_does_not_depend_on_its_batch_mates():
+    alone = text.mean_pool(*text.token_vectors(TEXTS[1:2])[1:])[0]
+    for mates in (TEXTS, TEXTS[::-1], [TEXTS[1], TEXTS[2] * 12]):
+        words, hidden, mask = text.token_vectors(mates)
+        row = mates.index(TEXTS[1])
+        assert mask[row].sum() < mask.shape[1]  # it is padded
+        assert np.abs(text.mean_pool(hidden, mask)[row] - alone).max() < 1e-5
+    assert not np.allclose(text.token_vectors(mates)[1].mean(1)[0], alone, atol=1e-2)  # the padding would have mattered
+
+
+def test_embeddings_are_cached_by_content(monkeypatch, tmp_path):
+    first = text.encode(TEXTS)
+    monkeypatch.setattr(text, "_embed", lambda *given: pytest.fail("read again"))
+    assert np.array_equal(text.encode(TEXTS[::-1])[::-1], first)
+    assert len(list((tmp_path / "cache").glob("text-*.npy"))) == 1
+    monkeypatch.undo()
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("CLMT_CACHE", str(tmp_path / "file" / "cache"))
+    assert np.isfinite(text.encode(TEXTS[1:2])).all()
+
+
+def test_only_the_first_256_tokens_are_read_and_the_count_says_so():
+    long = "It was studied in many laboratories over many years. " * 40
+    ends = [long + "It blocks the proteasome.", long + "It blocks microtubules."]
+    assert (text.token_counts(ends) > text.MAX_TOKENS).all() and text.token_counts([None, "A drug."]).tolist() == [0, 5]
+    assert np.array_equal(*text.encode(ends, cache=False))
+    assert not np.array_equal(*text.encode([end[-60:] for end in ends], cache=False))
+
+
+def test_weights_with_a_wrong_checksum_are_refused(monkeypatch):
+    monkeypatch.setattr(text, "BUNDLED_SHA256", "0" * 64)
+    with pytest.raises(DataError, match="wrong checksum"):
+        text.encode(["never read before"])
+
+
+def test_an_encoder_that_is_not_here_says_how_to_get_it(tmp_path):
+    for name in ("nobody/has-this-model", str(tmp_path / "empty")):
+        with pytest.raises(DataError, match="is not on this computer.*fetch it once.*bundled"):
+            text.encode(TEXTS, encoder=name)
+
+
+def test_what_the_text_knows_in_the_simulated_world():
+    """The mechanism paragraph tells the hidden consequence, its annotation does not: the claim of chapter 02, with room to spare."""
+    table = simulated.facts()
+    kinds, label = np.unique(table["consequence"], return_inverse=True)
+    right = {}
+    for source in ("annotation", "mechanism"):
+        z = text.centred(text.encode(text.describe_drugs(table, source)))
+        kernel = z @ z.T + 1
+        hat = kernel @ np.linalg.inv(kernel + 0.3 * np.eye(len(z)))
+        own, onehot = np.diag(hat)[:, None], np.eye(len(kinds))[label]
+        right[source] = (((hat @ onehot - own * onehot) / (1 - own)).argmax(1) == label).mean()
+    chance = np.bincount(label).max() / len(label)
+    assert right["mechanism"] > chance + 0.5 and abs(right["annotation"] - chance) < 0.12
+    assert math.isclose(chance, 0.2)
