@@ -12,7 +12,7 @@ NAMES = {  # rung -> what a reader sees
     "neighbours_fingerprint": "neighbours (fingerprint)", "neighbours_text": "neighbours (text)", "ridge": "ridge (all pairs)", "ridge_per_drug": "ridge per drug",
     "elastic_net_per_drug": "elastic net per drug", "random_forest": "random forest", "lightgbm": "LightGBM", "als": "factorisation (ALS)",
     "kernel_identity": "kernel ridge (drug identity)", "kernel_fingerprint": "kernel ridge (fingerprint)", "kernel_annotation": "kernel ridge (annotation)",
-    "kernel_text": "kernel ridge (text)", "learned_kernel": "learned-kernel ridge", "clmt": "CLMT",
+    "kernel_text": "kernel ridge (text)", "kernel_mechanism": "kernel ridge (long text)", "learned_kernel": "learned-kernel ridge", "clmt": "CLMT",
     "clmt_unaligned": "CLMT, not aligned", "clmt_response": "CLMT, aligned to response",
 }
 FAMILIES = {  # family -> (rungs, place in the colour-blind palette, marker)
@@ -21,7 +21,7 @@ FAMILIES = {  # family -> (rungs, place in the colour-blind palette, marker)
     "linear": (("ridge", "ridge_per_drug", "elastic_net_per_drug"), 0, "^"),
     "trees": (("random_forest", "lightgbm"), 2, "P"),
     "no features": (("als", "learned_kernel"), 3, "D"),
-    "kernels": (("kernel_identity", "kernel_fingerprint", "kernel_annotation", "kernel_text"), 1, "o"),
+    "kernels": (("kernel_identity", "kernel_fingerprint", "kernel_annotation", "kernel_text", "kernel_mechanism"), 1, "o"),
     "network": (("clmt", "clmt_unaligned", "clmt_response"), 4, "*"),
 }
 LABELS = {  # metric -> label of its axis

@@ -26,6 +26,7 @@ LADDER = {  # rung -> (module, class, settings); order is the order of the page
     "kernel_fingerprint": ("kernels", "KernelRidge", {"drug_kernel": "fingerprint"}),
     "kernel_annotation": ("kernels", "KernelRidge", {"drug_kernel": "annotation"}),
     "kernel_text": ("kernels", "KernelRidge", {"drug_kernel": "text"}),
+    "kernel_mechanism": ("kernels", "KernelRidge", {"drug_kernel": "mechanism"}),
     "learned_kernel": ("kernels", "LearnedKernelRidge", {}),
     "clmt_unaligned": ("clmt", "CLMT", {"alignment": "none"}),
     "clmt_response": ("clmt", "CLMT", {"alignment": "response", "weight": 0.3}),

@@ -13,7 +13,7 @@ from clmt_lib.views.text import describe_drugs, encode
 
 @dataclass
 class Means(TableModel):
-    """Mean of the training responses by group; an unseen group takes the effects model's best guess.
+    """Mean of the training responses by group; an unseen group takes the next wider mean (of the drug for an unseen tissue, else of everything).
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from clmt_lib.data.tables import DataError
 from clmt_lib.models.base import TableModel, cosine, loss
 from clmt_lib.models.factors import factorise
 from clmt_lib.models.linear import per_drug_targets
@@ -24,7 +25,10 @@ from clmt_lib.views.omics import fit_omics
 from clmt_lib.views.structure import response_graph
 from clmt_lib.views.text import describe_cells, describe_drugs, encode
 
-SCALES = {"text": 10.0, "fingerprint": 3.0, "annotation": 3.0, "mutation": 2.0}  # brings sparse or unit-norm inputs near unit variance
+SCALES = {"text": 10.0, "fingerprint": 3.0, "annotation": 3.0, "mutation": 2.0}  # rough: sparse or small inputs to about the spread of a z-score
+CELL_VIEWS = ("expression", "mutation", "copy_number", "text", "structure")
+DRUG_VIEWS = ("fingerprint", "annotation", "text", "structure")
+ALIGNMENTS = ("none", "infonce", "response")
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ class CLMTConfig:
     members : trainings whose predictions are averaged
     """
 
-    cell_views: tuple = ("expression", "mutation", "copy_number", "text", "structure")
-    drug_views: tuple = ("fingerprint", "annotation", "text", "structure")
+    cell_views: tuple = CELL_VIEWS
+    drug_views: tuple = DRUG_VIEWS
     hidden: int = 256
     dim: int = 128
     message: int = 256
@@ -64,6 +68,14 @@ class CLMTConfig:
     learning_rate: float = 3e-3
     weight_decay: float = 0.3
     seed: int = 0
+
+    def __post_init__(self):
+        """Raises DataError for an unknown view or alignment."""
+        for setting, allowed in (("cell_views", CELL_VIEWS), ("drug_views", DRUG_VIEWS), ("alignment", ALIGNMENTS)):
+            value = getattr(self, setting)
+            for name in (value,) if isinstance(value, str) else value:
+                if name not in allowed:
+                    raise DataError(f"unknown {setting} {name!r}", remedy=f"use {', '.join(allowed)}")
 
     @classmethod
     def corrected(cls, **changes):
@@ -162,6 +174,12 @@ def similar_responses(target, rank=20, ridge=10.0, fewest=10):
     return out
 
 
+def _there(name, x):
+    """[n, 1] whether an entity has this view: a missing text or structure is a row of zeros, while a row of zeros in a table of mutations is a fact."""
+    known = (x != 0).any(1, keepdim=True).float()
+    return known if name in ("text", "fingerprint", "annotation") else torch.ones_like(known)
+
+
 class Inputs:
     """The views on a device: a tensor for each tower, and the graph as dense [C, D], [C, C] and [D, D] tables."""
 
@@ -177,6 +195,7 @@ class Inputs:
         graph = views["graph"]
         self.cell = {name: tensor(x) for name, x in views["cell"].items()}
         self.drug = {name: tensor(x) for name, x in views["drug"].items()}
+        self.there_cell, self.there_drug = ({name: _there(name, x) for name, x in side.items()} for side in (self.cell, self.drug))
         shape = (graph.n_cells, graph.n_drugs)
         self.residual, self.mask = dense(graph.responses, graph.value, shape), dense(graph.responses, 1.0, shape)
         self.similar_cells = dense(graph.similar_cells[::-1], graph.weight_cells, (shape[0],) * 2)  # [target, source]
@@ -207,8 +226,8 @@ class Network(nn.Module):
     def forward(self, inputs, mask=None, hide_cell=None, hide_drug=None):
         """Output over all [C, D] pairs; `mask` [C, D] says which training responses travel, `hide_*` [n, 1] whose own are hidden."""
         mask = inputs.mask if mask is None else mask
-        cell = {name: tower(inputs.cell[name]) for name, tower in self.cell.items()}
-        drug = {name: tower(inputs.drug[name]) for name, tower in self.drug.items()}
+        cell = {name: tower(inputs.cell[name]) * inputs.there_cell[name] for name, tower in self.cell.items()}
+        drug = {name: tower(inputs.drug[name]) * inputs.there_drug[name] for name, tower in self.drug.items()}
         if "structure" in self.config.cell_views:
             cell |= self._listen(self.graph_cell, inputs.residual, mask, inputs.similar_cells, hide_cell)
         if "structure" in self.config.drug_views:
@@ -241,6 +260,6 @@ def alignment(out, inputs, config):
     for side, attribute, seen, same in ((out.cell, "expression", inputs.mask.sum(1) > 0, None), (out.drug, "fingerprint", inputs.mask.sum(0) > 0, inputs.same_drug)):
         for other in ("structure", "text"):  # training entities only: a held-out line's omics must not shape a weight
             if attribute in side and other in side:
-                known = seen & (side[other].abs().sum(1) > 0)
+                known = seen & (side[attribute].abs().sum(1) > 0) & (side[other].abs().sum(1) > 0)
                 total = total + info_nce(side[attribute], side[other], config.temperature, known, same)
     return total

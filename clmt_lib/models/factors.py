@@ -9,7 +9,7 @@ from clmt_lib.models.base import TableModel
 
 
 def factorise(residual, seen, rank, ridge, sweeps=20, seed=0):
-    """Alternating ridge regressions of a partly seen matrix on `rank` factors a side (Hu, Koren and Volinsky 2008, without confidences).
+    """Alternating ridge regressions of a partly seen matrix on `rank` factors a side (Koren, Bell and Volinsky 2009).
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from clmt_lib.views.omics import fit_omics
 
 @dataclass
 class PairRidge(TableModel):
-    """Ridge regression of ln IC50 on [expression | fingerprint], fitted without ever writing a pair's features down.
+    """Ridge regression of ln IC50 on [expression | fingerprint], fitted without ever writing a pair's features down. Additive: it ranks lines alike for every drug.
 
     The normal equations need only sums over entities: X'X has the blocks A'diag(n_cell)A, A'NB and B'diag(n_drug)B, where N counts the pairs.
     """
@@ -73,15 +73,15 @@ class RidgePerDrug(TableModel):
         def column(values, ridge):
             seen = np.isfinite(values)
             if not seen.any():
-                return column(general, ridge) if values is not general else np.zeros(len(values))
+                return column(general, ridge)
             level = values[seen].mean()
             dual = np.linalg.solve(gram[np.ix_(seen, seen)] + ridge * np.eye(seen.sum()), values[seen] - level)
-            return level + gram[:, seen] @ dual
+            return level + gram[:, seen] @ dual, x[seen].T @ dual
 
         def candidates():
             for ridge in self.ridges:
-                fitted = np.stack([column(values, ridge) for values in target.T], axis=1)  # [lines, drugs]
-                yield {"ridge": ridge}, offset + spread * fitted, {"target": target, "spread": spread, "offset": offset}
+                fitted, weights = (np.stack(part, axis=1) for part in zip(*(column(values, ridge) for values in target.T), strict=True))
+                yield {"ridge": ridge}, offset + spread * fitted, {"weights": weights, "spread": spread, "offset": offset}  # [lines, drugs], [genes, drugs]
 
         return self.choose(benchmark, split, candidates())
 
@@ -100,7 +100,7 @@ class ElasticNetPerDrug(TableModel):
         paths = np.stack([self._path(x, general if lost else values) for values, lost in zip(target.T, unseen, strict=True)])  # [drugs, genes + 1, alphas]
 
         def candidates():
-            for i, alpha in enumerate(self.alphas):
+            for i, alpha in enumerate(sorted(self.alphas, reverse=True)):
                 table = offset + spread * (x @ paths[:, :-1, i].T + paths[:, -1, i])
                 yield {"alpha": alpha}, table, {"weights": paths[..., i], "spread": spread, "offset": offset}
 
@@ -111,5 +111,5 @@ class ElasticNetPerDrug(TableModel):
 
         seen = np.isfinite(values)
         level, centre = values[seen].mean(), x[seen].mean(0)
-        weights = enet_path(x[seen] - centre, values[seen] - level, l1_ratio=0.5, alphas=list(self.alphas), tol=1e-3)[1]  # [genes, alphas]
+        weights = enet_path(x[seen] - centre, values[seen] - level, l1_ratio=0.5, alphas=sorted(self.alphas, reverse=True), tol=1e-3)[1]  # [genes, alphas]
         return np.vstack([weights, level - centre @ weights])

@@ -62,7 +62,7 @@ class Trees(Model):
 
 @dataclass
 class RandomForest(Trees):
-    """Random forest (Breiman 2001), square root of the features at each cut, 200 trees."""
+    """Random forest (Breiman 2001), square root of the features at each cut, half of the pairs for each tree, 200 trees."""
 
     grid: tuple = ({"min_samples_leaf": 3}, {"min_samples_leaf": 10})
 

@@ -9,7 +9,7 @@ from torch import nn
 class ResponseLayer(nn.Module):
     """One kind of node listens to the other through its responses, and to its own kind through similarity.
 
-    A node's message is a sum over its training responses r: relu(r) e_resistant + relu(-r) e_sensitive of the other node, over the square root of their number.
+    A node's message is a sum over its training responses r: relu(r) e_resistant + relu(-r) e_sensitive of the other node, over the square root of their number + 5.
     It is what an isolated line of a drug screen can tell about itself; a node without responses hears its nearest neighbours' messages only.
 
     Shapes

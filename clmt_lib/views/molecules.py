@@ -1,4 +1,4 @@
-"""SMILES to fingerprints, salts and scaffolds (chapter 03). A missing structure gives a row of zeros, never an error."""
+"""SMILES and annotations to bits, and how alike they are (chapter 03). A missing structure gives a row of zeros, never an error."""
 
 import numpy as np
 

@@ -52,12 +52,12 @@ def describe_drugs(drugs, source="annotation"):
 
 
 def mechanisms():
-    """Name of a real drug (lower case) -> the paragraph about its mechanism, from the packaged `mechanisms.tsv` (columns name, mechanism, source)."""
-    table = files("clmt_lib.data") / "mechanisms.tsv"
-    if not table.is_file():
-        return {}
-    with table.open(encoding="utf-8", newline="") as lines:
-        return {_key(row["name"]): row["mechanism"].strip() for row in csv.DictReader(lines, delimiter="\t") if (row["mechanism"] or "").strip()}
+    """Name of a real drug (lower case) -> our paragraph about its mechanism, from the packaged tables `oncology_drugs.tsv` and `mechanisms.tsv`."""
+    out = {}
+    for name in ("oncology_drugs.tsv", "mechanisms.tsv"):
+        with (files("clmt_lib.data") / name).open(encoding="utf-8", newline="") as lines:
+            out |= {_key(row["name"]): row["mechanism"].strip() for row in csv.DictReader(lines, delimiter="\t")}
+    return out
 
 
 def _key(name):
