@@ -150,8 +150,8 @@ class KernelRidge(TableModel):
 class LearnedKernelRidge(TableModel):
     """Kernel ridge whose kernels are read off the training responses themselves: no feature at all.
 
-    The training matrix is factorised; the correlations C of its *denoised* residuals (factorisation minus drug + cell effects), between lines and between drugs, give
-    kernels 0.3 + exp(sharpness (C - 1)) + 0.3 I; C is recomputed once from the ridge's own prediction. Residuals are scaled by the drug's spread.
+    The training matrix is factorised; the correlations R of its *denoised* residuals (factorisation minus drug + cell effects), between lines and between drugs, give
+    kernels 0.3 + exp(sharpness (R - 1)) + 0.3 I; R is recomputed once from the ridge's own prediction. Residuals are scaled by the drug's spread.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from pathlib import Path
 PARAMETERS = ("profile", "dataset", "seed", "device")
 LONGEST_CELL = 25
 LONGEST_ALT = 250
-ABSOLUTE_PATH = re.compile(r"(?<![\w.:/<])/(?:home|Users|root|tmp|var|opt|mnt|work|usr|private)/[\w.-]+|\b[A-Z]:\\\\?[A-Za-z]")
+ABSOLUTE_PATH = re.compile(r"(?<![\w.:/<])/(?:home|Users|root|tmp|var|opt|mnt|usr|private)/[\w.-]+|\b[A-Z]:\\\\?[A-Za-z]")
 TYPED_METRIC = re.compile(r"\b(RMSE|MAE|PCC|R2|Pearson|Spearman|per-drug r)\b[^.\d\n]{0,25}?[-−]?\d*\.\d+", re.IGNORECASE)
 FORBIDDEN = {
     "installs or runs a shell command": re.compile(r"^\s*(?:!|%(?!matplotlib\b))", re.MULTILINE),
