@@ -18,6 +18,9 @@ def main(argv=None):
     except PermissionError as error:
         print(f"clmt: {error.filename}: no permission to write or read here. Remedy: give yourself permission, or name another folder", file=sys.stderr)
         return 2
+    except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+        print(f"clmt: {error.filename}: {error.strerror}. Remedy: name a folder that can be made", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("clmt: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
@@ -73,7 +76,7 @@ def _add_run(commands):
     run.add_argument("--fold", type=int, default=0)
     run.add_argument("--settings", metavar="JSON", default="{}", help='what overrides the defaults, e.g. \'{"rank": 30}\'')
     run.add_argument("--records", metavar="DIR")
-    run.add_argument("--device", default="auto")
+    run.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     run.set_defaults(command=_run)
 
 
@@ -105,7 +108,7 @@ def _run_grid(args):
         env = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), threads)}
         command = [sys.executable, "-m", "clmt_lib", "run", "--grid", args.grid, "--device", args.device, *(["--records", args.records] if args.records else [])]
         workers = [subprocess.Popen([*command, "--share", f"{i}/{args.jobs}"], env=env) for i in range(args.jobs)]
-        return max(worker.wait() for worker in workers)
+        return 1 if any([worker.wait() for worker in workers]) else 0  # a killed worker's code is below zero
     share = tuple(int(part) for part in args.share.split("/"))
     failed = records.run_grid(configs, args.records, share=share, device=args.device, say=lambda line: print(line, flush=True))
     print(f"{len(configs[share[0]::share[1]]) - len(failed)} done, {len(failed)} failed; next: clmt report")
@@ -118,7 +121,10 @@ def _json(where, text):
     from clmt_lib.data.tables import DataError
 
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        if not isinstance(found, dict):
+            raise ValueError("not an object")
+        return found
     except ValueError as error:
         raise DataError(f"not JSON ({error})", file=where, remedy="write it as {\"name\": value}") from None
 

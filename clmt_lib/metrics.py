@@ -18,8 +18,8 @@ def effects(benchmark, positions, shrink=1.0):
     mean, cells, drugs = y.mean(), np.zeros(benchmark.n_cells), np.zeros(benchmark.n_drugs)
     n_cell, n_drug = np.bincount(cell, minlength=len(cells)), np.bincount(drug, minlength=len(drugs))
     for _ in range(20):
-        drugs = np.bincount(drug, y - mean - cells[cell], len(drugs)) / (n_drug + shrink)
-        cells = np.bincount(cell, y - mean - drugs[drug], len(cells)) / (n_cell + shrink)
+        drugs = np.bincount(drug, y - mean - cells[cell], len(drugs)) / np.maximum(n_drug + shrink, 1e-12)
+        cells = np.bincount(cell, y - mean - drugs[drug], len(cells)) / np.maximum(n_cell + shrink, 1e-12)
     return mean, cells, drugs
 
 

@@ -1,8 +1,9 @@
 """One visible training loop that knows no model (chapter 06)."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 
@@ -56,9 +57,9 @@ def train(build, loss, config, *, evaluate=None, checkpoint=None, device="cpu", 
         optimiser = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.steps)
         state = {"step": 0, "best": float("inf"), "weights": None, "since": 0, "history": []}
-        state = _resume(checkpoint, module, optimiser, schedule, state, device)
+        state = _resume(checkpoint, module, optimiser, schedule, state, config, device)
         for step in _bar(range(state["step"], config.steps), progress):
-            if config.patience is not None and state["since"] > config.patience:
+            if config.patience is not None and state["since"] >= config.patience:
                 break
             module.train()
             out = loss(module)
@@ -70,7 +71,7 @@ def train(build, loss, config, *, evaluate=None, checkpoint=None, device="cpu", 
             if state["step"] % config.evaluate_every == 0 or state["step"] == config.steps:
                 _look(module, out, evaluate, state)
             if checkpoint is not None and state["step"] % config.checkpoint_every == 0:
-                _save(checkpoint, module, optimiser, schedule, state, device)
+                _save(checkpoint, module, optimiser, schedule, state, config, device)
         if state["weights"] is not None:
             module.load_state_dict(state["weights"])
     return module.eval(), state["history"]
@@ -93,17 +94,23 @@ def _look(module, out, evaluate, state):
         state.update(best=found, since=0, weights={name: value.detach().clone() for name, value in module.state_dict().items()})
 
 
-def _save(path, module, optimiser, schedule, state, device):
+def _save(path, module, optimiser, schedule, state, config, device):
     random = {"cpu": torch.get_rng_state(), **({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})}
     part = Path(f"{path}.part")
-    torch.save({"module": module.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "state": state, "random": random}, part)
+    torch.save({"config": asdict(config), "module": module.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "state": state, "random": random}, part)
     os.replace(part, path)
 
 
-def _resume(path, module, optimiser, schedule, state, device):
+def _resume(path, module, optimiser, schedule, state, config, device):
     if path is None or not Path(path).exists():
         return state
-    saved = torch.load(path, map_location=device, weights_only=True)
+    try:
+        saved = torch.load(path, map_location=device, weights_only=True)
+    except (EOFError, RuntimeError, ValueError, UnpicklingError):
+        return state  # damaged: the training starts afresh
+    shapes = {name: value.shape for name, value in module.state_dict().items()}
+    if saved["config"] != asdict(config) or {name: value.shape for name, value in saved["module"].items()} != shapes:
+        return state  # of another training
     module.load_state_dict(saved["module"])
     optimiser.load_state_dict(saved["optimiser"])
     schedule.load_state_dict(saved["schedule"])

@@ -167,6 +167,8 @@ def _check_responses(responses, units, trust_units, file):
     if responses.empty:
         raise DataError("empty table of responses", file=file, remedy="check the file it came from")
     y = pd.to_numeric(responses["ln_ic50"], errors="coerce").to_numpy(np.float64)
+    if units not in ("ln(uM)", "uM"):
+        raise DataError(f"unknown units {units!r}", file=file if isinstance(file, str) else None, remedy="use ln(uM) or uM")
     if units == "uM" and (y <= 0).any():
         raise DataError("concentration not above zero", file=file, row=_row(responses, np.flatnonzero(y <= 0)[0], file), remedy="an IC50 in uM is positive: check the units")
     y = np.log(y) if units == "uM" else y

@@ -117,7 +117,11 @@ def read_omics(folder):
     lines = read_table(gdsc / "mutation_lines.parquet", ["COSMIC_ID"])["COSMIC_ID"].astype(str)
     long = long[long["symbol"].isin(shared)]
     block = np.zeros((len(lines), len(shared)), np.float32)  # a line without a row in the long table has no mutation
-    block[pd.Index(lines).get_indexer(long["COSMIC_ID"].astype(str)), pd.Index(shared).get_indexer(long["symbol"])] = 1
+    row = pd.Index(lines).get_indexer(long["COSMIC_ID"].astype(str))
+    if (row < 0).any():
+        stranger = long["COSMIC_ID"].to_numpy()[row < 0][0]
+        raise DataError(f"line {stranger} has mutations but is not in mutation_lines", file=gdsc / "mutation_long.parquet", remedy="add it there, or drop its mutations")
+    block[row, pd.Index(shared).get_indexer(long["symbol"])] = 1
     mutation = pd.DataFrame(block, index=pd.Index(lines), columns=shared)
     copy = copy.loc[copy.isna().mean(axis=1) < EMPTY_COPY_NUMBER, shared]
     return {"expression": expression, "mutation": mutation, "copy_number": copy}

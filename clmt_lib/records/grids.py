@@ -27,7 +27,7 @@ def read_grid(path):
             RunConfig(row["dataset"], row["split"], model, seed, fold, dict(row.get("settings", {})), dict(row.get("options", {})))
             for row in sorted(rows, key=lambda row: row.get("last", False)) for seed in row["seeds"] for fold in row["folds"] for model in row["models"]
         ]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"not a grid ({error!r})", file=path, remedy="see experiments/grid.yaml") from None
     slow = sum(len(row["seeds"]) * len(row["folds"]) * len(row["models"]) for row in rows if row.get("last"))
     early = configs[: len(configs) - slow]
@@ -53,7 +53,7 @@ def run_grid(configs, folder=None, *, share=(0, 1), device="auto", say=print):
             if key not in loaded:
                 loaded[key] = data.load(config.dataset, **config.options)
             record = run(config, folder, device=device, benchmark=loaded[key])
-        except (DataError, ArithmeticError, RuntimeError, MemoryError) as error:
+        except (ValueError, ArithmeticError, RuntimeError, MemoryError, OSError) as error:
             failed.append((config, error))
             say(f"[{number}/{len(mine)}] FAILED {config}: {error}")
             continue

@@ -107,7 +107,7 @@ def run(config, folder=None, *, predictions=False, device="auto", benchmark=None
     final = home(folder) / name
     if final.exists() and (not predictions or (final / "predictions.parquet").exists()):
         return read(final)
-    with _workplace(final) as work:
+    with workplace(final) as work:
         if not final.exists():
             _compute(config, benchmark, work, device)
             _publish(work, final)
@@ -119,14 +119,18 @@ def run(config, folder=None, *, predictions=False, device="auto", benchmark=None
 
 
 @contextmanager
-def _workplace(final):
+def workplace(final):
     """A folder for unfinished work, held by one process at a time; what a killed process left is taken over, and nothing is left behind."""
     work = final.parent / f".work-{final.name}"
     work.mkdir(parents=True, exist_ok=True)
     handle = os.open(work, os.O_RDONLY)
     try:
         _lock(handle)
-        work.mkdir(exist_ok=True)  # another process may have finished and removed it while we waited
+        while not (work.exists() and os.fstat(handle).st_ino == work.stat().st_ino):  # whoever held the lock has finished and removed the folder
+            os.close(handle)
+            work.mkdir(exist_ok=True)
+            handle = os.open(work, os.O_RDONLY)
+            _lock(handle)
         try:
             yield work
         except BaseException:
@@ -153,6 +157,7 @@ def _compute(config, benchmark, work, device):
         model.device = device
     if hasattr(model, "checkpoint"):
         model.checkpoint = work / "checkpoint.pt"
+    resumed = any(work.glob("checkpoint*"))
     start, cpu = time.perf_counter(), time.process_time()
     model.fit(benchmark, split)
     fitted, cpu = time.perf_counter(), time.process_time() - cpu
@@ -163,6 +168,8 @@ def _compute(config, benchmark, work, device):
         found[role] = metrics.evaluate(benchmark, split, predicted, role)
         frames.append(pd.DataFrame({"role": role, "position": positions, "predicted": predicted}))
     seconds = {"fit": round(fitted - start, 2), "fit_cpu": round(cpu, 2), "predict": round(time.perf_counter() - fitted, 2)}
+    if resumed:  # what the earlier attempts took is not known
+        seconds = {"resumed": True}
     boot = metrics.Bootstrap(benchmark.n_cells, benchmark.n_drugs)
     draws = boot.statistics(benchmark.pairs[split.test], benchmark.y[split.test], frames[-1]["predicted"])
     found["interval"] = {key: metrics.interval(value) for key, value in draws.items()}
@@ -202,5 +209,5 @@ def _same_metrics(final, work, model):
     tolerance = getattr(model, "tolerance", 1e-4)
     old, new = (json.loads((folder / "metrics.json").read_text())["test"] for folder in (final, work))
     for key, value in old.items():
-        if value is not None and abs(value - new[key]) > tolerance:
-            raise DataError(f"run again, {key} is {new[key]}, the record says {value}", file=final, remedy="the code changed its numbers: raise the model's version")
+        if (value is None) != (new[key] is None) or (value is not None and abs(value - new[key]) > tolerance):
+            raise DataError(f"run again, {key} is {new[key]}, the record says {value}", file=final, remedy="if its code changed, raise the model's version; if only the computer or its packages did, delete the record and run it again")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,7 @@ import pandas as pd
 from clmt_lib import data, metrics, models
 from clmt_lib.data.tables import DataError
 from clmt_lib.records.provenance import provenance
-from clmt_lib.records.runs import home, read, run, write
+from clmt_lib.records.runs import home, read, run, workplace, write
 
 REPORTED = ("rmse", "pcc", "pcc_per_drug")
 
@@ -23,7 +22,7 @@ def table(folder=None, role="test"):
         if "model" not in record.config:
             continue  # a comparison
         about = {key: record.config[key] for key in ("dataset", "split", "seed", "fold", "model")}
-        rows.append({**about, "settings": json.dumps(record.config["settings"], sort_keys=True), **record.metrics[role], "seconds": record.provenance["seconds"]["fit"], "id": path.parent.name})
+        rows.append({**about, "settings": json.dumps(record.config["settings"], sort_keys=True), **record.metrics[role], "seconds": record.provenance["seconds"].get("fit"), "id": path.parent.name})
     return pd.DataFrame(rows)
 
 
@@ -51,6 +50,8 @@ def summarise(configs, folder=None, *, benchmark=None, draws=1000):
         rows = record.predictions.query("role == 'test'")
         at = rows["position"].to_numpy()
         fold = found.setdefault(config.model, {})
+        if (config.seed, config.fold) in fold:
+            raise DataError(f"{config.model} appears twice for seed {config.seed}, fold {config.fold}", remedy="give a model one settings in the grid's rows of a split")
         fold[config.seed, config.fold] = record, boot.statistics(benchmark.pairs[at], benchmark.y[at], rows["predicted"].to_numpy())
     if not found:
         return None
@@ -62,13 +63,15 @@ def summarise(configs, folder=None, *, benchmark=None, draws=1000):
         "differences": [_difference(a, found[a], b, found[b]) for i, a in enumerate(found) for b in list(found)[:i]],
     }
     final = home(folder) / f"summary-{first.dataset}-{first.split}"
-    work = home(folder) / f".work-{final.name}"
-    work.mkdir(parents=True, exist_ok=True)
-    write(work / "config.json", {"dataset": first.dataset, "split": first.split, "draws": draws, "checksum": benchmark.checksum})
-    write(work / "metrics.json", body)
-    write(work / "provenance.json", provenance(benchmark))
-    shutil.rmtree(final, ignore_errors=True)
-    os.rename(work, final)
+    parts = {
+        "config": {"dataset": first.dataset, "split": first.split, "draws": draws, "checksum": benchmark.checksum},
+        "metrics": body, "provenance": provenance(benchmark),
+    }
+    with workplace(final) as work:
+        final.mkdir(exist_ok=True)
+        for name, part in parts.items():  # each file is replaced whole; a kill between two leaves a summary that the next report repairs
+            write(work / f"{name}.json", part)
+            os.replace(work / f"{name}.json", final / f"{name}.json")
     return read(final)
 
 
@@ -81,7 +84,7 @@ def _replicated(benchmark, split):
 
 
 def _mean_of_folds(runs):
-    out = {"folds": len(runs), "seconds": _mean_cpu([record for record, _ in runs.values()])}
+    out = {"folds": len(runs), "seconds": _typical_cpu([record for record, _ in runs.values()])}
     tests = [record.metrics["test"] for record, _ in runs.values()]
     for key in tests[0]:
         values = [np.nan if test[key] is None else test[key] for test in tests]
@@ -91,10 +94,10 @@ def _mean_of_folds(runs):
     return out
 
 
-def _mean_cpu(records):
-    """Mean processor seconds of a fit (None if never measured), over the runs that measured them: unlike wall time, it does not depend on what else the computer did."""
+def _typical_cpu(records):
+    """Median processor seconds of a fit (None if never measured): it depends less than wall time on what else the computer did, but threads that wait still count."""
     known = [record.provenance["seconds"]["fit_cpu"] for record in records if "fit_cpu" in record.provenance["seconds"]]
-    return float(np.mean(known)) if known else None
+    return float(np.median(known)) if known else None
 
 
 def _difference(a, runs_a, b, runs_b):

@@ -165,6 +165,7 @@ def test_run_prints_metrics_with_intervals_and_leaves_one_record(tmp_path, capsy
         (["run", "--model", "als", "--fold", "99"], "fold 99 of mixed.*use 0 to"),
         (["run", "--model", "als", "--seed", "-1"], "seed -1.*0 or more"),
         (["run", "--model", "als", "--settings", "{rank: 3}"], "not JSON"),
+        (["run", "--model", "als", "--settings", "[3]"], "not JSON"),
         (["run", "--model", "als", "--settings", '{"depth": 3}'], "no setting 'depth'"),
         (["run", "--config", "nowhere.json"], "not a configuration.*copy the config.json"),
         (["run", "--grid", "nowhere.yaml"], "not a grid"),

@@ -112,6 +112,18 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_undisturbed_one(tmp
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
+@pytest.mark.parametrize("damage", ["empty", "cut", "other seed"])
+def test_a_checkpoint_that_is_damaged_or_of_another_training_is_not_resumed(tmp_path, damage):
+    build, loss, config, evaluate = toy()
+    path = tmp_path / "checkpoint.pt"
+    train(build, loss, toy(seed=9)[2] if damage == "other seed" else config, checkpoint=path)
+    if damage != "other seed":
+        path.write_bytes(b"" if damage == "empty" else path.read_bytes()[:500])
+    calm, history = train(build, loss, config)
+    again, found = train(build, loss, config, checkpoint=path)
+    assert torch.equal(weights(calm), weights(again)) and history == found
+
+
 def test_training_keeps_the_best_weights_stops_early_and_leaves_the_global_generator_alone():
     build, loss, config, evaluate = toy(steps=400, patience=2, learning_rate=0.03)
     before = torch.get_rng_state()

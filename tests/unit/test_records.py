@@ -95,6 +95,14 @@ def test_paired_differences_are_the_difference_of_means_with_an_interval_around_
     assert back["mean"] == -gap["mean"] and back["interval"][0] > 0 and back["folds_better"] == 0
 
 
+def test_one_model_with_two_settings_cannot_share_a_summary(tmp_path, world):
+    grid = [config("als", settings=settings) for settings in ({"ranks": [2]}, {"ranks": [3]})]
+    records.run_grid(grid, tmp_path)
+    with pytest.raises(DataError, match="als appears twice"):
+        records.summarise(grid, tmp_path, benchmark=world)
+    assert not [p for p in tmp_path.iterdir() if "summary" in p.name]
+
+
 def test_grid_runs_first_folds_first_and_slow_rows_last(tmp_path):
     grid = tmp_path / "grid.yaml"
     grid.write_text("runs:\n- {dataset: simulated, split: mixed, seeds: [0], folds: [0, 1], models: [als], last: true}\n- {dataset: simulated, split: mixed, seeds: [0, 1], folds: [0], models: [effects, drug_mean]}\n")
