@@ -42,17 +42,7 @@ def summarise(configs, folder=None, *, benchmark=None, draws=1000):
     """
     first = configs[0]
     benchmark = benchmark if benchmark is not None else data.load(first.dataset, **first.options)
-    boot, found = metrics.Bootstrap(benchmark.n_cells, benchmark.n_drugs, draws), {}
-    for config in configs:
-        if not (home(folder) / config.id(benchmark.checksum)).exists():
-            continue
-        record = run(config, folder, predictions=True, benchmark=benchmark)
-        rows = record.predictions.query("role == 'test'")
-        at = rows["position"].to_numpy()
-        fold = found.setdefault(config.model, {})
-        if (config.seed, config.fold) in fold:
-            raise DataError(f"{config.model} appears twice for seed {config.seed}, fold {config.fold}", remedy="give a model one settings in the grid's rows of a split")
-        fold[config.seed, config.fold] = record, boot.statistics(benchmark.pairs[at], benchmark.y[at], rows["predicted"].to_numpy())
+    found = _runs_that_are_in(configs, folder, benchmark, metrics.Bootstrap(benchmark.n_cells, benchmark.n_drugs, draws))
     if not found:
         return None
     splits = sorted({which for runs in found.values() for which in runs})
@@ -73,6 +63,22 @@ def summarise(configs, folder=None, *, benchmark=None, draws=1000):
             write(work / f"{name}.json", part)
             os.replace(work / f"{name}.json", final / f"{name}.json")
     return read(final)
+
+
+def _runs_that_are_in(configs, folder, benchmark, boot):
+    """model -> (seed, fold) -> (record, bootstrap statistics of its test predictions), for the runs that are done."""
+    found = {}
+    for config in configs:
+        if not (home(folder) / config.id(benchmark.checksum)).exists():
+            continue
+        fold = found.setdefault(config.model, {})
+        if (config.seed, config.fold) in fold:
+            raise DataError(f"{config.model} appears twice for seed {config.seed}, fold {config.fold}", remedy="give a model one settings in the grid's rows of a split")
+        record = run(config, folder, predictions=True, benchmark=benchmark)
+        rows = record.predictions.query("role == 'test'")
+        at = rows["position"].to_numpy()
+        fold[config.seed, config.fold] = record, boot.statistics(benchmark.pairs[at], benchmark.y[at], rows["predicted"].to_numpy())
+    return found
 
 
 def _replicated(benchmark, split):
