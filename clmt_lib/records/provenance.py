@@ -43,8 +43,13 @@ def hardware():
 
 
 def _commit():
+    """Short hash of the commit of this code, "+changes" where the code differs from it; "unknown" outside a checkout of it."""
+    def git(*words):
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]).stdout.strip()
+
     try:
-        return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True, cwd=Path(__file__).parent).stdout.strip()
+        git("ls-files", "--error-unmatch", "__init__.py")
+        return git("rev-parse", "--short", "HEAD") + ("+changes" if git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

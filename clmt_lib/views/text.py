@@ -102,7 +102,7 @@ def encode(texts, encoder=BUNDLED, cache=True):
     """
     unique = sorted({text for text in texts if text is not None})
     path = _cache_file(unique, encoder) if cache else None
-    table = np.load(path) if path and path.exists() else None
+    table = _cached(path, len(unique))
     if table is None:
         table = _embed(unique, encoder)
         _store(path, table)
@@ -210,9 +210,19 @@ def _bundled():
 
 
 def _cache_file(texts, encoder):
-    folder = Path(os.environ.get("CLMT_CACHE") or Path.home() / ".cache" / "clmt_lib")
-    digest = hashlib.sha256("\x1f".join([encoder, str(MAX_TOKENS), *texts]).encode()).hexdigest()[:24]
+    folder = Path(os.environ.get("CLMT_CACHE") or Path("~/.cache/clmt_lib").expanduser())
+    weights = BUNDLED_SHA256 if encoder == BUNDLED else encoder
+    digest = hashlib.sha256("\x1f".join([weights, str(MAX_TOKENS), *texts]).encode()).hexdigest()[:24]
     return folder / f"text-{digest}.npy"
+
+
+def _cached(path, rows):
+    """The stored table, or None where there is none of that length or it cannot be read: a damaged cache only costs time."""
+    try:
+        table = np.load(path) if path and path.exists() else None
+    except (OSError, ValueError, EOFError):
+        return None
+    return table if table is not None and len(table) == rows else None
 
 
 def _store(path, table):

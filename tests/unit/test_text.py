@@ -191,3 +191,13 @@ def test_what_the_text_knows_in_the_simulated_world():
     chance = np.bincount(label).max() / len(label)
     assert right["mechanism"] > chance + 0.5 and abs(right["annotation"] - chance) < 0.12
     assert math.isclose(chance, 0.2)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not an array"])
+def test_a_damaged_cache_costs_only_time(monkeypatch, tmp_path, damage):
+    monkeypatch.setenv("CLMT_CACHE", str(tmp_path))
+    fresh = text.encode(["A drug."])
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(damage)
+    assert np.array_equal(text.encode(["A drug."]), fresh)
+    assert np.array_equal(np.load(file), fresh)  # and it is repaired
