@@ -18,15 +18,15 @@ def main(argv=None):
     except PermissionError as error:
         print(f"clmt: {error.filename}: no permission to write or read here. Remedy: give yourself permission, or name another folder", file=sys.stderr)
         return 2
-    except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
-        print(f"clmt: {error.filename}: {error.strerror}. Remedy: name a folder that can be made", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("clmt: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output (head, less) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"clmt: {error.filename or 'input or output'}: {error.strerror or error}. Remedy: check that this file or folder can be made and that the disk has room", file=sys.stderr)
+        return 2
 
 
 def _parser():
@@ -82,6 +82,7 @@ def _add_run(commands):
 
 def _run(args):
     from clmt_lib import records
+    from clmt_lib.data.tables import DataError
 
     if args.grid:
         return _run_grid(args)
@@ -89,11 +90,13 @@ def _run(args):
         config = records.read_config(args.config)
     else:
         config = records.RunConfig(args.dataset, args.split, args.model or "", args.seed, args.fold, _json("--settings", args.settings))
-    record = records.run(config, args.records, device=args.device)
-    test, interval = record.metrics["test"], record.metrics["interval"]
+    try:
+        record = records.run(config, args.records, device=args.device)
+    except TypeError as error:
+        raise DataError(f"settings do not fit the model ({error})", remedy="give each setting a value of the type of its default") from error
     for key in ("rmse", "pcc", "pcc_per_drug"):
-        low, high = interval[key]
-        print(f"{key:<14} {test[key]:.3f}  [{low:.3f}, {high:.3f}]")
+        value, low, high = ("-" if number is None else f"{number:.3f}" for number in (record.metrics["test"][key], *record.metrics["interval"][key]))
+        print(f"{key:<14} {value}  [{low}, {high}]")
     print(f"record: {record.path}")
 
 

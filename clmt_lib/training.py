@@ -97,20 +97,30 @@ def _look(module, out, evaluate, state):
 def _save(path, module, optimiser, schedule, state, config, device):
     random = {"cpu": torch.get_rng_state(), **({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})}
     part = Path(f"{path}.part")
-    torch.save({"config": asdict(config), "module": module.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "state": state, "random": random}, part)
+    with open(part, "wb") as file:
+        torch.save({"config": asdict(config), "module": module.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict(), "state": state, "random": random}, file)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(part, path)
 
 
+def _shapes(weights):
+    return {name: value.shape for name, value in weights.items()}
+
+
 def _resume(path, module, optimiser, schedule, state, config, device):
+    """What `_save` left, put into place; `state` where there is nothing, it is damaged, or it is of another training: that starts afresh."""
     if path is None or not Path(path).exists():
         return state
     try:
         saved = torch.load(path, map_location=device, weights_only=True)
-    except (EOFError, RuntimeError, ValueError, UnpicklingError):
-        return state  # damaged: the training starts afresh
-    shapes = {name: value.shape for name, value in module.state_dict().items()}
-    if saved["config"] != asdict(config) or {name: value.shape for name, value in saved["module"].items()} != shapes:
-        return state  # of another training
+        fits = saved["config"] == asdict(config) and _shapes(saved["module"]) == _shapes(module.state_dict())
+        fits = fits and saved["random"].keys() == ({"cpu", "cuda"} if device.type == "cuda" else {"cpu"})
+        fits = fits and saved["state"].keys() == state.keys() and {"optimiser", "schedule"} <= saved.keys()
+    except (EOFError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, UnpicklingError):
+        return state
+    if not fits:
+        return state
     module.load_state_dict(saved["module"])
     optimiser.load_state_dict(saved["optimiser"])
     schedule.load_state_dict(saved["schedule"])

@@ -5,12 +5,12 @@ it fits again in worlds that differ only in the test role, and compares every fi
 """
 
 from clmt_lib.audit import checks, identity
-from clmt_lib.audit.blind import corrupt_test_cells, permute_test_responses, proves_blind, replace_test_responses, state_difference, unseen_cells
+from clmt_lib.audit.blind import corrupt_test_cells, corrupt_test_drugs, permute_test_responses, proves_blind, replace_test_responses, state_difference, unseen_cells
 from clmt_lib.audit.report import Audit, Auxiliary, Finding, LeakError
 
 __all__ = [
-    "Audit", "Auxiliary", "Finding", "LeakError", "audit", "corrupt_test_cells", "permute_test_responses", "proves_blind", "replace_test_responses",
-    "state_difference", "unseen_cells",
+    "Audit", "Auxiliary", "Finding", "LeakError", "audit", "corrupt_test_cells", "corrupt_test_drugs", "permute_test_responses", "proves_blind",
+    "replace_test_responses", "state_difference", "unseen_cells",
 ]
 
 

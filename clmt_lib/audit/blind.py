@@ -10,12 +10,15 @@ import pandas as pd
 
 from clmt_lib.audit.report import Audit, Finding
 
+CELL, DRUG = 0, 1  # columns of `pairs`
+FACTS = ("smiles", "inchikey", "target", "pathway", "mechanism")  # what views read of a drug; names and compounds stay, so the split's promise holds
+
 
 def proves_blind(fit, benchmark, split, seed=0):
     """Fit in the real world and in worlds where only the test role differs; any differing bit of the fitted state is a leak.
 
     The worlds: test responses permuted; test responses replaced by noise (a mean or scale over all pairs survives a permutation);
-    omics of test-only lines replaced by noise, where the split has such lines.
+    omics of test-only lines replaced by noise, and facts of test-only drugs permuted among them, where the split has such lines or drugs.
 
     Parameters
     ----------
@@ -28,6 +31,8 @@ def proves_blind(fit, benchmark, split, seed=0):
     worlds = {"test responses permuted": permute_test_responses, "test responses replaced by noise": replace_test_responses}
     if len(unseen_cells(benchmark, split)):
         worlds["test lines' omics replaced by noise"] = corrupt_test_cells
+    if len(_unseen(benchmark, split, DRUG)) > 1:
+        worlds["test drugs' facts permuted"] = corrupt_test_drugs
     fitted = deepcopy(fit(benchmark, split))  # a fit that returns the same object twice must not be compared with itself
     where, differences = getattr(fit, "__name__", type(fit).__name__), {}
     for world, change in worlds.items():
@@ -44,8 +49,12 @@ def proves_blind(fit, benchmark, split, seed=0):
 
 def unseen_cells(benchmark, split):
     """Positions of lines that occur in the test role and in no other."""
-    cell = benchmark.pairs[:, 0]
-    return np.setdiff1d(cell[split.test], cell[np.concatenate([split.train, split.valid])])
+    return _unseen(benchmark, split, CELL)
+
+
+def _unseen(benchmark, split, column):
+    entity = benchmark.pairs[:, column]
+    return np.setdiff1d(entity[split.test], entity[np.concatenate([split.train, split.valid])])
 
 
 def permute_test_responses(benchmark, split, seed=0):
@@ -72,6 +81,19 @@ def corrupt_test_cells(benchmark, split, seed=0):
         values[lines] = rng.integers(0, 2, shape) if binary else rng.normal(0.0, 3.0, shape)
         omics[kind] = pd.DataFrame(values, index=table.index, columns=table.columns, copy=False)
     return replace(benchmark, omics=omics)
+
+
+def corrupt_test_drugs(benchmark, split, seed=0):
+    """The same benchmark with structure, targets, pathway and mechanism moved, together, from each test-only drug to another; itself where fewer than two are test-only."""
+    drugs = _unseen(benchmark, split, DRUG)
+    if len(drugs) < 2:
+        return benchmark
+    order, table = np.random.default_rng(seed).permutation(drugs), benchmark.drugs.copy()
+    for column in [name for name in FACTS if name in table]:
+        values = table[column].array.copy()
+        values[order] = values[np.roll(order, 1)]
+        table[column] = values
+    return replace(benchmark, drugs=table)
 
 
 def _with_responses(benchmark, positions, values):

@@ -52,7 +52,7 @@ class DrugResponse:
         Raises
         ------
         DataError
-            Empty table, missing column, duplicate id or pair, id in one table only, value not finite, wrong unit, unparsable SMILES.
+            Empty table, missing column, id that is not text, duplicate id or pair, id in one table only, unknown units, value not finite, wrong unit, unparsable SMILES.
         """
         files = file if isinstance(file, dict) else dict.fromkeys(["cells", "drugs", "responses", *omics], file)
         require_columns(cells.columns, CELL_COLUMNS, files.get("cells"))
@@ -152,6 +152,9 @@ def _check_ids(what, index, file):
         raise DataError(f"empty table of {what}s", file=file, remedy="check the file it came from")
     if index.hasnans:
         raise DataError(f"{what} without an id", file=file, row=int(np.flatnonzero(index.isna())[0]) + 1, remedy="give every row an id")
+    strange = next((row for row, label in enumerate(index) if not isinstance(label, str)), None)
+    if strange is not None:
+        raise DataError(f"{what} id {index[strange]!r} is not text", file=file, row=strange + 1, remedy="make them text: frame.index = frame.index.astype(str)")
     if not index.is_unique:
         row = int(np.flatnonzero(index.duplicated())[0])
         raise DataError(f"duplicate {what} id {index[row]!r}", file=file, row=row + 1, remedy="keep one row for each id")
@@ -168,7 +171,7 @@ def _check_responses(responses, units, trust_units, file):
         raise DataError("empty table of responses", file=file, remedy="check the file it came from")
     y = pd.to_numeric(responses["ln_ic50"], errors="coerce").to_numpy(np.float64)
     if units not in ("ln(uM)", "uM"):
-        raise DataError(f"unknown units {units!r}", file=file if isinstance(file, str) else None, remedy="use ln(uM) or uM")
+        raise DataError(f"unknown units {units!r}", file=file, remedy="use ln(uM) or uM")
     if units == "uM" and (y <= 0).any():
         raise DataError("concentration not above zero", file=file, row=_row(responses, np.flatnonzero(y <= 0)[0], file), remedy="an IC50 in uM is positive: check the units")
     y = np.log(y) if units == "uM" else y

@@ -115,6 +115,9 @@ def read_omics(folder):
     copy = copy[copy["symbol"].isin(genes & known)].drop_duplicates("symbol").set_index("symbol").drop(columns="entrez_id", errors="ignore").T
     shared = [gene for gene in expression.columns if gene in set(copy.columns)]
     lines = read_table(gdsc / "mutation_lines.parquet", ["COSMIC_ID"])["COSMIC_ID"].astype(str)
+    if lines.duplicated().any():
+        twice = int(np.flatnonzero(lines.duplicated())[0])
+        raise DataError(f"line {lines.iloc[twice]} appears twice", file=gdsc / "mutation_lines.parquet", row=twice + 2, remedy="keep one row for each line")
     long = long[long["symbol"].isin(shared)]
     block = np.zeros((len(lines), len(shared)), np.float32)  # a line without a row in the long table has no mutation
     row = pd.Index(lines).get_indexer(long["COSMIC_ID"].astype(str))

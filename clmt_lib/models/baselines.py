@@ -94,5 +94,5 @@ class Neighbours(TableModel):
             known = weight * seen.any(0)[None]
             borrowed = np.where(seen.any(0), drug, known @ drug / (known.sum(1) + 1e-3))
             table = mean + cell[:, None] + borrowed[None] + rest @ weight.T / (seen @ weight.T + 0.1)
-            tried.append(({"sharpness": sharpness}, table, {"rest": rest, "cell": cell, "drug": drug, "weight": weight}))
+            tried.append(({"sharpness": sharpness}, table, {"rest": rest, "cell": cell, "drug": drug}))
         return self.choose(benchmark, split, tried)

@@ -12,11 +12,12 @@ PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "torch", "torch-geometri
 
 
 def provenance(benchmark, seconds=None, **more):
-    """Where numbers come from: commit, data, versions, hardware, seconds, peak memory (MB)."""
+    """Where numbers come from: commit, data, versions, hardware, threads, seconds, peak memory of the process so far (MB)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if platform.system() == "Linux" else 1024**2)
     return {
         "benchmark": benchmark and benchmark.describe(), "simulated": benchmark and benchmark.simulated, "seconds": seconds, "peak_memory_mb": round(peak),
-        "commit": _commit(), "versions": versions(), "python": platform.python_version(), "hardware": hardware(), **more,
+        "commit": _commit(), "versions": versions(), "python": platform.python_version(), "hardware": hardware(),
+        "threads": os.environ.get("OMP_NUM_THREADS"), **more,
     }
 
 
@@ -42,10 +43,10 @@ def hardware():
     return f"{model}, {os.cpu_count()} cores"
 
 
-def _commit():
+def _commit(folder=Path(__file__).parents[1]):
     """Short hash of the commit of this code, "+changes" where the code differs from it; "unknown" outside a checkout of it."""
     def git(*words):
-        return subprocess.run(["git", *words], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]).stdout.strip()
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=True, cwd=folder).stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", "__init__.py")

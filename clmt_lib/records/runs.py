@@ -122,23 +122,36 @@ def run(config, folder=None, *, predictions=False, device="auto", benchmark=None
 def workplace(final):
     """A folder for unfinished work, held by one process at a time; what a killed process left is taken over, and nothing is left behind."""
     work = final.parent / f".work-{final.name}"
-    work.mkdir(parents=True, exist_ok=True)
-    handle = os.open(work, os.O_RDONLY)
+    handle = _locked(work)
     try:
-        _lock(handle)
-        while not (work.exists() and os.fstat(handle).st_ino == work.stat().st_ino):  # whoever held the lock has finished and removed the folder
-            os.close(handle)
-            work.mkdir(exist_ok=True)
-            handle = os.open(work, os.O_RDONLY)
-            _lock(handle)
-        try:
-            yield work
-        except BaseException:
-            if not any(work.glob("checkpoint*")):  # nothing worth resuming from
-                shutil.rmtree(work, ignore_errors=True)
-            raise
+        yield work
+    except BaseException:
+        if not any(work.glob("checkpoint*")):  # nothing worth resuming from
+            shutil.rmtree(work, ignore_errors=True)
+        raise
+    else:
         shutil.rmtree(work, ignore_errors=True)
     finally:
+        os.close(handle)
+
+
+def _locked(work):
+    """Handle of the folder `work`, locked; made again where whoever held the lock has finished and removed it."""
+    while True:
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(work, os.O_RDONLY)
+        except FileNotFoundError:  # removed since
+            continue
+        try:
+            _lock(handle)
+            if os.path.samestat(os.fstat(handle), os.stat(work)):
+                return handle
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(handle)
+            raise
         os.close(handle)
 
 

@@ -325,6 +325,36 @@ def test_worlds_differ_from_the_real_one_in_the_test_role_alone(data, kind):
     assert set(np.unique(world.omics["mutation"])) == {0.0, 1.0}
 
 
+def facts_of_all_drugs(data, split):
+    """Leaks only through places: the lengths of every drug's facts, those of the test role among them."""
+    return {column: data.drugs[column].astype("str").fillna("").str.len().to_numpy() @ np.arange(data.n_drugs) for column in ("smiles", "target")}
+
+
+def test_facts_of_test_drugs_are_caught_in_a_drug_blind_split_alone():
+    made = tiny.tables()
+    made["drugs"]["target"] = ["EGFR" + ", KRAS" * number for number in range(len(made["drugs"]))]
+    varied = DrugResponse.from_tables("tiny", **made)
+    split = by_drug(varied, [10, 11, 12])
+    assert_caught(proves_blind(facts_of_all_drugs, varied, split), "fit depends on the test role", "test drugs' facts permuted", "state['smiles']")
+    assert proves_blind(facts_of_all_drugs, varied, make_split(varied, "mixed")).clean  # no drug is test-only: nothing to permute
+    assert proves_blind(facts_of_all_drugs, varied, by_drug(varied, [10])).clean  # nor can one be
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_permuted_facts_touch_test_only_drugs_alone(data, kind):
+    split = make_split(data, kind)
+    others = data.pairs[np.concatenate([split.train, split.valid]), 1]
+    unseen = np.setdiff1d(data.pairs[split.test, 1], others)
+    world = auditing.corrupt_test_drugs(data, split)
+    assert (world is data) == (len(unseen) < 2)
+    assert (len(unseen) > 1) == (kind in ("drug_blind", "scaffold_blind"))
+    pd.testing.assert_frame_equal(world.drugs.drop(index=world.drugs.index[unseen]), data.drugs.drop(index=data.drugs.index[unseen]))
+    pd.testing.assert_frame_equal(world.drugs[["name", "compound"]], data.drugs[["name", "compound"]])
+    before, after = (table["smiles"].iloc[unseen].fillna("none").tolist() for table in (data.drugs, world.drugs))
+    assert sorted(before) == sorted(after) and (before != after or len(unseen) < 2)
+    assert world.omics is data.omics and world.responses is data.responses
+
+
 @dataclass
 class Fitted:
     weights: object

@@ -125,6 +125,30 @@ def test_id_in_one_table_only(table, column, missing):
     assert_refused(lambda: DrugResponse.from_tables("tiny", **made, file=files), "responses.csv", f"row {row}", f"{column} '{missing}'", f"no row in the table of {table}")
 
 
+def test_unknown_units_name_those_there():
+    assert_refused(lambda: DrugResponse.from_tables("tiny", **tiny.tables(), units="nM", file=Path("responses.csv")), "responses.csv", "unknown units 'nM'", "use ln(uM) or uM")
+
+
+@pytest.mark.parametrize("table", ["cells", "drugs"])
+def test_ids_that_are_numbers_are_refused(table):
+    made = tiny.tables()
+    made[table].index = made[table].index.astype(int)
+    assert_refused(lambda: DrugResponse.from_tables("tiny", **made, file=f"{table}.csv"), f"{table}.csv", "row 1", f"{table[:-1]} id", "is not text", "frame.index.astype(str)")
+
+
+def test_mutations_of_a_line_that_was_not_profiled_are_refused(folder):
+    path = folder / "gdsc/mutation_lines.parquet"
+    pd.read_parquet(path).query("COSMIC_ID != 9003").to_parquet(path)
+    assert_refused(lambda: gdsc.load(folder), folder / "gdsc/mutation_long.parquet", "line 9003", "not in mutation_lines")
+
+
+def test_a_line_profiled_twice_is_refused(folder):
+    path = folder / "gdsc/mutation_lines.parquet"
+    table = pd.read_parquet(path)
+    pd.concat([table, table.iloc[[2]]]).to_parquet(path)
+    assert_refused(lambda: gdsc.load(folder), path, "line 9003 appears twice", f"row {len(table) + 2}")
+
+
 def test_line_without_omics_is_named():
     made = tiny.tables()
     made["omics"]["mutation"] = made["omics"]["mutation"].drop(index=["9002", "9005"])

@@ -3,6 +3,7 @@
 import functools
 import http.server
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -167,6 +169,7 @@ def test_run_prints_metrics_with_intervals_and_leaves_one_record(tmp_path, capsy
         (["run", "--model", "als", "--settings", "{rank: 3}"], "not JSON"),
         (["run", "--model", "als", "--settings", "[3]"], "not JSON"),
         (["run", "--model", "als", "--settings", '{"depth": 3}'], "no setting 'depth'"),
+        (["run", "--model", "als", "--settings", '{"ranks": 5}'], "settings do not fit the model.*type of its default"),
         (["run", "--config", "nowhere.json"], "not a configuration.*copy the config.json"),
         (["run", "--grid", "nowhere.yaml"], "not a grid"),
         (["audit", "--dataset", "elsewhere"], "unknown benchmark 'elsewhere'"),
@@ -187,6 +190,41 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys, monkeypatch)
     monkeypatch.setattr("pathlib.Path.mkdir", refuse)
     assert main(small_run(tmp_path)) == 2
     assert "no permission" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_gets_one_line(tmp_path, capsys, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", full)
+    assert main(small_run(tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert "No space left on device" in error and "Remedy" in error and str(tmp_path) in error and len(error.splitlines()) == 1
+
+
+def test_an_unknown_device_shows_those_there(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--model", "effects", "--device", "abacus"])
+    assert "auto" in capsys.readouterr().err
+
+
+def test_a_metric_that_could_not_be_computed_is_a_dash(tmp_path, capsys):
+    assert main(small_run(tmp_path)) == 0
+    (record,) = (tmp_path / "records").iterdir()
+    found = json.loads((record / "metrics.json").read_text())
+    found["test"]["pcc_per_drug"], found["interval"]["pcc_per_drug"] = None, [None, None]
+    (record / "metrics.json").write_text(json.dumps(found))
+    capsys.readouterr()
+    assert main(small_run(tmp_path)) == 0
+    assert re.search(r"pcc_per_drug +-  \[-, -\]\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("codes, expected", [([0, 0], 0), ([0, 1], 1), ([-9, 0], 1)])
+def test_a_grid_whose_worker_was_killed_does_not_end_well(tmp_path, monkeypatch, codes, expected):
+    grid, left = tmp_path / "grid.yaml", iter(codes)
+    grid.write_text("runs: []")
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: SimpleNamespace(wait=lambda code=next(left): code))
+    assert main(["run", "--grid", str(grid), "--jobs", "2"]) == expected
 
 
 def test_audit_of_a_model_is_clean_and_says_what_was_checked(capsys):

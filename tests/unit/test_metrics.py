@@ -54,6 +54,15 @@ def test_effects_minimise_the_ridge_objective(world):
     assert np.abs(x @ (np.concatenate([cell, drug]) - exact)).max() < 1e-3
 
 
+@pytest.mark.filterwarnings("error")
+def test_without_shrinkage_an_entity_without_pairs_still_has_effect_zero(world):
+    benchmark, split = world
+    pairs = benchmark.pairs[split.train]
+    kept = split.train[(pairs[:, 0] != 0) & (pairs[:, 1] != 0)]
+    _, cell, drug = metrics.effects(benchmark, kept, shrink=0)
+    assert cell[0] == drug[0] == 0 and np.isfinite(cell).all() and np.isfinite(drug).all() and cell.any() and drug.any()
+
+
 def test_predictions_that_are_not_finite_are_refused(world):
     benchmark, split = world
     with pytest.raises(ValueError, match="not finite"):

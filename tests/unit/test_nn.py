@@ -1,5 +1,7 @@
 """Small modules against plain loops, and the training loop against itself."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -112,13 +114,15 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_undisturbed_one(tmp
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "other seed"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "other seed", "other shape", "no state"])
 def test_a_checkpoint_that_is_damaged_or_of_another_training_is_not_resumed(tmp_path, damage):
     build, loss, config, evaluate = toy()
     path = tmp_path / "checkpoint.pt"
-    train(build, loss, toy(seed=9)[2] if damage == "other seed" else config, checkpoint=path)
-    if damage != "other seed":
+    train((lambda: Tower(5, 8, 1)) if damage == "other shape" else build, loss, toy(seed=9)[2] if damage == "other seed" else config, checkpoint=path)
+    if damage in ("empty", "cut"):
         path.write_bytes(b"" if damage == "empty" else path.read_bytes()[:500])
+    if damage == "no state":
+        torch.save({"config": asdict(config)}, path)
     calm, history = train(build, loss, config)
     again, found = train(build, loss, config, checkpoint=path)
     assert torch.equal(weights(calm), weights(again)) and history == found
@@ -132,6 +136,14 @@ def test_training_keeps_the_best_weights_stops_early_and_leaves_the_global_gener
     assert history[-1]["step"] < 400
     with torch.no_grad():
         assert float(evaluate(module)) == pytest.approx(min(row["valid"] for row in history), abs=1e-5)
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_patience_counts_evaluations_without_improvement(patience):
+    build, loss, config, _ = toy(patience=patience)
+    worse = iter(range(100))
+    history = train(build, loss, config, evaluate=lambda module: next(worse))[1]
+    assert len(history) == 1 + patience  # the first is the best
 
 
 @pytest.mark.parametrize("alignment", ["none", "infonce", "response"])

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -80,6 +81,84 @@ def test_a_failed_run_is_reported_and_does_not_stop_the_grid(tmp_path, world):
     assert "drug_mean" in lines[1] and len(records.table(tmp_path)) == 1
 
 
+def test_who_waited_for_a_folder_that_is_gone_makes_it_again_and_holds_it_alone(tmp_path):
+    pytest.importorskip("fcntl")
+    final, inside, seen = tmp_path / "a-record", [], []
+
+    def work():
+        with records.runs.workplace(final) as place:
+            inside.append(1)
+            seen.append((len(inside), place.is_dir()))
+            time.sleep(0.02)
+            inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert seen == [(1, True)] * 8 and not list(tmp_path.iterdir())
+
+
+def test_a_resumed_run_says_so_and_claims_no_processor_time(tmp_path, world):
+    final = tmp_path / config("als").id(world.checksum)
+    assert "fit_cpu" in records.run(config("als"), tmp_path / "calm", benchmark=world).provenance["seconds"]
+    with pytest.raises(KeyboardInterrupt), records.runs.workplace(final) as place:
+        (place / "checkpoint.pt").write_bytes(b"left by a killed process")
+        raise KeyboardInterrupt
+    seconds = records.run(config("als"), tmp_path, benchmark=world).provenance["seconds"]
+    assert seconds["resumed"] is True and "fit_cpu" not in seconds
+
+
+def test_a_metric_that_was_none_must_stay_none(tmp_path, world):
+    record = records.run(config("drug_mean"), tmp_path, benchmark=world)
+    told = json.loads((record.path / "metrics.json").read_text())
+    told["test"]["rmse"] = None
+    (record.path / "metrics.json").write_text(json.dumps(told))
+    (record.path / "predictions.parquet").unlink()
+    with pytest.raises(DataError, match="the record says None.*delete the record and run it again"):
+        records.run(config("drug_mean"), tmp_path, predictions=True, benchmark=world)
+
+
+@pytest.mark.parametrize("error", [np.linalg.LinAlgError("singular"), ValueError("no"), OSError("disk full")])
+def test_whatever_a_fit_raises_the_grid_goes_on(tmp_path, monkeypatch, error):
+    from clmt_lib.models.baselines import Means
+
+    monkeypatch.setattr(Means, "fit", lambda *_: (_ for _ in ()).throw(error))
+    failed = records.run_grid([config("drug_mean"), config("drug_mean", seed=1)], tmp_path, say=lambda line: None)
+    assert [found for _, found in failed] == [error] * 2
+
+
+def test_provenance_tells_changed_code_and_code_of_no_repository(tmp_path, monkeypatch):
+    def git(*words):
+        subprocess.run(["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b.invalid", *words], check=True, capture_output=True)
+
+    from clmt_lib.records.provenance import _commit as commit
+
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "__init__.py").write_text("")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert commit(library) == "unknown"
+    git("init")
+    (tmp_path / "other.txt").write_text("")
+    git("add", "other.txt")
+    git("commit", "-m", "of another project")
+    assert commit(library) == "unknown"
+    git("add", "library")
+    git("commit", "-m", "ours")
+    clean = commit(library)
+    assert clean.isalnum()
+    (tmp_path / "other.txt").write_text("not the library's")
+    assert commit(library) == clean
+    (library / "__init__.py").write_text("changed = True")
+    assert commit(library) == f"{clean}+changes"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert records.provenance(None)["threads"] == "3"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert records.provenance(None)["threads"] is None
+
+
 def test_paired_differences_are_the_difference_of_means_with_an_interval_around_it(tmp_path, world):
     grid = [config(model, seed=seed) for model in ("drug_mean", "effects") for seed in (0, 1)]
     records.run_grid(grid[:3], tmp_path)
@@ -107,9 +186,10 @@ def test_grid_runs_first_folds_first_and_slow_rows_last(tmp_path):
     grid = tmp_path / "grid.yaml"
     grid.write_text("runs:\n- {dataset: simulated, split: mixed, seeds: [0], folds: [0, 1], models: [als], last: true}\n- {dataset: simulated, split: mixed, seeds: [0, 1], folds: [0], models: [effects, drug_mean]}\n")
     assert [(c.model, c.seed, c.fold) for c in records.read_grid(grid)] == [("effects", 0, 0), ("drug_mean", 0, 0), ("effects", 1, 0), ("drug_mean", 1, 0), ("als", 0, 0), ("als", 0, 1)]
-    grid.write_text("runs: [{dataset: simulated}]")
-    with pytest.raises(DataError, match="not a grid.*see experiments/grid.yaml"):
-        records.read_grid(grid)
+    for bad in ("runs: [{dataset: simulated}]", "runs: [simulated]", "[]", "runs: 3"):
+        grid.write_text(bad)
+        with pytest.raises(DataError, match="not a grid.*see experiments/grid.yaml"):
+            records.read_grid(grid)
 
 
 def _start(folder):
