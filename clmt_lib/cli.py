@@ -91,7 +91,7 @@ def _run(args):
     else:
         config = records.RunConfig(args.dataset, args.split, args.model or "", args.seed, args.fold, _json("--settings", args.settings))
     try:
-        record = records.run(config, args.records, device=args.device)
+        record = records.run(config, args.records, device=args.device, progress=True)
     except TypeError as error:
         raise DataError(f"settings do not fit the model ({error})", remedy="give each setting a value of the type of its default") from error
     for key in ("rmse", "pcc", "pcc_per_drug"):
@@ -101,21 +101,78 @@ def _run(args):
 
 
 def _run_grid(args):
-    import subprocess
-
     from clmt_lib import records
 
     configs = records.read_grid(args.grid)
     if args.jobs > 1:
-        threads = str(max(1, (os.cpu_count() or 1) // args.jobs))
-        env = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), threads)}
-        command = [sys.executable, "-m", "clmt_lib", "run", "--grid", args.grid, "--device", args.device, *(["--records", args.records] if args.records else [])]
-        workers = [subprocess.Popen([*command, "--share", f"{i}/{args.jobs}"], env=env) for i in range(args.jobs)]
-        return 1 if any([worker.wait() for worker in workers]) else 0  # a killed worker's code is below zero
-    share = tuple(int(part) for part in args.share.split("/"))
-    failed = records.run_grid(configs, args.records, share=share, device=args.device, say=lambda line: print(line, flush=True))
-    print(f"{len(configs[share[0]::share[1]]) - len(failed)} done, {len(failed)} failed; next: clmt report")
+        return _divided(args, ["run", "--grid", args.grid])
+    failed = records.run_grid(configs, args.records, share=_share(args), device=args.device, say=_say)
+    return _told(configs, failed, args, "clmt report")
+
+
+def _divided(args, words):
+    """The same command in `--jobs` processes, each with its share of the runs and of the cores; 1 where one of them failed."""
+    import subprocess
+
+    threads = str(max(1, (os.cpu_count() or 1) // args.jobs))
+    env = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), threads)}
+    command = [sys.executable, "-m", "clmt_lib", *words, "--device", args.device, *(["--records", args.records] if args.records else [])]
+    workers = [subprocess.Popen([*command, "--share", f"{i}/{args.jobs}"], env=env) for i in range(args.jobs)]
+    return 1 if any([worker.wait() for worker in workers]) else 0  # a killed worker's code is below zero
+
+
+def _share(args):
+    return tuple(int(part) for part in args.share.split("/"))
+
+
+def _say(line):
+    print(line, flush=True)
+
+
+def _told(configs, failed, args, after):
+    first, step = _share(args)
+    print(f"{len(configs[first::step]) - len(failed)} done, {len(failed)} failed; next: {after}")
     return 1 if failed else 0
+
+
+def _add_study(commands):
+    """`clmt study`: a base and its variants, run and compared."""
+    study = commands.add_parser("study", help="run a study's base and variants, and write their paired differences as a record; a finished run costs nothing")
+    study.add_argument("file", metavar="FILE", help="a study, such as experiments/studies/signals.yaml")
+    study.add_argument("--jobs", type=int, default=1, help="processes that divide the runs (each gets its share of the cores)")
+    study.add_argument("--report-only", action="store_true", help="run nothing that is missing; compare what is there")
+    study.add_argument("--papermill", metavar="DIR", help="make each run by executing experiments/templates/ablation.ipynb; the notebooks are left in DIR")
+    study.add_argument("--share", metavar="I/N", default="0/1", help=argparse.SUPPRESS)
+    study.add_argument("--records", metavar="DIR")
+    study.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    study.set_defaults(command=_study)
+
+
+def _study(args):
+    from clmt_lib import records
+
+    configs = [config for _, config in records.read_study(args.file)]
+    code = 0 if args.report_only else _study_runs(args, configs)
+    if _share(args)[1] > 1:  # one of several processes: the one that started them reports
+        return code
+    record = records.summarise_study(args.file, args.records)
+    if record is None:
+        print("no variant has run beside its base yet; next: the same command without --report-only")
+        return code
+    done = record.metrics["runs"]
+    print(f"{done['done']} of {done['planned']} comparisons in; {record.path}")
+    return code
+
+
+def _study_runs(args, configs):
+    """Run what is missing, in this process or in several; 1 where something failed."""
+    from clmt_lib import records
+
+    if args.jobs > 1:
+        return _divided(args, ["study", args.file, *(["--papermill", args.papermill] if args.papermill else [])])
+    options = {"folder": args.records, "share": _share(args), "device": args.device, "say": _say}
+    failed = records.run_notebooks(args.file, args.papermill, **options) if args.papermill else records.run_study(args.file, **options)
+    return _told(configs, failed, args, "the report")
 
 
 def _json(where, text):
@@ -180,7 +237,7 @@ def _audit(args):
     return 0 if all(report.clean for report in reports) else 1
 
 
-PARTS = (_add_data, _add_run, _add_report, _add_audit)  # each adds one command and sets its function
+PARTS = (_add_data, _add_run, _add_study, _add_report, _add_audit)  # each adds one command and sets its function
 
 
 def _data_list(args):

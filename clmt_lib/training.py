@@ -15,7 +15,8 @@ class TrainConfig:
     Attributes
     ----------
     steps : optimiser steps (one step sees every training pair when the loss is full batch)
-    learning_rate, weight_decay : of AdamW; the rate follows one cycle (Smith and Topin 2018)
+    learning_rate, weight_decay : of AdamW
+    schedule : "one_cycle" (Smith and Topin 2018), or "step": constant, a tenth from step `milestone` on
     evaluate_every : steps between looks at the valid role; the best weights seen are kept
     patience : evaluations without improvement before stopping; None never stops early
     checkpoint_every : steps between checkpoints
@@ -29,6 +30,8 @@ class TrainConfig:
     patience: int | None = None
     checkpoint_every: int = 50
     seed: int = 0
+    schedule: str = "one_cycle"
+    milestone: int | None = None
 
 
 def pick_device(device="auto"):
@@ -43,7 +46,8 @@ def train(build, loss, config, *, evaluate=None, checkpoint=None, device="cpu", 
     ----------
     build : () -> nn.Module, called under the seed
     loss : module -> LossOutput
-    evaluate : module -> float, lower is better; None keeps the last weights
+    evaluate : module -> float, lower is better; None keeps the last weights. Several criteria (a tuple) count as better when ANY of them is, and all of them are then
+        overwritten: the authors' rule, which can ratchet downhill (chapter 06)
     checkpoint : file to write now and then (atomically), or None
 
     Returns
@@ -55,8 +59,8 @@ def train(build, loss, config, *, evaluate=None, checkpoint=None, device="cpu", 
         torch.manual_seed(config.seed)
         module = build().to(device)
         optimiser = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.steps)
-        state = {"step": 0, "best": float("inf"), "weights": None, "since": 0, "history": []}
+        schedule = _schedule(optimiser, config)
+        state = {"step": 0, "best": None, "weights": None, "since": 0, "history": []}
         state = _resume(checkpoint, module, optimiser, schedule, state, config, device)
         for step in _bar(range(state["step"], config.steps), progress):
             if config.patience is not None and state["since"] >= config.patience:
@@ -77,6 +81,12 @@ def train(build, loss, config, *, evaluate=None, checkpoint=None, device="cpu", 
     return module.eval(), state["history"]
 
 
+def _schedule(optimiser, config):
+    if config.schedule == "one_cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, total_steps=config.steps)
+    return torch.optim.lr_scheduler.MultiStepLR(optimiser, [config.milestone or config.steps], gamma=0.1)
+
+
 def _bar(steps, progress):
     from tqdm import tqdm
 
@@ -86,11 +96,12 @@ def _bar(steps, progress):
 def _look(module, out, evaluate, state):
     module.eval()
     with torch.inference_mode():
-        found = float(evaluate(module)) if evaluate is not None else None
+        found = evaluate(module) if evaluate is not None else None
+        found = found if found is None else [float(value) for value in (found if isinstance(found, tuple) else (found,))]
     parts = {name: round(float(value), 5) for name, value in out.parts.items()}
-    state["history"].append({"step": state["step"], **parts, **({} if found is None else {"valid": round(found, 5)})})
+    state["history"].append({"step": state["step"], **parts, **({} if found is None else {"valid": round(found[0], 5)})})
     state["since"] += 1
-    if found is not None and found < state["best"]:
+    if found is not None and (state["best"] is None or any(new < old for new, old in zip(found, state["best"], strict=True))):
         state.update(best=found, since=0, weights={name: value.detach().clone() for name, value in module.state_dict().items()})
 
 

@@ -184,13 +184,34 @@ def facts():
         return pd.read_csv(table, sep="\t", keep_default_na=False).set_index("drug")
 
 
+def read_signals(signals):
+    """`Signals` from itself or, as a configuration file holds them, from {source: share}; sources that are not named keep their default.
+
+    >>> read_signals({"text": 0}).text, read_signals({"text": 0}).mutation
+    (0, 0.05)
+
+    Raises
+    ------
+    DataError
+        Unknown source, or a share that is not a number.
+    """
+    if isinstance(signals, Signals):
+        return signals
+    try:
+        return Signals(**{name: share + 0 for name, share in dict(signals).items()})
+    except (TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"signals {signals!r} cannot be read", remedy=f"give shares of variance by name, some of: {', '.join(TERMS)}") from None
+
+
 def load(seed=0, *, signals=Signals(), cells=240, drugs=None):
     """A simulated benchmark: the same arguments always give the same tables.
 
     Parameters
     ----------
     seed : int, draws everything that is invented
-    signals : shares of the response variance, ln uM squared
+    signals : shares of the response variance, ln uM squared; or {source: share} for those that differ from the default
     cells : number of lines, at least 24, over 12 tissues
     drugs : names of the drugs wanted; None takes all 110 (113 ids: three compounds have two)
 
@@ -208,7 +229,7 @@ def load(seed=0, *, signals=Signals(), cells=240, drugs=None):
     (24, 4, True)
     """
     lines, table, omics, latents = _entities(seed, cells, drugs)
-    known = _truth(seed, signals, lines, table, omics, latents)
+    known = _truth(seed, read_signals(signals), lines, table, omics, latents)
     c, d = np.nonzero(known.measured)
     y = np.round(known.expected(*TERMS)[c, d], 6)
     pairs = pd.DataFrame({"cell": lines.index[c], "drug": table.index[d], "ln_ic50": y})
@@ -224,7 +245,7 @@ def truth(seed=0, *, signals=Signals(), cells=240, drugs=None):
     >>> round(known.shares()["text"], 3)
     0.07
     """
-    return _truth(seed, signals, *_entities(seed, cells, drugs))
+    return _truth(seed, read_signals(signals), *_entities(seed, cells, drugs))
 
 
 def _rng(seed, part):

@@ -28,6 +28,8 @@ LADDER = {  # rung -> (module, class, settings); order is the order of the page
     "kernel_text": ("kernels", "KernelRidge", {"drug_kernel": "text"}),
     "kernel_mechanism": ("kernels", "KernelRidge", {"drug_kernel": "mechanism"}),
     "learned_kernel": ("kernels", "LearnedKernelRidge", {}),
+    "clmt_published": ("published", "Published", {}),
+    "clmt_repaired": ("published", "Published", {"defects": ()}),
     "clmt_unaligned": ("clmt", "CLMT", {"alignment": "none"}),
     "clmt_response": ("clmt", "CLMT", {"alignment": "response", "weight": 0.3}),
     "clmt": ("clmt", "CLMT", {}),

@@ -15,20 +15,22 @@ from clmt_lib.data.tables import DataError
 from clmt_lib.models.base import TableModel, cosine, loss
 from clmt_lib.models.factors import factorise
 from clmt_lib.models.linear import per_drug_targets
-from clmt_lib.nn.contrast import info_nce, response_alignment
+from clmt_lib.nn.contrast import info_nce, response_alignment, soft_alignment
 from clmt_lib.nn.encoders import Tower
 from clmt_lib.nn.heads import LossOutput, Output, PairHead
 from clmt_lib.nn.hetero import ResponseLayer
 from clmt_lib.training import TrainConfig, pick_device, train
+from clmt_lib.views.controls import drug_vectors
 from clmt_lib.views.molecules import fingerprints, jaccard, membership
 from clmt_lib.views.omics import fit_omics
 from clmt_lib.views.structure import response_graph
-from clmt_lib.views.text import describe_cells, describe_drugs, encode
+from clmt_lib.views.text import describe_cells, encode
 
 SCALES = {"text": 10.0, "fingerprint": 3.0, "annotation": 3.0, "mutation": 2.0}  # rough: sparse or small inputs to about the spread of a z-score
 CELL_VIEWS = ("expression", "mutation", "copy_number", "text", "structure")
 DRUG_VIEWS = ("fingerprint", "annotation", "text", "structure")
-ALIGNMENTS = ("none", "infonce", "response")
+SHARPNESS = 10.0  # of soft targets: an entity whose responses correlate at .8 counts e^-2 of the entity itself
+ALIGNMENTS = ("none", "infonce", "soft", "response")
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,11 @@ class CLMTConfig:
     drop_in, drop, drop_graph : dropout of inputs, hidden layers and messages; blind splits want more
     keep : share of training pairs that may travel as messages in a step; the others supervise
     hide_cells, hide_drugs : share of entities whose own responses are hidden in a step, as a new entity's would be
-    alignment : none, infonce (views of one entity), or response (cosines regressed on response similarity)
+    alignment : none, infonce (views of one entity), soft (infonce whose targets are shared out by response similarity), or response (cosines regressed on response similarity)
     weight, temperature : of the alignment
     neighbours : k of the similarity relations
     members : trainings whose predictions are averaged
+    drug_text, cell_text : what the text towers read: a source of `views.controls.drug_vectors`, of `views.text.describe_cells`
     """
 
     cell_views: tuple = CELL_VIEWS
@@ -64,6 +67,8 @@ class CLMTConfig:
     temperature: float = 0.2
     neighbours: int = 10
     members: int = 1
+    drug_text: str = "annotation"
+    cell_text: str = "annotation"
     steps: int = 300
     learning_rate: float = 3e-3
     weight_decay: float = 0.3
@@ -79,8 +84,15 @@ class CLMTConfig:
 
     @classmethod
     def corrected(cls, **changes):
-        """The authors' idea without the defects of their code."""
+        """The authors' idea, rebuilt around what the data reward: every entity once, responses as messages, one table as a batch."""
         return cls(**changes)
+
+    @staticmethod
+    def published(**changes):
+        """What the authors' code computes, its defects included: a `models.published.PublishedConfig`; `defects=()` repairs them all."""
+        from clmt_lib.models.published import PublishedConfig
+
+        return PublishedConfig(**changes)
 
 
 @dataclass
@@ -140,21 +152,22 @@ def make_views(benchmark, split, config):
     """Everything the network needs about a benchmark, as arrays fitted on the train role: inputs by view, graph, targets and their scale."""
     target, offset, spread, _ = per_drug_targets(benchmark, split)
     expression = fit_omics(benchmark, split)(benchmark)
-    drug_text, bits = encode(describe_drugs(benchmark.drugs)), fingerprints(benchmark.drugs)
+    drug_text, bits = drug_vectors(benchmark.drugs, config.drug_text, config.seed), fingerprints(benchmark.drugs)
+    omics = {name: benchmark.omics[name] for name in ("mutation", "copy_number")}
     makers = {
-        "expression": lambda: expression, "mutation": lambda: benchmark.omics["mutation"].to_numpy(), "text": lambda: encode(describe_cells(benchmark.cells)),
+        "expression": lambda: expression, "mutation": lambda: benchmark.omics["mutation"].to_numpy(), "text": lambda: encode(describe_cells(benchmark.cells, config.cell_text, omics)),
         "copy_number": lambda: fit_omics(benchmark, split, "copy_number")(benchmark),
     }
     drugs = {
         "fingerprint": lambda: bits, "text": lambda: drug_text,
         "annotation": lambda: np.hstack([membership(benchmark.drugs["target"]), membership(benchmark.drugs["pathway"])]),
     }
-    alike = 0.5 * cosine(drug_text) + 0.5 * jaccard(bits)
+    alike = 0.5 * cosine(drug_text) + 0.5 * jaccard(bits) if "text" in config.drug_views else jaccard(bits)  # a view that is off is off everywhere
     graph = response_graph(benchmark.pairs[split.train], target, cosine(expression), alike, config.neighbours)
     return {
         "cell": {name: SCALES.get(name, 1.0) * makers[name]() for name in config.cell_views if name != "structure"},
         "drug": {name: SCALES.get(name, 1.0) * drugs[name]() for name in config.drug_views if name != "structure"},
-        "graph": graph, "target": target, "offset": offset, "spread": spread, "similar": similar_responses(target) if config.alignment == "response" else None,
+        "graph": graph, "target": target, "offset": offset, "spread": spread, "similar": similar_responses(target) if config.alignment in ("soft", "response") else None,
         "compound": benchmark.drugs["compound"].factorize()[0],
     }
 
@@ -257,9 +270,15 @@ def alignment(out, inputs, config):
     if config.alignment == "response":
         return sum(response_alignment(sum(side.values()), *inputs.similar[name]) for name, side in (("cell", out.cell), ("drug", out.drug)))
     total = 0.0
-    for side, attribute, seen, same in ((out.cell, "expression", inputs.mask.sum(1) > 0, None), (out.drug, "fingerprint", inputs.mask.sum(0) > 0, inputs.same_drug)):
+    for name, side, attribute, seen, same in (
+        ("cell", out.cell, "expression", inputs.mask.sum(1) > 0, None), ("drug", out.drug, "fingerprint", inputs.mask.sum(0) > 0, inputs.same_drug),
+    ):
         for other in ("structure", "text"):  # training entities only: a held-out line's omics must not shape a weight
             if attribute in side and other in side:
                 known = seen & (side[attribute].abs().sum(1) > 0) & (side[other].abs().sum(1) > 0)
-                total = total + info_nce(side[attribute], side[other], config.temperature, known, same)
+                if config.alignment == "soft":
+                    similar, enough = inputs.similar[name]
+                    total = total + soft_alignment(side[attribute], side[other], (SHARPNESS * similar).softmax(1), config.temperature, known & enough)
+                else:
+                    total = total + info_nce(side[attribute], side[other], config.temperature, known, same)
     return total

@@ -10,7 +10,7 @@ NAMES = {  # rung -> what a reader sees
     "elastic_net_per_drug": "elastic net per drug", "random_forest": "random forest", "lightgbm": "LightGBM", "als": "factorisation (ALS)",
     "kernel_identity": "kernel ridge (drug identity)", "kernel_fingerprint": "kernel ridge (fingerprint)", "kernel_annotation": "kernel ridge (annotation)",
     "kernel_text": "kernel ridge (text)", "kernel_mechanism": "kernel ridge (long text)", "learned_kernel": "learned-kernel ridge", "clmt": "CLMT",
-    "clmt_unaligned": "CLMT, not aligned", "clmt_response": "CLMT, aligned to response",
+    "clmt_published": "CLMT as published", "clmt_repaired": "CLMT as published, repaired", "clmt_unaligned": "CLMT, not aligned", "clmt_response": "CLMT, aligned to response",
 }
 FAMILIES = {  # family -> (rungs, place in the colour-blind palette, marker)
     "means": (("global_mean", "drug_mean", "cell_mean", "tissue_drug_mean", "effects"), 7, "s"),
@@ -19,7 +19,7 @@ FAMILIES = {  # family -> (rungs, place in the colour-blind palette, marker)
     "trees": (("random_forest", "lightgbm"), 2, "P"),
     "no features": (("als", "learned_kernel"), 3, "D"),
     "kernels": (("kernel_identity", "kernel_fingerprint", "kernel_annotation", "kernel_text", "kernel_mechanism"), 1, "o"),
-    "network": (("clmt", "clmt_unaligned", "clmt_response"), 4, "*"),
+    "network": (("clmt", "clmt_unaligned", "clmt_response", "clmt_published", "clmt_repaired"), 4, "*"),
 }
 LABELS = {  # metric -> label of its axis
     "rmse": "RMSE, ln(µM)  ← better", "mae": "MAE, ln(µM)  ← better", "pcc": "global r  → better", "pcc_per_drug": "per-drug r  → better",

@@ -53,7 +53,7 @@ def run_grid(configs, folder=None, *, share=(0, 1), device="auto", say=print):
             if key not in loaded:
                 loaded[key] = data.load(config.dataset, **config.options)
             record = run(config, folder, device=device, benchmark=loaded[key])
-        except (ValueError, ArithmeticError, RuntimeError, MemoryError, OSError) as error:
+        except (ValueError, ArithmeticError, RuntimeError, MemoryError, OSError, TypeError) as error:
             failed.append((config, error))
             say(f"[{number}/{len(mine)}] FAILED {config}: {error}")
             continue

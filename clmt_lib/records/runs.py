@@ -86,7 +86,7 @@ def read_config(path):
         raise DataError(f"not a configuration ({error})", file=path, remedy="copy the config.json of a record, and change what you want to change") from None
 
 
-def run(config, folder=None, *, predictions=False, device="auto", benchmark=None):
+def run(config, folder=None, *, predictions=False, device="auto", benchmark=None, progress=False):
     """Fit, predict and score one configuration, or read its record if it is there already.
 
     Parameters
@@ -96,6 +96,7 @@ def run(config, folder=None, *, predictions=False, device="auto", benchmark=None
     predictions : the caller needs predictions: a record that came without them is computed again, and must give the same metrics
     device : passed to models that train on one ("auto", "cpu", "cuda")
     benchmark : an already loaded benchmark, to save loading it
+    progress : show a bar where a model trains step by step, if standard error is a terminal
 
     Raises
     ------
@@ -109,10 +110,10 @@ def run(config, folder=None, *, predictions=False, device="auto", benchmark=None
         return read(final)
     with workplace(final) as work:
         if not final.exists():
-            _compute(config, benchmark, work, device)
+            _compute(config, benchmark, work, device, progress)
             _publish(work, final)
         elif predictions and not (final / "predictions.parquet").exists():
-            _compute(config, benchmark, work, device)
+            _compute(config, benchmark, work, device, progress)
             _same_metrics(final, work, models.model_class(config.model))
             os.replace(work / "predictions.parquet", final / "predictions.parquet")
     return read(final)
@@ -163,11 +164,13 @@ def _lock(handle):
     fcntl.flock(handle, fcntl.LOCK_EX)
 
 
-def _compute(config, benchmark, work, device):
+def _compute(config, benchmark, work, device, progress):
     split = data.make_split(benchmark, config.split, config.seed, config.fold)
     model = models.build(config.model, **config.settings)
     if hasattr(model, "device"):
         model.device = device
+    if hasattr(model, "progress"):
+        model.progress = progress
     if hasattr(model, "checkpoint"):
         model.checkpoint = work / "checkpoint.pt"
     resumed = any(work.glob("checkpoint*"))

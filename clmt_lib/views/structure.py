@@ -79,3 +79,62 @@ def response_graph(pairs, target, cell_similarity, drug_similarity, k=10):
     drugs, weight_drugs = nearest(drug_similarity, seen.any(0), k)
     value = np.clip(target[tuple(pairs.T)], -4, 4)
     return ResponseGraph(np.ascontiguousarray(pairs.T), value, cells, weight_cells, drugs, weight_drugs, *target.shape)
+
+
+def relations(
+    pairs, target, cell_similarity, drug_similarity, k=20, *, nearest_dropped=False, reversed_neighbours=False, no_drug_to_cell=False, unweighted_responses=False
+):
+    """The graph of the published code, or its repair, as 0/1 tables: who hears whom, in every relation (what `nn.hetero.HeteroSAGE` averages over).
+
+    Without any switch, a response is one of two relations, "sensitive" (residual below 0) and "resistant" (above), each with its reverse.
+    Each switch does what the authors' code does.
+
+    Parameters
+    ----------
+    pairs : [E, 2] positions (cell, drug) whose responses are edges: those of the train role
+    target : [C, D] standardised training residuals, NaN elsewhere (see `models.linear.per_drug_targets`); without a sign there is no edge
+    cell_similarity [C, C], drug_similarity [D, D] : from features alone; only positive ones make neighbours. All entities may be neighbours, whatever their role (transductive)
+    k : neighbours of a node
+    nearest_dropped : take ranks 2 to k + 1, as an `argsort` slice that means to skip the node itself does after the diagonal was set to zero
+    reversed_neighbours : a node hears those that list it among their k, not those it lists
+    no_drug_to_cell : no reverse relations, so that a line hears of no drug
+    unweighted_responses : one relation "response" for every pair, whatever was measured
+
+    Returns
+    -------
+    dict (source, name, target) -> [n_target, n_source] float64, 1 where the target hears the source
+
+    >>> alike = np.array([[1, 0.9, 0.2], [0.9, 1, 0.5], [0.2, 0.5, 1]])
+    >>> tables = relations(np.array([[0, 0], [2, 1]]), np.array([[-1.0, np.nan], [np.nan, np.nan], [np.nan, 0.5]]), alike, alike[:2, :2], k=1)
+    >>> tables["cell", "sensitive", "drug"]
+    array([[1., 0., 0.],
+           [0., 0., 0.]])
+    >>> tables["cell", "similar", "cell"][2]
+    array([0., 1., 0.])
+    """
+    similar = [neighbours(table, k, nearest_dropped, reversed_neighbours) for table in (cell_similarity, drug_similarity)]
+    out = {("cell", "similar", "cell"): similar[0], ("drug", "similar", "drug"): similar[1]}
+    edge = np.zeros(np.shape(target), dtype=bool)
+    edge[tuple(np.asarray(pairs, dtype=int).reshape(-1, 2).T)] = True
+    if unweighted_responses:
+        kinds = {"response": edge}
+    else:
+        with np.errstate(invalid="ignore"):
+            kinds = {"sensitive": edge & (target < 0), "resistant": edge & (target > 0)}
+    for name, table in kinds.items():
+        out["cell", name, "drug"] = table.T.astype(np.float64)
+    for name, table in kinds.items() if not no_drug_to_cell else ():
+        out["drug", name, "cell"] = table.astype(np.float64)
+    return out
+
+
+def neighbours(similarity, k, nearest_dropped=False, reversed_neighbours=False):
+    """[n, n] float64: row v has a 1 at each of the k most similar nodes of v, itself excluded, that are similar at all (above 0); see `relations` for the switches."""
+    score = np.array(similarity, dtype=np.float64)
+    np.fill_diagonal(score, -np.inf)
+    first = int(nearest_dropped)
+    chosen = np.argsort(-score, axis=1, kind="stable")[:, first : first + k]  # [n, k]
+    table = np.zeros_like(score)
+    np.put_along_axis(table, chosen, 1.0, axis=1)
+    table[~(score > 0)] = 0.0
+    return np.ascontiguousarray(table.T) if reversed_neighbours else table

@@ -1,90 +1,27 @@
-"""Facts to descriptions to sentence embeddings, cached by content (chapter 02).
+"""Descriptions to sentence embeddings, cached by content (chapter 02); what turns facts into descriptions is in `views.descriptions`.
 
 The bundled encoder is all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0, 384-d); its weights are verified by checksum before use.
 """
 
-import csv
 import hashlib
-import os
-import re
-import tempfile
 import warnings
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from clmt_lib.data.tables import DataError
+from clmt_lib.views.cache import cache_file, read, write
+from clmt_lib.views.descriptions import RESPONSE_WORDS, describe_cells, describe_drugs, mechanisms, response_words
+
+__all__ = [
+    "BUNDLED", "BUNDLED_SHA256", "MAX_TOKENS", "RESPONSE_WORDS", "centred", "describe_cells", "describe_drugs", "encode", "mean_pool", "mechanisms", "response_words",
+    "token_counts", "token_vectors",
+]
 
 BUNDLED = "all-MiniLM-L6-v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MAX_TOKENS = 256
-RESPONSE_WORDS = re.compile(  # what a description must not speak of: response, its measures, and what people conclude from it (use in the clinic)
-    r"\b(?:(?:hyper|chemo|in)?sensiti[vsz]\w*|resistan\w*|refractory|respon(?:d|ds|ded|der|ders|sive|siveness)|(?:drug|treatment|clinical) responses?|p?[ig][ci]\s?50s?|auc|efficac\w*|"
-    r"potent\w*|cytotoxic\w*|kills?|killed|surviv(?:e|es|ed|al)|approv\w+|indications?|indicated (?:for|in)|prescribed|clinical trials?|patients?|remissions?)\b",
-    re.IGNORECASE,
-)
-
-
-def describe_drugs(drugs, source="annotation"):
-    """[D] descriptions made of facts, by template; None where nothing is known.
-
-    Parameters
-    ----------
-    source : "annotation" (targets and pathway), "mechanism" (the table's paragraph, else ours for a drug of that name), "name" (a control: the name alone)
-
-    Raises
-    ------
-    DataError
-        Unknown source.
-    """
-    if source == "annotation":
-        known = drugs["target"].notna() | drugs["pathway"].notna()
-        parts = zip(known, drugs["target"].fillna("an unknown target"), drugs["pathway"].fillna("unknown"), strict=True)
-        return [f"A drug that acts on {target}, in the pathway: {pathway}." if there else None for there, target, pathway in parts]
-    if source == "name":
-        return [text if isinstance(text, str) else None for text in drugs["name"]]
-    if source == "mechanism":
-        ours, column = mechanisms(), drugs.get("mechanism", [None] * len(drugs))
-        return [text if isinstance(text, str) and text.strip() else ours.get(_key(name)) for text, name in zip(column, drugs["name"], strict=True)]
-    raise DataError(f"unknown text source {source!r}", remedy="use annotation, mechanism or name")
-
-
-def mechanisms():
-    """Name of a real drug (lower case) -> our paragraph about its mechanism, from the packaged tables `oncology_drugs.tsv` and `mechanisms.tsv`."""
-    out = {}
-    for name in ("oncology_drugs.tsv", "mechanisms.tsv"):
-        with (files("clmt_lib.data") / name).open(encoding="utf-8", newline="") as lines:
-            out |= {_key(row["name"]): row["mechanism"].strip() for row in csv.DictReader(lines, delimiter="\t")}
-    return out
-
-
-def _key(name):
-    return name.strip().lower() if isinstance(name, str) else None
-
-
-def response_words(texts):
-    """[n] words in each text that speak of response, sensitivity, indication or approval; a missing text has none.
-
-    A description that passes can still leak in other words: it is a smoke alarm, not a proof. `audit.proves_blind` is one, for texts made from data.
-
-    >>> response_words(["Lines with high HSPA5 are sensitive.", "It blocks the proteasome; the unfolded protein response follows.", None])
-    [['sensitive'], [], []]
-    """
-    return [RESPONSE_WORDS.findall(text) if text else [] for text in texts]
-
-
-def describe_cells(cells):
-    """[C] descriptions of lines from tissue, cancer type and microsatellite status, by template."""
-    out = []
-    for row in cells.itertuples():
-        kind = getattr(row, "cancer_type", None)
-        status = getattr(row, "msi", None)
-        text = f"A cancer cell line from the tissue: {row.tissue}."
-        text += f" Its cancer type: {kind}." if isinstance(kind, str) else ""
-        out.append(text + (f" Microsatellite status: {status}." if isinstance(status, str) else ""))
-    return out
 
 
 def encode(texts, encoder=BUNDLED, cache=True):
@@ -102,10 +39,10 @@ def encode(texts, encoder=BUNDLED, cache=True):
     """
     unique = sorted({text for text in texts if text is not None})
     path = _cache_file(unique, encoder) if cache else None
-    table = _cached(path, len(unique))
-    if table is None:
+    table = read(path)
+    if table is None or len(table) != len(unique):
         table = _embed(unique, encoder)
-        _store(path, table)
+        write(path, table)
     row = {text: i for i, text in enumerate(unique)}
     zero = np.zeros(table.shape[1], np.float32)
     return np.stack([zero if text is None else table[row[text]] for text in texts])  # [n, dim]
@@ -156,14 +93,15 @@ def centred(z, rows=None):
     return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
 
 
-def _embed(texts, encoder, batch=32):
+def _embed(texts, encoder):
+    """One text at a time: without padding, the last bits of a vector do not depend on its company either, and on one thread it is as fast as batches."""
     import torch
 
     tokenizer, model = _load(encoder)
     out = []
-    for start in range(0, len(texts), batch):
-        tokens, hidden = _forward(tokenizer, model, texts[start : start + batch])
-        out.append(mean_pool(hidden, tokens["attention_mask"].to(hidden.dtype)))  # [batch, dim]
+    for text in texts:
+        tokens, hidden = _forward(tokenizer, model, [text])
+        out.append(mean_pool(hidden, tokens["attention_mask"].to(hidden.dtype)))  # [1, dim]
     return torch.cat(out).numpy().round(5) if out else np.zeros((0, model.config.hidden_size), np.float32)
 
 
@@ -210,28 +148,4 @@ def _bundled():
 
 
 def _cache_file(texts, encoder):
-    folder = Path(os.environ.get("CLMT_CACHE") or Path("~/.cache/clmt_lib").expanduser())
-    weights = BUNDLED_SHA256 if encoder == BUNDLED else encoder
-    digest = hashlib.sha256("\x1f".join([weights, str(MAX_TOKENS), *texts]).encode()).hexdigest()[:24]
-    return folder / f"text-{digest}.npy"
-
-
-def _cached(path, rows):
-    """The stored table, or None where there is none of that length or it cannot be read: a damaged cache only costs time."""
-    try:
-        table = np.load(path) if path and path.exists() else None
-    except (OSError, ValueError, EOFError):
-        return None
-    return table if table is not None and len(table) == rows else None
-
-
-def _store(path, table):
-    if path is None:
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-            np.save(part, table)
-        os.replace(part.name, path)
-    except OSError:
-        return  # a cache that cannot be written only costs time
+    return cache_file("text", [BUNDLED_SHA256 if encoder == BUNDLED else encoder, str(MAX_TOKENS), "each alone", *texts])

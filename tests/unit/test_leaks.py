@@ -19,11 +19,11 @@ def world():
     return load("simulated", cells=60, drugs=drugs)
 
 
-SMALL = {"trees": 8, "steps": 3, "hidden": 32, "ridges": (100.0, 1000.0)}  # where a model has such a setting: leaks do not need long fits
+SMALL = {"trees": 8, "steps": 3, "hidden": 32, "ridges": (100.0, 1000.0), "width": 8, "epochs": 1, "batch": 1024}  # where a model has such a setting: leaks do not need long fits
 
 
 @pytest.mark.parametrize("kind", ["mixed", "cell_blind", "drug_blind"])
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", [name for name in models.names() if name != "clmt_published"])
 def test_no_fitted_parameter_of_a_model_depends_on_the_test_role(world, name, kind, monkeypatch):
     """Parameters and chosen settings are the same to the bit whatever the test role holds; predictions of train and valid pairs, too, but for the order of sums."""
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # one thread: two trees' threads on a busy machine wait for each other for minutes

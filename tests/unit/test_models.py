@@ -12,7 +12,8 @@ from clmt_lib.views.molecules import fingerprints
 from clmt_lib.views.omics import fit_omics
 
 QUICK = {"random_forest": {"trees": 20}, "lightgbm": {"trees": 40}}
-QUICK |= dict.fromkeys([name for name in models.names() if name.startswith("clmt")], {"steps": 60, "hidden": 64, "dim": 32, "message": 32})
+QUICK |= dict.fromkeys(("clmt", "clmt_unaligned", "clmt_response"), {"steps": 60, "hidden": 64, "dim": 32, "message": 32})
+QUICK |= dict.fromkeys(("clmt_published", "clmt_repaired"), {"epochs": 10, "batch": 512, "width": 16, "learning_rate": 5e-3})
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,8 @@ def test_fit_predict_state(world, name):
     predicted = model.predict(benchmark.pairs[split.test])
     assert predicted.shape == split.test.shape and np.isfinite(predicted).all()
     order = np.random.default_rng(0).permutation(len(split.test))
-    assert np.array_equal(model.predict(benchmark.pairs[split.test][order]), predicted[order])  # a pair does not see its batch
+    if name != "clmt_published":  # where a batch matters, on purpose
+        assert np.allclose(model.predict(benchmark.pairs[split.test][order]), predicted[order], rtol=0, atol=0 if name not in QUICK else 1e-5)  # a pair does not see its batch
     assert all(isinstance(value, np.ndarray) for value in model.state().values()) and model.state()
     if name not in ("global_mean", "cell_mean"):
         constant = np.full(len(split.test), benchmark.y[split.train].mean())

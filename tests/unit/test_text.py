@@ -1,94 +1,19 @@
-"""The text view: templates made of facts, a verified encoder, pooling without padding, and a guard against texts that know responses."""
+"""The text view: a verified encoder, pooling without padding, a cache by content. What the texts say is in test_descriptions."""
 
-import csv
 import math
-from importlib.resources import files
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from clmt_lib.data import DataError, simulated
 from clmt_lib.views import text
 
-DRUGS = pd.DataFrame({
-    "name": ["Erlotinib", "Mystery", "Half", "Other half"], "target": ["EGFR", None, None, "PARP1, PARP2"], "pathway": ["EGFR signaling", None, "Mitosis", None],
-    "mechanism": ["It sits in the ATP pocket.", None, " ", None],
-})
 TEXTS = ["A drug that acts on EGFR, in the pathway: EGFR signaling.", "A drug.", "It blocks the proteasome, so that unfolded proteins fill the endoplasmic reticulum."]
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CLMT_CACHE", str(tmp_path / "cache"))
-
-
-# --- descriptions --------------------------------------------------------------------------------------------------------------------------------
-
-
-def test_annotation_states_the_facts_and_nothing_where_there_is_none():
-    assert text.describe_drugs(DRUGS) == [
-        "A drug that acts on EGFR, in the pathway: EGFR signaling.", None, "A drug that acts on an unknown target, in the pathway: Mitosis.",
-        "A drug that acts on PARP1, PARP2, in the pathway: unknown.",
-    ]
-
-
-def test_a_mechanism_comes_from_the_table_else_from_ours_else_it_is_missing(monkeypatch):
-    monkeypatch.setattr(text, "mechanisms", lambda: {"erlotinib": "ours", "half": "ours, by name"})
-    assert text.describe_drugs(DRUGS, "mechanism") == ["It sits in the ATP pocket.", None, "ours, by name", None]
-    without = DRUGS.drop(columns="mechanism").assign(name=[" ERLOTINIB", "Mystery", None, "Half"])
-    assert text.describe_drugs(without, "mechanism") == ["ours", None, None, "ours, by name"]
-
-
-def test_the_packaged_paragraphs_are_named_sourced_and_unique():
-    table = files("clmt_lib.data") / "mechanisms.tsv"
-    with table.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines, delimiter="\t"))
-    assert len(rows) > 50 and set(rows[0]) == {"name", "mechanism", "source"}
-    assert all(row["name"].strip() and row["mechanism"].strip() and row["source"].strip() for row in rows)
-    names = [row["name"].strip().lower() for row in rows]
-    bundled = {name.lower() for name in simulated.facts()["name"]}
-    assert len(set(names)) == len(names) and set(text.mechanisms()) == set(names) | bundled
-
-
-def test_names_are_a_source_and_unknown_sources_an_error():
-    assert text.describe_drugs(DRUGS.assign(name=["A", None, "B", "C"]), "name") == ["A", None, "B", "C"]
-    with pytest.raises(DataError, match="unknown text source 'smell'.*annotation, mechanism or name"):
-        text.describe_drugs(DRUGS, "smell")
-
-
-def test_lines_are_described_by_tissue_type_and_status():
-    cells = pd.DataFrame({"tissue": ["Lung", "Skin"], "cancer_type": ["SCLC", None], "msi": [None, "MSS"]})
-    assert text.describe_cells(cells) == ["A cancer cell line from the tissue: Lung. Its cancer type: SCLC.", "A cancer cell line from the tissue: Skin. Microsatellite status: MSS."]
-
-
-# --- the guard -----------------------------------------------------------------------------------------------------------------------------------
-
-LEAKS = [
-    "Cell lines with high EGFR are sensitive.", "Sensitises cells to cisplatin.", "Resistance arises by T790M.", "Tumours respond within weeks.", "Responders carry BRAF V600E.",
-    "Its IC50 is 3 nM.", "Its GI50 is low.", "The AUC is small.", "Approved in 2011.", "Its indication is melanoma.", "Indicated for melanoma.", "A potent inhibitor.", "It is highly cytotoxic.",
-    "It kills melanoma lines.", "Patients live longer.", "Cells survive at high doses.", "Of proven efficacy.", "In clinical trials.", "The clinical response is short.", "Insensitive lines lack it.",
-]
-HARMLESS = [
-    "The unfolded protein response follows.", "It lowers survivin.", "The DNA damage response is blocked.", "The kinase phosphorylates its substrate.", "Chromosomes lag at the spindle.",
-]
-
-
-@pytest.mark.parametrize("sentence", LEAKS)
-def test_the_guard_finds_what_speaks_of_response(sentence):
-    assert text.response_words([TEXTS[0] + " " + sentence]) != [[]]
-
-
-@pytest.mark.parametrize("sentence", HARMLESS)
-def test_the_guard_lets_biology_pass(sentence):
-    assert text.response_words([sentence]) == [[]]
-
-
-def test_no_description_of_this_book_speaks_of_response():
-    table = simulated.facts()
-    texts = [*text.describe_drugs(table), *text.describe_drugs(table, "mechanism"), *text.mechanisms().values(), *text.describe_cells(simulated.load(cells=24).cells)]
-    assert len(texts) > 300
-    assert {wrote: words for wrote, words in zip(texts, text.response_words(texts), strict=True) if words} == {}
 
 
 # --- pooling -------------------------------------------------------------------------------------------------------------------------------------
@@ -141,6 +66,12 @@ def test_an_embedding_does_not_depend_on_its_batch_mates():
         assert mask[row].sum() < mask.shape[1]  # it is padded
         assert np.abs(text.mean_pool(hidden, mask)[row] - alone).max() < 1e-5
     assert not np.allclose(text.token_vectors(mates)[1].mean(1)[0], alone, atol=1e-2)  # the padding would have mattered
+
+
+def test_an_encoded_text_is_the_same_to_the_last_bit_in_any_company():
+    alone = text.encode(TEXTS[1:2], cache=False)[0]
+    for mates in (TEXTS, [TEXTS[1], TEXTS[2] * 12]):
+        assert text.encode(mates, cache=False)[mates.index(TEXTS[1])].tobytes() == alone.tobytes()
 
 
 def test_embeddings_are_cached_by_content(monkeypatch, tmp_path):

@@ -1,0 +1,167 @@
+"""Encoders of molecules: from fingerprint bits, from the atom graph, from the atom and the bond-angle graph (chapter 03).
+
+Each takes all drugs of a batch at once and returns one row a drug. A drug without a structure (no atoms) is a row of zeros, to be masked by the caller.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+LENGTH = 1.45, 0.15  # mean and spread of a bond in a drug, angstrom, so that the number enters near 0
+MASS = 13.0, 3.0  # of a heavy atom in a drug, Da
+
+
+class Categories(nn.Module):
+    """Sum of one learned vector for each category: [n, columns] integers -> [n, dim]. `sizes` are the numbers of categories."""
+
+    def __init__(self, sizes, dim):
+        super().__init__()
+        self.tables = nn.ModuleList([nn.Embedding(size, dim) for size in sizes])
+        for table in self.tables:
+            nn.init.normal_(table.weight, std=len(sizes) ** -0.5)  # so that the sum has about unit variance
+
+    def forward(self, x):
+        """[n, dim]."""
+        return sum(table(column) for table, column in zip(self.tables, x.unbind(1), strict=True))
+
+
+def atom_categories(dim):
+    """`Categories` for the nine atom columns."""
+    from torch_geometric.utils.smiles import x_map
+
+    return Categories([len(values) for values in x_map.values()], dim)
+
+
+def bond_categories(dim):
+    """`Categories` for the three bond columns."""
+    from torch_geometric.utils.smiles import e_map
+
+    return Categories([len(values) for values in e_map.values()], dim)
+
+
+def gine(dim):
+    """One round of message passing, h_i + sum over neighbours j of relu(h_j + e_ji), then a two-layer network (Hu et al. 2020): PyG's GINEConv, width `dim`."""
+    from torch_geometric.nn import GINEConv
+
+    return GINEConv(nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim)))
+
+
+def mean_of_atoms(h, molecule, n):
+    """[n, dim] mean over the atoms of each drug, zeros for a drug without atoms; `h` [N, dim], `molecule` [N]."""
+    total = h.new_zeros(n, h.shape[1]).index_add(0, molecule, h)
+    return total / torch.bincount(molecule, minlength=n).clamp(min=1)[:, None]
+
+
+class Block(nn.Module):
+    """GINE, LayerNorm, GraphNorm (Cai et al. 2021), perhaps ReLU, dropout, and the input added back, on atoms or on bonds.
+
+    Parameters
+    ----------
+    act : ReLU before the dropout
+    alive : dropout stays on in evaluation (defect 1 of the authors' code)
+    whole_batch : GraphNorm takes its mean and variance over the whole batch, not over each molecule (their defect 2)
+    """
+
+    def __init__(self, dim, drop, act, alive, whole_batch):
+        super().__init__()
+        from torch_geometric.nn import GraphNorm
+
+        self.pass_messages, self.layer_norm, self.graph_norm = gine(dim), nn.LayerNorm(dim), GraphNorm(dim)
+        self.drop, self.act, self.alive, self.whole_batch = drop, act, alive, whole_batch
+
+    def forward(self, h, edge_index, edge, graph, n, keep=None):
+        """[nodes, dim] from h [nodes, dim], edge_index [2, edges], edge [edges, dim], graph [nodes] (whose drug a node is, of n); `keep` is added back, `h` if None."""
+        keep = h if keep is None else keep
+        if not len(h):
+            return keep
+        out = self.layer_norm(self.pass_messages(h, edge_index, edge))
+        out = self.graph_norm(out) if self.whole_batch else self.graph_norm(out, graph, n)
+        out = F.dropout(F.relu(out) if self.act else out, self.drop, self.training or self.alive)
+        return out + keep
+
+
+class GeometricEncoder(nn.Module):
+    """CLMT's drug encoder: atoms hear their neighbours through bonds, bonds hear their neighbours through angles (GeoGNN, Fang et al. 2022).
+
+        h0 = sum of atom embeddings, e0 = sum of bond embeddings
+        h(l+1) = Drop(act(GraphNorm(LN(GINE(h(l), e(l)))))) + h(l)              act: ReLU in the last layer only
+        e(l+1) = Drop(act(GraphNorm(LN(GINE(b(l), MLP(angle)))))) + e(l)        b(l): bond embeddings of layer l
+        out = Linear(mean over atoms of [h0, ..., hL])
+
+    What the authors compute and never use is left out: the bond round after the last atom round gets no gradient. Their read-out, two linear layers without anything
+    but BatchNorm between, is one linear layer here; self-loops on bonds are left out, since GINE hears itself anyway.
+
+    Parameters
+    ----------
+    dim, layers, drop, out : width, rounds, dropout, width of the result
+    alive, whole_batch : two defects of the authors' code, see `Block`
+    use_length, use_mass : bond length and atom mass enter; the authors compute both and use neither
+    """
+
+    def __init__(self, dim=256, layers=2, drop=0.4, out=256, *, alive=False, whole_batch=False, use_length=True, use_mass=True):
+        super().__init__()
+        last = [layer == layers - 1 for layer in range(layers)]
+        self.atoms, self.bonds = atom_categories(dim), nn.ModuleList([bond_categories(dim) for _ in last])  # one for e0, one for each bond round
+        self.mass = nn.Linear(1, dim) if use_mass else None
+        self.length = nn.ModuleList([nn.Linear(1, dim) for _ in last]) if use_length else None
+        self.atom_blocks = nn.ModuleList([Block(dim, drop, act, alive, whole_batch) for act in last])
+        self.bond_blocks = nn.ModuleList([Block(dim, drop, False, alive, whole_batch) for _ in last[1:]])
+        self.angles = nn.ModuleList([nn.Sequential(nn.Linear(1, dim), nn.ReLU(), nn.Linear(dim, dim)) for _ in last[1:]])
+        self.read_out = nn.Linear((layers + 1) * dim, out)
+
+    def forward(self, graphs):
+        """`MoleculeGraphs` of n drugs -> [n, out]."""
+        h, e, layers = self._atoms(graphs), self._bonds(graphs, 0), []
+        for number, block in enumerate(self.atom_blocks):
+            layers.append(h)
+            h = block(h, graphs.bond_index, e, graphs.molecule, graphs.n)
+            if number < len(self.bond_blocks):
+                angle, fresh = self.angles[number](graphs.angle[:, None]), self._bonds(graphs, number + 1)
+                e = self.bond_blocks[number](fresh, graphs.angle_index, angle, graphs.bond_molecule, graphs.n, keep=e)
+        pooled = mean_of_atoms(torch.cat([*layers, h], 1), graphs.molecule, graphs.n)  # [n, (layers + 1) dim]
+        return self.read_out(pooled) * graphs.known[:, None]
+
+    def _atoms(self, graphs):
+        h = self.atoms(graphs.atom)
+        return h if self.mass is None else h + self.mass((graphs.mass[:, None] - MASS[0]) / MASS[1])
+
+    def _bonds(self, graphs, number):
+        e = self.bonds[number](graphs.bond)
+        return e if self.length is None else e + self.length[number]((graphs.length[:, None] - LENGTH[0]) / LENGTH[1])
+
+
+class GINE(nn.Module):
+    """The plain comparison: the atom graph alone, no shapes. Atom and bond embeddings, `layers` blocks, mean over atoms of all rounds, one linear layer."""
+
+    def __init__(self, dim=64, layers=2, drop=0.2, out=64):
+        super().__init__()
+        self.atoms, self.bonds = atom_categories(dim), bond_categories(dim)
+        self.blocks = nn.ModuleList([Block(dim, drop, True, False, False) for _ in range(layers)])
+        self.read_out = nn.Linear((layers + 1) * dim, out)
+
+    def forward(self, graphs):
+        """`MoleculeGraphs` of n drugs -> [n, out]."""
+        layers, e = [self.atoms(graphs.atom)], self.bonds(graphs.bond)
+        for block in self.blocks:
+            layers.append(block(layers[-1], graphs.bond_index, e, graphs.molecule, graphs.n))
+        return self.read_out(mean_of_atoms(torch.cat(layers, 1), graphs.molecule, graphs.n)) * graphs.known[:, None]
+
+
+class FingerprintEncoder(nn.Module):
+    """CLMT's fingerprint branch: three rounds of Conv1d (8 wide), BatchNorm, ReLU, MaxPool over 3, then two linear layers.
+
+    Neighbouring bits of a hashed fingerprint have nothing to do with each other, so a convolution finds no neighbourhood here; it is the authors' choice.
+    """
+
+    def __init__(self, bits=2048, hidden=512, out=256):
+        super().__init__()
+        layers, length = [], bits
+        for before, after in ((1, 4), (4, 8), (8, 16)):
+            layers += [nn.Conv1d(before, after, 8), nn.BatchNorm1d(after), nn.ReLU(), nn.MaxPool1d(3)]
+            length = (length - 7) // 3
+        self.convolve = nn.Sequential(*layers, nn.Flatten())
+        self.read_out = nn.Sequential(nn.Linear(16 * length, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, out))
+
+    def forward(self, bits):
+        """[n, bits] float 0/1 -> [n, out]; a row without any bit, a drug without a structure, gives zeros."""
+        return self.read_out(self.convolve(bits[:, None])) * bits.any(1, keepdim=True)

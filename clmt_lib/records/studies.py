@@ -1,0 +1,265 @@
+"""Studies: one base, and variants that differ from it in one thing, run on the same splits and compared pair by pair (chapter 07)."""
+
+import json
+import os
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clmt_lib import data, metrics
+from clmt_lib.data.tables import DataError
+from clmt_lib.models.base import RANKING
+from clmt_lib.records.grids import run_grid
+from clmt_lib.records.provenance import provenance
+from clmt_lib.records.runs import RunConfig, home, read, run, workplace, write
+from clmt_lib.records.summaries import REPORTED, _difference
+
+COLUMNS = ("variant", "dataset", "split", "metric", "folds", "base", "value", "difference", "low", "high", "folds_better", "name", "options")
+NEEDED = {"dataset", "split", "seeds", "folds", "variants"}
+ALLOWED = NEEDED | {"settings", "options", "name"}
+REMEDY = "see experiments/studies/ablations.yaml and `read_study`"
+
+
+def read_study(path):
+    """Runs of a study file: (variant or "base", RunConfig), seed 0 and fold 0 of everything first, each run once.
+
+    The file is YAML, with
+    `question:` one sentence;
+    `base:` {model, settings?};
+    `variants:` name -> settings that differ from the base's, or {model, settings?} for another model, which shares nothing with the base;
+    `runs:` a list of {dataset, split, seeds, folds, variants, settings?, options?, name?}. The base runs on every row. A row's settings are put over the base's, the variant's over both;
+    `options` go to the dataset's reader, and `name` tells rows of one dataset and split apart.
+
+    Raises
+    ------
+    DataError
+        Unreadable file, missing or unknown key, unknown variant, a variant that changes nothing, or a variant named twice for the same seed and fold.
+    """
+    once = {}
+    for variant, config, base in _plan(path):
+        for name, run_config in (("base", base), (variant, config)):
+            once.setdefault(json.dumps(asdict(run_config), sort_keys=True), (name, run_config))
+    return sorted(once.values(), key=lambda found: found[1].seed + found[1].fold)  # stable: within a round, the file's order
+
+
+def _plan(path):
+    """(variant, its RunConfig, the base's RunConfig) for every comparison of one seed and fold, in the order of the file."""
+    study, out = _checked(path), []
+    for row in study["runs"]:
+        base = _configs(row, study["base"]["model"], {**study["base"].get("settings", {}), **row.get("settings", {})})
+        for variant in row["variants"]:
+            change = study["variants"][variant]
+            if "model" in change:
+                configs = _configs(row, change["model"], change.get("settings", {}))
+            else:
+                configs = _configs(row, study["base"]["model"], {**base[0].settings, **change})
+            if configs == base:
+                raise DataError(f"variant {variant!r} is the base on {row['dataset']} {row['split']}", file=path, remedy="let it change something, or leave it out of this row")
+            out += zip([variant] * len(base), configs, base, strict=True)
+    twice = next((key for key, count in Counter((v, json.dumps(asdict(b), sort_keys=True)) for v, _, b in out).items() if count > 1), None)
+    if twice:
+        where = RunConfig(**json.loads(twice[1]))
+        raise DataError(f"{twice[0]!r} runs twice on {where.dataset} {where.split}, seed {where.seed}, fold {where.fold}", file=path, remedy="name each variant, seed and fold once")
+    return out
+
+
+def _configs(row, model, settings):
+    return [RunConfig(row["dataset"], row["split"], model, seed, fold, dict(settings), dict(row.get("options", {}))) for seed in row["seeds"] for fold in row["folds"]]
+
+
+def _checked(path):
+    """The study file as a dictionary, its keys and types checked."""
+    import yaml
+
+    try:
+        study = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"not a study ({' '.join(str(error).split())})", file=path, remedy=REMEDY) from None
+    _has(study, {"question": str, "base": dict, "runs": list, "variants": dict}, path, "the study")
+    _has(study["base"], {"model": str}, path, "base", {"settings": dict})
+    for variant, change in study["variants"].items():
+        if not isinstance(change, dict) or variant == "base":
+            raise DataError(f"variant {variant!r} is not a variant", file=path, remedy="give it a name other than base, and its settings as {setting: value}")
+        if "model" in change or "settings" in change:
+            _has(change, {"model": str}, path, f"variant {variant!r}", {"settings": dict})
+    for number, row in enumerate(study["runs"], start=1):
+        where = f"row {number} of runs"
+        _has(row, {"dataset": str, "split": str, "seeds": list, "folds": list, "variants": list}, path, where, {"settings": dict, "options": dict, "name": str})
+        if not (row["seeds"] and row["folds"]) or not all(type(value) is int for value in [*row["seeds"], *row["folds"]]):
+            raise DataError(f"{where}: seeds and folds are not whole numbers", file=path, remedy="write them as lists: seeds: [0, 1], folds: [0]")
+        unknown = next((variant for variant in row["variants"] if variant not in study["variants"]), None)
+        if unknown is not None:
+            raise DataError(f"{where}: unknown variant {unknown!r}", file=path, remedy=f"use some of: {', '.join(study['variants'])}")
+    return study
+
+
+def _has(found, wanted, path, where, optional=None):
+    """Raise DataError where `found` lacks a key of `wanted`, has one that nobody knows, or a value of the wrong kind."""
+    optional = optional or {}
+    kinds = {**wanted, **optional}
+    if not isinstance(found, dict):
+        raise DataError(f"{where} is not a set of keys", file=path, remedy=f"it has the keys {', '.join(wanted)}; {REMEDY}")
+    for key in wanted:
+        if key not in found:
+            raise DataError(f"{where} lacks the key {key!r}", file=path, remedy=f"it has the keys {', '.join(wanted)}; {REMEDY}")
+    for key, value in found.items():
+        if key not in kinds:
+            raise DataError(f"{where} has an unknown key {key!r}", file=path, remedy=f"use {', '.join(kinds)}; {REMEDY}")
+        if not isinstance(value, kinds[key]):
+            raise DataError(f"{where}: {key!r} is not of type {kinds[key].__name__}", file=path, remedy=REMEDY)
+
+
+def run_study(path, folder=None, share=(0, 1), device="auto", say=print):
+    """Run what is missing of a study; a failed run is reported and does not stop the rest.
+
+    Parameters
+    ----------
+    share : (i, n): this process takes every n-th run from the i-th
+
+    Returns
+    -------
+    list of (config, error) of the runs that failed.
+    """
+    return run_grid([config for _, config in read_study(path)], folder, share=share, device=device, say=say)
+
+
+def run_notebooks(path, out, template=None, folder=None, share=(0, 1), device="auto", say=print):
+    """Run what is missing of a study through the template notebook, a kernel of its own for each run; the executed notebooks are left in `out`.
+
+    Parameters
+    ----------
+    template : notebook with the parameters of `experiments/templates/ablation.ipynb`, which is the default (found beside the folder of `path`)
+
+    Returns
+    -------
+    list of (config, error) of the runs that failed.
+    """
+    template = Path(template or Path(path).resolve().parents[1] / "templates" / "ablation.ipynb")
+    try:
+        import papermill
+    except ImportError:
+        raise DataError("papermill is not installed", remedy='install it (pip install ".[book]"), or leave out --papermill') from None
+    if not template.is_file():
+        raise DataError("no such template", file=template, remedy="keep the study in experiments/studies, beside experiments/templates")
+    failed, loaded = [], {}
+    Path(out).mkdir(parents=True, exist_ok=True)
+    for _, config in read_study(path)[share[0] :: share[1]]:
+        try:
+            name = config.id(_benchmark(config, loaded).checksum)
+            if (home(folder) / name).exists():
+                continue
+            about = {**asdict(config), "settings": json.dumps(config.settings), "options": json.dumps(config.options), "records_folder": str(home(folder).resolve()), "device": device}
+            papermill.execute_notebook(template, Path(out) / f"{name}.ipynb", about, kernel_name="python3", progress_bar=False, log_output=False)
+        except (ValueError, RuntimeError, OSError, papermill.PapermillException) as error:
+            failed.append((config, error))
+            say(f"FAILED {config}: {error}")
+            continue
+        say(f"{name}.ipynb")
+    return failed
+
+
+def _benchmark(config, loaded):
+    """The benchmark of a run, loaded once."""
+    key = config.dataset, json.dumps(config.options, sort_keys=True)
+    if key not in loaded:
+        loaded[key] = data.load(config.dataset, **config.options)
+    return loaded[key]
+
+
+def summarise_study(path, folder=None, draws=1000):
+    """Paired differences of each variant from the base over the seeds and folds both have, with two-way bootstrap intervals, as the record `study-<file name>`.
+
+    A comparison that the record already holds, made from the same runs, is kept as it is. Others need predictions: a run whose predictions are not on this computer
+    is computed again, and must give the same metrics.
+
+    Returns
+    -------
+    Record, or None where no variant has a finished run beside a finished base.
+    """
+    path, loaded, study = Path(path), {}, _checked(path)
+    final = home(folder) / f"study-{path.stem}"
+    known = {_key(row): row for row in read(final).metrics["rows"]} if final.exists() and read(final).config.get("draws") == draws else {}
+    rows, planned, scored = [], 0, {}
+    for about, pairs in _comparisons(path, study).items():
+        benchmark = _benchmark(pairs[0][0], loaded)
+        planned += len(pairs)
+        done = [pair for pair in pairs if all((home(folder) / config.id(benchmark.checksum) / "metrics.json").exists() for config in pair)]
+        if done:
+            row = {**json.loads(about), "runs": sorted([config.id(benchmark.checksum) for config in pair] for pair in done)}
+            rows.append(known.get(_key(row)) or {**row, **_compared(done, folder, benchmark, draws, scored)})
+    if not rows:
+        return None
+    body = {"rows": rows, "runs": {"done": sum(len(row["runs"]) for row in rows), "planned": planned}}
+    about = {"study": path.stem, "question": study["question"], "base": study["base"], "draws": draws}
+    parts = {"config": about, "metrics": body, "provenance": provenance(None, benchmarks=[benchmark.describe() for benchmark in loaded.values()])}
+    with workplace(final) as work:
+        final.mkdir(exist_ok=True)
+        for name, part in parts.items():  # as in `summarise`: each file is replaced whole
+            write(work / f"{name}.json", part)
+            os.replace(work / f"{name}.json", final / f"{name}.json")
+    return read(final)
+
+
+def _key(row):
+    """What a stored comparison must share with a planned one to be kept: what is compared, and the very runs."""
+    return json.dumps([row[key] for key in ("variant", "dataset", "options", "split", "name", "settings", "runs")], sort_keys=True)
+
+
+def _comparisons(path, study):
+    """JSON of (variant, dataset, options, split, name, base's settings) -> [(base's config, variant's config) of each seed and fold]."""
+    names = {}
+    for row in study["runs"]:
+        for config in _configs(row, study["base"]["model"], {**study["base"].get("settings", {}), **row.get("settings", {})}):
+            names.setdefault(json.dumps(asdict(config), sort_keys=True), row.get("name", ""))
+    out = {}
+    for variant, config, base in _plan(path):
+        name = names[json.dumps(asdict(base), sort_keys=True)]
+        about = {"variant": variant, "dataset": base.dataset, "options": base.options, "split": base.split, "name": name, "settings": base.settings}
+        out.setdefault(json.dumps(about, sort_keys=True), []).append((base, config))
+    return out
+
+
+def _compared(pairs, folder, benchmark, draws, scored):
+    """Means and paired differences of one row; `scored` keeps bootstrap statistics by run id."""
+    sides = [{(config.seed, config.fold): _scored(config, folder, benchmark, draws, scored) for config in side} for side in zip(*pairs, strict=True)]
+    base, value = ({key: float(np.mean([record.metrics["test"][key] for record, _ in side.values()])) for key in REPORTED} for side in sides)
+    difference = _difference("variant", sides[1], "base", sides[0])
+    return {"folds": len(pairs), "base": base, "value": value, "difference": {key: difference[key] for key in REPORTED}}
+
+
+def _scored(config, folder, benchmark, draws, scored):
+    name = config.id(benchmark.checksum)
+    if name not in scored:
+        size = benchmark.n_cells, benchmark.n_drugs, draws
+        if size not in scored:
+            scored[size] = metrics.Bootstrap(*size)
+        record = run(config, folder, predictions=True, benchmark=benchmark)
+        rows = record.predictions.query("role == 'test'")
+        at = rows["position"].to_numpy()
+        scored[name] = record, scored[size].statistics(benchmark.pairs[at], benchmark.y[at], rows["predicted"].to_numpy())
+    return scored[name]
+
+
+def study(name, folder=None, metric=None):
+    """What a study found: one row for each variant, dataset and split (and, where the study has several, options and name of the row).
+
+    Parameters
+    ----------
+    name : the study file's name without `.yaml`
+    metric : rmse, pcc or pcc_per_drug for all rows; None takes the per-drug r where whole drugs are held out, else the RMSE
+
+    Returns
+    -------
+    frame with the columns of `COLUMNS`: `difference` is variant minus base and [`low`, `high`] its 95 % interval; `folds_better` counts the seeds and folds
+    on which the variant was better. Empty where the study has no record.
+    """
+    path, rows = home(folder) / f"study-{name}", []
+    for row in read(path).metrics["rows"] if path.exists() else ():
+        key = metric or ("pcc_per_drug" if row["split"] in RANKING else "rmse")
+        gap = row["difference"][key]
+        about = {**row, "metric": key, "base": row["base"][key], "value": row["value"][key], "difference": gap["mean"], "low": gap["interval"][0], "high": gap["interval"][1]}
+        rows.append({**about, "folds_better": gap["folds_better"], "options": json.dumps(row["options"], sort_keys=True)})
+    return pd.DataFrame(rows, columns=list(COLUMNS))

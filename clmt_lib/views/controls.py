@@ -1,0 +1,33 @@
+"""Text vectors, and what stands in for them in an experiment: vectors that say nothing, or say it of the wrong drug (chapter 07)."""
+
+import numpy as np
+
+from clmt_lib.views.text import BUNDLED, describe_drugs, encode
+
+CONTROLS = ("shuffled", "random", "one_hot")
+
+
+def drug_vectors(drugs, source="annotation", seed=0, encoder=BUNDLED):
+    """[D, dim] embeddings of a text source, or a control for the annotation's.
+
+    Parameters
+    ----------
+    source : a source of `describe_drugs`; or "shuffled" (the annotation's vectors, dealt to other compounds), "random" (a normal vector of length 1 for each
+        compound) or "one_hot" (one number a compound)
+
+    Raises
+    ------
+    DataError
+        Unknown source.
+    """
+    if source not in CONTROLS:
+        return encode(describe_drugs(drugs, source), encoder)
+    compound = drugs["compound"].factorize()[0]
+    n, rng = compound.max() + 1, np.random.default_rng(seed)
+    if source == "one_hot":
+        return np.eye(n, dtype=np.float32)[compound]
+    if source == "random":
+        z = rng.normal(size=(n, 384)).astype(np.float32)
+        return (z / np.linalg.norm(z, axis=1, keepdims=True))[compound]
+    first = np.unique(compound, return_index=True)[1]  # one id of each compound
+    return encode(describe_drugs(drugs), encoder)[first[rng.permutation(n)]][compound]
