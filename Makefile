@@ -83,6 +83,7 @@ notebooks: $(SETUP)
 experiments: $(SETUP)
 	@$(PY) -m clmt_lib run --grid experiments/grid.yaml --jobs $(CORES)
 	@$(PY) -m clmt_lib report --grid experiments/grid.yaml
+	@for study in experiments/studies/*.yaml; do $(PY) -m clmt_lib study $$study --jobs $(CORES) || exit 1; done
 	@echo "The records are in experiments/records. Next: make book"
 
 lock: $(SETUP)

@@ -15,7 +15,7 @@ def _chance(answer):
         (math.log(63), "that is the chance line when the positive is left out of the denominator."), (-math.log(64), "the loss is minus the log of a probability: it is positive."),
     ]
     value = number(answer)
-    return next((hint for right, hint in known if abs(value - right) < 0.006 * max(abs(right), 0.5)), "every partner is equally likely: what is -ln(1/64)?")
+    return next((hint for right, hint in known if abs(value - right) < 0.006), "every partner is equally likely: what is -ln(1/64)?")
 
 
 PAIR_HINTS = {
@@ -68,7 +68,7 @@ def _ranks(answer):
     known = [
         (1 + above + level / 2, None), (above + level / 2, "the best place is 1, not 0."), (1 + above, "a tie is no win: it costs half a place. Row three cannot tell anybody from anybody."),
         (above, "start at 1, and let a tie cost half a place."), (1 + above + level, "a tie is no defeat either: it costs half a place."), (1.5 + above + level / 2, "the positive ties with itself: leave it out of the ties."),
-        (1 + (cosine < own).sum(1) + level / 2, "turned around: a *larger* cosine is nearer."), (1 + (cosine.T > own).sum(1) + level / 2, "that is the rank from b to a: rows are the anchors."),
+        (1 + (cosine < own).sum(1) + level / 2, "turned around: a *larger* cosine is nearer."), (1 + (cosine.T > own).sum(1) + ((cosine.T == own).sum(1) - 1) / 2, "that is the rank from b to a: rows are the anchors."),
     ]
     return first(got, known, "for each row, count the cosines above its diagonal entry, add half of those that equal it, and start at 1.")
 

@@ -1,4 +1,4 @@
-"""CLMT: text, attribute and structure views of drugs and lines, aligned, and one pair head (Cui et al. 2026; chapters 02 to 06).
+"""CLMT: text, attribute and structure views of drugs and lines, aligned, and one pair head (Duan et al. 2026; chapters 02 to 06).
 
 First version, the `corrected` preset: every entity is encoded once a step, the whole training table is one batch, supervision edges are held out of message passing,
 the contrast is over unique entities, and everything fitted is fitted on the train role.

@@ -63,7 +63,7 @@ class PublishedConfig:
     ----------
     defects : switches that are on, names of `DEFECTS`
     width : of an embedding (256); every other width is a multiple of it
-    batch : pairs a step (256 in the code)
+    batch, contrast : pairs a step, and pairs contrasted with each other where the contrast is over pairs (256 and 256 in the code)
     epochs, patience : most passes over the training pairs (300 in the code), and looks without improvement before stopping; it looks every other pass
     alpha, beta : weights of the contrastive losses (1e-2 is the code's default) and of the auxiliary tasks
     views : which parts of an entity enter the head
@@ -77,6 +77,7 @@ class PublishedConfig:
     defects: tuple = tuple(DEFECTS)
     width: int = 256
     batch: int = 1024
+    contrast: int = 256
     epochs: int = 60
     patience: int = 5
     learning_rate: float = 1e-3
@@ -165,7 +166,7 @@ class Published(Model):
             return self._predict(self.module, np.asarray(pairs))
 
     def _predict(self, net, pairs):
-        pairs = torch.as_tensor(pairs)
+        pairs = torch.tensor(pairs)
         order = torch.randperm(len(pairs)) if self.config.has("shuffled_test") else torch.arange(len(pairs))
         edges = self.inputs.edges(pairs.numpy()) if self.config.has("test_graph_of_test_pairs") else None
         out = torch.empty(len(pairs))
@@ -340,9 +341,11 @@ def contrastive(out, inputs, config):
         for view in ("graph", "text"):
             if view not in config.views:
                 continue
+            ways = {"both": not config.has("one_direction"), "positive": not config.has("positive_left_out")}
             a, b, known = side["anchor"], side[view], told[ids] if view == "text" else None
-            alike = None if same is None else same[ids][:, ids]
-            if config.has("false_negatives"):
-                a, b, alike, known = a[where], b[where], None, None if known is None else known[where]
-            total = total + info_nce(a, b, config.temperature, known, alike, both=not config.has("one_direction"), positive=not config.has("positive_left_out"))
+            if not config.has("false_negatives"):
+                total = total + info_nce(a, b, config.temperature, known, None if same is None else same[ids][:, ids], **ways)
+                continue
+            parts = where.split(config.contrast)
+            total = total + sum(info_nce(a[rows], b[rows], config.temperature, None if known is None else known[rows], **ways) for rows in parts) / len(parts)
     return total

@@ -111,6 +111,10 @@ class GeometricEncoder(nn.Module):
 
     def forward(self, graphs):
         """`MoleculeGraphs` of n drugs -> [n, out]."""
+        return self.read_out(mean_of_atoms(self.atom_states(graphs), graphs.molecule, graphs.n)) * graphs.known[:, None]
+
+    def atom_states(self, graphs):
+        """[N, (layers + 1) dim] what each atom holds after every round; a drug's result is the mean of `read_out` over its atoms."""
         h, e, layers = self._atoms(graphs), self._bonds(graphs, 0), []
         for number, block in enumerate(self.atom_blocks):
             layers.append(h)
@@ -118,8 +122,7 @@ class GeometricEncoder(nn.Module):
             if number < len(self.bond_blocks):
                 angle, fresh = self.angles[number](graphs.angle[:, None]), self._bonds(graphs, number + 1)
                 e = self.bond_blocks[number](fresh, graphs.angle_index, angle, graphs.bond_molecule, graphs.n, keep=e)
-        pooled = mean_of_atoms(torch.cat([*layers, h], 1), graphs.molecule, graphs.n)  # [n, (layers + 1) dim]
-        return self.read_out(pooled) * graphs.known[:, None]
+        return torch.cat([*layers, h], 1)
 
     def _atoms(self, graphs):
         h = self.atoms(graphs.atom)
@@ -141,10 +144,14 @@ class GINE(nn.Module):
 
     def forward(self, graphs):
         """`MoleculeGraphs` of n drugs -> [n, out]."""
+        return self.read_out(mean_of_atoms(self.atom_states(graphs), graphs.molecule, graphs.n)) * graphs.known[:, None]
+
+    def atom_states(self, graphs):
+        """[N, (layers + 1) dim], as in `GeometricEncoder`."""
         layers, e = [self.atoms(graphs.atom)], self.bonds(graphs.bond)
         for block in self.blocks:
             layers.append(block(layers[-1], graphs.bond_index, e, graphs.molecule, graphs.n))
-        return self.read_out(mean_of_atoms(torch.cat(layers, 1), graphs.molecule, graphs.n)) * graphs.known[:, None]
+        return torch.cat(layers, 1)
 
 
 class FingerprintEncoder(nn.Module):

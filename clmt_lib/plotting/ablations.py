@@ -8,7 +8,7 @@ CONTROL = "another_seed"  # the variant in which nothing but the seed differs
 AXES = {  # metric -> (label, whether a larger value is better)
     "rmse": ("RMSE, variant − base, ln(µM)", False), "pcc": ("global r, variant − base", True), "pcc_per_drug": ("per-drug r, variant − base", True),
 }
-BETTER, WORSE, TIE = (0, "o"), (1, "D"), (None, "s")  # place in the colour-blind palette, marker
+BETTER, WORSE, QUIET = (0, "o"), (1, "D"), (None, "s")  # place in the colour-blind palette, marker
 
 
 def study(frame, names=None, title="", ax=None):
@@ -22,47 +22,56 @@ def study(frame, names=None, title="", ax=None):
 
     Returns
     -------
-    [panels] array of axes. A variant that is better is a blue dot, one that is worse an orange diamond, a tie (the interval holds zero) a hollow grey square.
-    The interval of the variant `another_seed` is also drawn as a band through all rows: the size of nothing.
+    [panels] array of axes. A variant that is better is a blue dot, one that is worse an orange diamond; a tie (the interval holds zero) is a hollow grey square.
+    The reach of the variant `another_seed` on either side of zero is a grey band, the size of nothing: a difference within it is a full grey square.
     """
-    import matplotlib.pyplot as plt
-
     if not len(frame):
         return _nothing_yet(ax, title)
     panels = dict(list(frame.groupby(["dataset", "split", "name"], sort=False)))
     variants = list(dict.fromkeys(frame["variant"]))
     if ax is not None and len(panels) > 1:
         raise ValueError(f"{len(panels)} panels cannot share one axes: choose one dataset, split and name, or leave out ax")
-    if ax is None:
-        fig, axes = plt.subplots(1, len(panels), figsize=(max(7, 2.2 + 3.1 * len(panels)), 1.3 + 0.3 * len(variants)), sharey=True, squeeze=False)
-        fig.suptitle(title, fontsize=11)
-    else:
-        axes = np.array([[ax]])
+    axes = _axes(len(panels), len(variants), title) if ax is None else np.array([ax])
+    if ax is not None:
         ax.set_title(title, fontsize=11)
-    for panel, ((dataset, split, name), rows) in zip(axes[0], panels.items(), strict=True):
+    for panel, ((dataset, split, name), rows) in zip(axes, panels.items(), strict=True):
         _panel(panel, rows.set_index("variant"), variants)
         if len(panels) > 1:
             panel.set_title(name or f"{dataset}, {split.replace('_', '-')}", fontsize=10)
-    labels = [(names or {}).get(variant, variant.replace("_", " ")) for variant in variants]
-    axes[0][0].set_yticks(range(len(variants)), labels)
-    axes[0][0].set_ylim(len(variants) - 0.4, -0.9)
-    return axes[0]
+    axes[0].set_yticks(range(len(variants)), [(names or {}).get(variant, variant.replace("_", " ")) for variant in variants])
+    axes[0].set_ylim(len(variants) - 0.4, -0.9)
+    _one_scale(axes, frame)
+    return axes
+
+
+def _axes(panels, rows, title):
+    """[panels] axes of a new figure: a row of up to three, else rows of two; the unused are removed."""
+    import matplotlib.pyplot as plt
+
+    columns = panels if panels <= 3 else 2
+    lines = -(-panels // columns)
+    size = max(7, 2.2 + 2.9 * columns), lines * (0.95 + 0.3 * rows) + 0.4
+    fig, axes = plt.subplots(lines, columns, figsize=size, sharey=True, squeeze=False)
+    fig.suptitle(title, fontsize=11)
+    for spare in axes.ravel()[panels:]:
+        spare.remove()
+    return axes.ravel()[:panels]
 
 
 def _panel(ax, rows, variants):
     """The rows of one dataset and split."""
     import seaborn
 
-    metric = rows["metric"].iloc[0]
-    label, up = AXES[metric]
-    if CONTROL in rows.index:
-        ax.axvspan(rows.loc[CONTROL, "low"], rows.loc[CONTROL, "high"], color=FAINT, linewidth=0)
+    label, up = AXES[rows["metric"].iloc[0]]
+    reach = rows.loc[CONTROL, ["low", "high"]].abs().max() if CONTROL in rows.index else 0.0
+    if reach:
+        ax.axvspan(-reach, reach, color=FAINT, linewidth=0)
     for place, variant in enumerate(variants):
         if variant not in rows.index:
             continue
         row = rows.loc[variant]
-        tie = row["low"] <= 0 <= row["high"]
-        colour, marker = TIE if tie else BETTER if (row["difference"] > 0) == up else WORSE
+        tie, noise = row["low"] <= 0 <= row["high"], abs(row["difference"]) <= reach
+        colour, marker = QUIET if tie or noise else BETTER if (row["difference"] > 0) == up else WORSE
         colour = GREY if colour is None else seaborn.color_palette("colorblind")[colour]
         ax.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.2, alpha=0.7)
         ax.plot(row["difference"], place, marker, color=colour, markersize=6, markerfacecolor="none" if tie else colour)
@@ -70,8 +79,19 @@ def _panel(ax, rows, variants):
     ax.annotate("better", (1.02, -0.65), xycoords=("axes fraction", "data"), fontsize=8.5, va="center", annotation_clip=False)
     ax.axvline(0, color=GREY, linewidth=1)
     ax.set_xlabel(f"{label}\n{'worse ←   → better' if up else 'better ←   → worse'}")
-    ax.margins(x=0.08)
+    ax.locator_params(axis="x", nbins=5)
     ax.grid(axis="x")
+
+
+def _one_scale(axes, frame):
+    """The same limits for all panels of one metric, so that lengths can be compared."""
+    for metric in frame["metric"].unique():
+        rows = frame[frame["metric"] == metric]
+        low, high = min(rows["low"].min(), 0), max(rows["high"].max(), 0)
+        low, high = min(low, -0.02 * (high - low)), max(high, 0.02 * (high - low))
+        for ax in axes:
+            if ax.get_xlabel().startswith(AXES[metric][0]):
+                ax.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
 
 
 def _nothing_yet(ax, title):
@@ -83,3 +103,36 @@ def _nothing_yet(ax, title):
     ax.set_title(title, fontsize=11)
     ax.set_axis_off()
     return np.array([ax])
+
+
+def run_history(history, title="", ax=None):
+    """Learning curve: the score on the valid role and each part of the loss against steps, on a logarithmic axis; members share a colour.
+
+    Parameters
+    ----------
+    history : frame of `step`, optionally `member` and `valid`, and one column for each part of the loss; empty for a model that does not train
+
+    Returns
+    -------
+    axes
+    """
+    import matplotlib.pyplot as plt
+    import seaborn
+
+    ax = ax or plt.subplots(figsize=(6, 3.2))[1]
+    ax.set_title(title, fontsize=9)
+    if not len(history) or "step" not in history:
+        ax.annotate("this model has no learning curve", (0.5, 0.5), xycoords="axes fraction", ha="center")
+        ax.set_axis_off()
+        return ax
+    parts = [name for name in history.columns if name not in ("step", "member") and history[name].abs().max() > 0]
+    members = [rows for _, rows in history.groupby("member")] if "member" in history else [history]
+    for place, (name, marker) in enumerate(zip(parts, "osD^vP*X" * 9)):
+        for number, rows in enumerate(members):
+            style = {"color": seaborn.color_palette("colorblind")[place % 10], "marker": marker, "markersize": 3}
+            ax.plot(rows["step"], rows[name], label=None if number else name, **style)
+    if (history[parts] > 0).all(axis=None):
+        ax.set_yscale("log")
+    ax.set(xlabel="step", ylabel="value")
+    ax.legend(fontsize=8)
+    return ax

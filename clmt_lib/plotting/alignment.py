@@ -105,17 +105,18 @@ def recall(ranks, pool, ax=None):
         share = (np.asarray(rank)[:, None] <= k).mean(0)
         ax.plot(k, share, line, color=colour, marker=marker, markersize=4, markevery=(1, 2), label=name)
     ax.set(xlabel="places looked at, k", ylabel="partner among the first k", xlim=(0, pool), ylim=(0, 1.03))
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.yaxis.set_major_formatter("{x:.0%}")
     ax.legend(loc="lower right")
     return ax
 
 
 def temperatures(frame, chance=0.5):
-    """A sweep over the temperature: where the partner lands on held-out entities, and how tight and how spread the embedding is.
+    """A sweep over the temperature: where the partner lands on held-out entities, and how near partners and how spread entities are.
 
     Parameters
     ----------
-    frame : index temperature; columns place, low, high (0 first, 1 last, `chance` for a guess), alignment, uniformity
+    frame : index temperature; columns place, low, high (0 first, 1 last, `chance` for a guess), distance, uniformity
 
     Returns
     -------
@@ -132,10 +133,10 @@ def temperatures(frame, chance=0.5):
     axes[0].set_xticks(frame.index, [f"{value:g}" for value in frame.index])
     axes[0].minorticks_off()
     axes[0].legend()
-    axes[1].plot(frame["alignment"], frame["uniformity"], "s-", color=orange, linewidth=1)
+    axes[1].plot(frame["distance"], frame["uniformity"], "s-", color=orange, linewidth=1)
     for temperature, row in frame.iterrows():
-        axes[1].annotate(f"{temperature:g}", (row["alignment"], row["uniformity"]), textcoords="offset points", xytext=(7, 2), fontsize=9)
-    axes[1].set(xlabel="distance of partners  ← tighter", ylabel="uniformity  ← more spread")
+        axes[1].annotate(f"{temperature:g}", (row["distance"], row["uniformity"]), textcoords="offset points", xytext=(7, 2), fontsize=9)
+    axes[1].set(xlabel="distance of partners  ← nearer", ylabel="uniformity  ← more spread")
     axes[1].margins(0.15)
     return axes
 

@@ -63,27 +63,29 @@ def _arcs(ax, x, y, similar):
         ax.plot(x + side * 0.16 * np.sin(turn), middle + radius * np.cos(turn), ":", color=GREY, linewidth=1.4)
 
 
-def messages(panels, axis_label="principal component"):
-    """Where messages land among what could be said: grey dots are the sources, coloured ones the message of each target.
+def agreement(values, label="agreement of two halves", chance=0.0):
+    """One dot a drug and a row a graph: how far two halves of the sources agree on a message; a bar at the mean, a dotted line at chance.
 
     Parameters
     ----------
-    panels : title -> (sources [n, 2], messages [m, 2]), all in the same plane
+    values : graph -> [drugs] cosine
 
     Returns
     -------
-    [panels] array of axes, sharing their limits
+    axes
     """
     import matplotlib.pyplot as plt
 
-    _, axes = plt.subplots(1, len(panels), figsize=(2.9 * len(panels), 3.0), sharex=True, sharey=True, squeeze=False)
-    for ax, (place, (title, (sources, heard))) in zip(axes[0], enumerate(panels.items()), strict=True):
-        ax.plot(*np.asarray(sources).T, ".", color=GREY, alpha=0.45, markersize=5, label="a line")
-        ax.plot(*np.asarray(heard).T, "oDs^"[place % 4], color=_colour((1, 2, 0)[place % 3]), markersize=4, alpha=0.8, label="what a drug hears")
-        ax.set(title=title, xlabel=f"{axis_label} 1")
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, -0.62), handletextpad=0.1)
-    axes[0][0].set_ylabel(f"{axis_label} 2")
-    return axes[0]
+    ax = plt.subplots(figsize=(7, 0.9 + 0.62 * len(values)))[1]
+    for row, (name, marker) in enumerate(zip(values, "oDs^" * 9)):
+        found = np.asarray(values[name])
+        lift = row + 0.24 * np.sin(2.4 * np.arange(len(found)))  # spread out, the same on every machine
+        ax.plot(found, lift, marker, color=_colour(row % 4), markersize=4, alpha=0.65)
+        ax.plot([found.mean()] * 2, [row - 0.4, row + 0.4], color=GREY, linewidth=3.5)
+    ax.axvline(chance, color=GREY, linestyle=":", linewidth=1.4)
+    ax.set_yticks(range(len(values)), list(values))
+    ax.set(xlabel=label, ylim=(len(values) - 0.45, -0.55))
+    return ax
 
 
 def hearers(counts, k, label="nodes that one hears"):

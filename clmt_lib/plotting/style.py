@@ -9,7 +9,7 @@ NAMES = {  # rung -> what a reader sees
     "neighbours_fingerprint": "neighbours (fingerprint)", "neighbours_text": "neighbours (text)", "ridge": "ridge (all pairs)", "ridge_per_drug": "ridge per drug",
     "elastic_net_per_drug": "elastic net per drug", "random_forest": "random forest", "lightgbm": "LightGBM", "als": "factorisation (ALS)",
     "kernel_identity": "kernel ridge (drug identity)", "kernel_fingerprint": "kernel ridge (fingerprint)", "kernel_annotation": "kernel ridge (annotation)",
-    "kernel_text": "kernel ridge (text)", "kernel_mechanism": "kernel ridge (long text)", "learned_kernel": "learned-kernel ridge", "clmt": "CLMT",
+    "kernel_text": "kernel ridge (text)", "kernel_mechanism": "kernel ridge (mechanism)", "learned_kernel": "learned-kernel ridge", "clmt": "CLMT",
     "clmt_published": "CLMT as published", "clmt_repaired": "CLMT as published, repaired", "clmt_unaligned": "CLMT, not aligned", "clmt_response": "CLMT, aligned to response",
 }
 FAMILIES = {  # family -> (rungs, place in the colour-blind palette, marker)

@@ -42,3 +42,37 @@ def text_map(points, label, title="", most=7, ax=None):
     ax.set(xticks=[], yticks=[], title=title)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, fontsize=8, handletextpad=0.1, columnspacing=0.8)
     return ax
+
+
+def text_lengths(lengths, limits):
+    """How long texts are: a panel for each unit, a row for each source, a dot for each text, a dashed line at the limit and the share beyond it.
+
+    Parameters
+    ----------
+    lengths : unit -> {source: [n] lengths}; limits : unit -> (length, what happens there)
+
+    Returns
+    -------
+    [units] array of axes.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn
+
+    most = max(len(rows) for rows in lengths.values())
+    axes = plt.subplots(1, len(lengths), figsize=(4.6 * len(lengths), 1.1 + 0.42 * most), sharey=True, squeeze=False)[1][0]
+    for ax, (unit, rows) in zip(axes, lengths.items(), strict=True):
+        limit, what = limits[unit]
+        for place, values in enumerate(rows.values()):
+            values = np.asarray(values, dtype=float)
+            lift = 0.22 * np.sin(2.4 * np.arange(len(values)))  # spread by a fixed pattern, not by chance
+            past = values > limit
+            for some, colour, marker in ((~past, 0, "o"), (past, 1, "D")):
+                ax.plot(values[some], place + lift[some], marker, color=seaborn.color_palette("colorblind")[colour], markersize=3, alpha=0.7)
+            ax.annotate(f"{past.mean():.0%}" if len(values) else "", (1.01, place), xycoords=("axes fraction", "data"), fontsize=8.5, va="center", annotation_clip=False)
+        ax.axvline(limit, color=GREY, linestyle="--", linewidth=1.2)
+        ax.annotate("beyond", (1.01, -0.62), xycoords=("axes fraction", "data"), fontsize=8.5, va="center", annotation_clip=False)
+        ax.set(xscale="log", xlabel=f"{unit} a text", ylim=(len(rows) - 0.5, -0.85))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.set_title(f"dashed, {limit}: {what}", fontsize=10)
+        ax.set_yticks(range(len(rows)), list(rows))
+    return axes

@@ -186,7 +186,7 @@ def summarise_study(path, folder=None, draws=1000):
     for about, pairs in _comparisons(path, study).items():
         benchmark = _benchmark(pairs[0][0], loaded)
         planned += len(pairs)
-        done = [pair for pair in pairs if all((home(folder) / config.id(benchmark.checksum) / "metrics.json").exists() for config in pair)]
+        done = [pair for pair in pairs if all(_is_in(config, folder, benchmark) for config in pair)]
         if done:
             row = {**json.loads(about), "runs": sorted([config.id(benchmark.checksum) for config in pair] for pair in done)}
             rows.append(known.get(_key(row)) or {**row, **_compared(done, folder, benchmark, draws, scored)})
@@ -201,6 +201,13 @@ def summarise_study(path, folder=None, draws=1000):
             write(work / f"{name}.json", part)
             os.replace(work / f"{name}.json", final / f"{name}.json")
     return read(final)
+
+
+def _is_in(config, folder, benchmark):
+    try:
+        return (home(folder) / config.id(benchmark.checksum)).exists()
+    except DataError:  # an unknown model: its run has failed, and was reported
+        return False
 
 
 def _key(row):
@@ -263,3 +270,30 @@ def study(name, folder=None, metric=None):
         about = {**row, "metric": key, "base": row["base"][key], "value": row["value"][key], "difference": gap["mean"], "low": gap["interval"][0], "high": gap["interval"][1]}
         rows.append({**about, "folds_better": gap["folds_better"], "options": json.dumps(row["options"], sort_keys=True)})
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def verdicts(frame, control="another_seed"):
+    """What a study's rows say, against the variant in which nothing but the seed differs (chapter 07, eq-07-verdict).
+
+    Parameters
+    ----------
+    frame : as `study` gives it
+    control : variant that shows the size of nothing; its reach in a dataset and split is the end of its interval that is farther from zero (the longest, if it has several rows)
+
+    Returns
+    -------
+    series with the frame's index: "tie" where the interval holds zero; else "noise" where the difference is within the control's reach; else "hurts" or "helps".
+    """
+    found = []
+    for _, row in frame.iterrows():
+        same = frame[(frame["variant"] == control) & (frame["dataset"] == row["dataset"]) & (frame["split"] == row["split"])]
+        own = same[same["name"] == row["name"]]
+        own = own if len(own) else same
+        reach = max(own[["low", "high"]].abs().max(axis=None), 0.0) if len(own) else 0.0
+        if row["low"] <= 0 <= row["high"]:
+            found.append("tie")
+        elif abs(row["difference"]) <= reach:
+            found.append("noise")
+        else:
+            found.append("helps" if (row["difference"] < 0) == (row["metric"] == "rmse") else "hurts")
+    return pd.Series(found, index=frame.index, name="verdict", dtype=object)

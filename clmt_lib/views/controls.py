@@ -4,7 +4,7 @@ import numpy as np
 
 from clmt_lib.views.text import BUNDLED, describe_drugs, encode
 
-CONTROLS = ("shuffled", "random", "one_hot")
+CONTROLS = ("words", "shuffled", "random", "one_hot")
 
 
 def drug_vectors(drugs, source="annotation", seed=0, encoder=BUNDLED):
@@ -12,7 +12,7 @@ def drug_vectors(drugs, source="annotation", seed=0, encoder=BUNDLED):
 
     Parameters
     ----------
-    source : a source of `describe_drugs`; or "shuffled" (the annotation's vectors, dealt to other compounds), "random" (a normal vector of length 1 for each
+    source : a source of `describe_drugs`; or "words" (the annotation's words counted, no encoder), "shuffled" (the annotation's vectors, dealt to other compounds), "random" (a normal vector of length 1 for each
         compound) or "one_hot" (one number a compound)
 
     Raises
@@ -26,6 +26,11 @@ def drug_vectors(drugs, source="annotation", seed=0, encoder=BUNDLED):
     n, rng = compound.max() + 1, np.random.default_rng(seed)
     if source == "one_hot":
         return np.eye(n, dtype=np.float32)[compound]
+    if source == "words":
+        from sklearn.feature_extraction.text import HashingVectorizer
+
+        texts = [text or "" for text in describe_drugs(drugs)]
+        return HashingVectorizer(n_features=2048, alternate_sign=False).transform(texts).toarray().astype(np.float32)
     if source == "random":
         z = rng.normal(size=(n, 384)).astype(np.float32)
         return (z / np.linalg.norm(z, axis=1, keepdims=True))[compound]

@@ -228,3 +228,33 @@ def _angles(step, angle_index):
     back, on = -step[angle_index[0]], step[angle_index[1]]
     sine, cosine = np.linalg.norm(np.cross(back, on), axis=1), (back * on).sum(1)
     return np.arctan2(sine, cosine).round(4)
+
+
+def flat_drawing(smiles):
+    """A molecule on paper: positions [atoms, 2], bonds [bonds, 3] (atom, atom, order; 1.5 is aromatic) and the element of each atom.
+
+    >>> flat_drawing("CO")[1:]
+    (array([[0., 1., 1.]]), ['C', 'O'])
+    """
+    from rdkit import Chem
+    from rdkit.Chem import rdDepictor
+
+    molecule = Chem.MolFromSmiles(smiles)
+    rdDepictor.Compute2DCoords(molecule)
+    bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), bond.GetBondTypeAsDouble()) for bond in molecule.GetBonds()]
+    return molecule.GetConformer().GetPositions()[:, :2], np.array(bonds, dtype=float).reshape(-1, 3), [atom.GetSymbol() for atom in molecule.GetAtoms()]
+
+
+def lipophilicity(smiles):
+    """[atoms] share of each heavy atom, its hydrogens included, in Crippen's log P (Wildman and Crippen 1999): a property whose parts are known.
+
+    >>> lipophilicity("CO").round(2).tolist()  # methanol: its carbon would rather be in fat, its oxygen in water
+    [0.17, -0.56]
+    """
+    from rdkit import Chem
+    from rdkit.Chem import rdMolDescriptors
+
+    full = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    share = np.array([value for value, _ in rdMolDescriptors._CalcCrippenContribs(full)])
+    home = [atom.GetNeighbors()[0].GetIdx() if atom.GetAtomicNum() == 1 and atom.GetDegree() else atom.GetIdx() for atom in full.GetAtoms()]
+    return np.bincount(home, share)

@@ -128,9 +128,8 @@ def _load(encoder, weights=True):
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(
-            f"encoder {encoder!r} is not on this computer", remedy=f"fetch it once with `hf download {encoder}`, or use the bundled {BUNDLED!r}"
-        ) from None
+        full = f"fetch it once with `hf download {encoder}`" if str(encoder).count("/") == 1 else "give its full name, as in 'NeuML/pubmedbert-base-embeddings', or a folder"
+        raise DataError(f"encoder {encoder!r} is not on this computer", remedy=f"{full}; or use the bundled {BUNDLED!r}") from None
     finally:
         if bars:
             logging.enable_progress_bar()

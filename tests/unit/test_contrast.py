@@ -3,12 +3,18 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.special import logsumexp
 from torch.nn import functional as F
 
+from clmt_lib import data
 from clmt_lib.nn.contrast import alignment_uniformity, info_nce, rank_of_positive, soft_alignment
+from clmt_lib.nn.encoders import Tower
+from clmt_lib.nn.heads import LossOutput
+from clmt_lib.training import TrainConfig, train
+from clmt_lib.views import molecules, text
 
 N, DIM = 9, 5
 VARIANTS = [(both, positive) for both in (True, False) for positive in (True, False)]
@@ -56,6 +62,7 @@ def test_each_variant_equals_scipy(both, positive):
     assert info_nce(A, B, 0.2, both=both, positive=positive).item() == pytest.approx(np.mean(ways if both else ways[0]), abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("both", [True, False])
 def test_equals_an_open_implementation(both):
     losses = pytest.importorskip("sentence_transformers.sentence_transformer.losses")
@@ -220,3 +227,39 @@ def test_alignment_and_uniformity_equal_their_definitions():
     want = [np.log(np.exp(-2 * ((z[:, None] - z[None]) ** 2).sum(2)[pairs]).mean()) for z in (a, b)]
     assert spread == pytest.approx(np.mean(want), abs=1e-5)
     assert alignment_uniformity(torch.ones(4, 3), torch.ones(4, 3)) == pytest.approx((0, 0), abs=1e-6)
+
+
+def play(shuffled=False, everyone=False):
+    """The game of chapter 05 on two of its five parts: ranks of (training, held-out) drugs, and the number of held-out candidates."""
+    world = data.load("simulated")
+    sentences, bits = text.describe_drugs(world.drugs), molecules.fingerprints(world.drugs, bits=1024)
+    drugs = np.flatnonzero(~world.drugs["compound"].duplicated())
+    wording = pd.Series(sentences).iloc[drugs].factorize()[0]
+    views = [torch.tensor(x[drugs] * scale).float() for x, scale in ((bits, 3), (text.encode(sentences), 10))]
+    part, out = np.random.default_rng(0).permutation(len(drugs)) % 5, ([], [])
+    for i in range(2):
+        rows, held = np.flatnonzero(everyone | (part != i)), np.flatnonzero(part == i)
+        order = np.arange(len(drugs))
+        if shuffled:
+            order[rows] = np.random.default_rng(0).permutation(rows)
+        same = torch.from_numpy(wording[order][:, None] == wording[order][None])
+        a, b = views[0], views[1][order]
+
+        def loss(towers):
+            value = info_nce(towers[0](a[rows]), towers[1](b[rows]), 0.2, same=same[rows][:, rows])
+            return LossOutput(value, {"loss": value.detach()})
+
+        towers, _ = train(lambda: torch.nn.ModuleList(Tower(x.shape[1], 64, 32) for x in (a, b)), loss, TrainConfig(60, evaluate_every=60))
+        with torch.inference_mode():
+            for ranks, which in zip(out, (rows, held), strict=True):
+                ranks.append(rank_of_positive(towers[0](a[which]), towers[1](b[which]), same=same[which][:, which]).numpy())
+    return *map(np.concatenate, out), len(held)
+
+
+def test_chapter_05_learns_partners_memorises_shuffled_ones_and_a_leak_finds_all():
+    places = {}
+    for name, options in {"aligned": {}, "shuffled": {"shuffled": True}, "leak": {"everyone": True}}.items():
+        training, held, pool = play(**options)
+        assert np.mean(training == 1) == pytest.approx(0.94, abs=0.08)  # whatever the partners, training drugs are learnt by heart
+        places[name] = ((held - 1) / (pool - 1)).mean()
+    assert places["aligned"] == pytest.approx(0.32, abs=0.1) and places["shuffled"] == pytest.approx(0.5, abs=0.14) and places["leak"] < 0.03

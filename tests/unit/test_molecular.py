@@ -67,6 +67,13 @@ def test_the_fingerprint_branch_has_the_papers_widths():
 
 
 @pytest.mark.parametrize("number", range(3))
+def test_a_drug_is_the_mean_of_what_its_atoms_say(graphs, number):
+    encoder = encoders()[number].eval()
+    said = encoder.read_out(encoder.atom_states(graphs))
+    assert torch.allclose(mean_of_atoms(said, graphs.molecule, graphs.n), encoder(graphs), atol=1e-5)
+
+
+@pytest.mark.parametrize("number", range(3))
 def test_a_missing_structure_is_a_row_of_zeros(graphs, number):
     encoder = encoders()[number].eval()
     assert not encoder(graphs)[1].any() and encoder(graphs)[0].any() and encoder(graphs.take([1])).shape == (1, 8)

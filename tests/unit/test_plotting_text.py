@@ -35,3 +35,12 @@ def test_a_text_map_names_the_common_labels_and_draws_the_rest_grey():
     assert [entry.get_text() for entry in ax.get_legend().get_texts()] == ["a b", "c"]
     assert [len(line.get_xdata()) for line in ax.lines] == [2, 4, 3] and ax.lines[0].get_color() == plotting.GREY
     assert len({line.get_marker() for line in ax.lines}) == 3 and ax.get_title() == "title"
+
+
+def test_text_lengths_draw_every_text_and_state_the_share_beyond_the_limit():
+    lengths = {"tokens": {"short": [5, 9, 256], "long": [200, 300, 400, 500]}, "characters": {"short": [20, 30, 40], "long": [900, 700, 800, 801]}}
+    axes = plotting.text_lengths(lengths, {"tokens": (256, "cut"), "characters": (800, "read from")})
+    plt.gcf().canvas.draw()
+    assert [[note.get_text() for note in ax.texts] for ax in axes] == [["0%", "75%", "beyond"], ["0%", "50%", "beyond"]]
+    assert [sum(len(line.get_xdata()) for line in ax.lines[:-1]) for ax in axes] == [7, 7]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["short", "long"] and axes[1].get_title() == "dashed, 800: read from"

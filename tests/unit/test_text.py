@@ -103,9 +103,10 @@ def test_weights_with_a_wrong_checksum_are_refused(monkeypatch):
 
 
 def test_an_encoder_that_is_not_here_says_how_to_get_it(tmp_path):
-    for name in ("nobody/has-this-model", str(tmp_path / "empty")):
-        with pytest.raises(DataError, match="is not on this computer.*fetch it once.*bundled"):
+    for name, way in {"nobody/has-this-model": "fetch it once with `hf download nobody/has-this-model`", "pubmedbert": "full name, as in 'NeuML/", str(tmp_path / "empty"): "or a folder"}.items():
+        with pytest.raises(DataError, match="is not on this computer.*or use the bundled 'all-MiniLM-L6-v2'") as raised:
             text.encode(TEXTS, encoder=name)
+        assert way in str(raised.value)
 
 
 def test_what_the_text_knows_in_the_simulated_world():

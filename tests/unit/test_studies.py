@@ -1,0 +1,261 @@
+"""Studies: a base and its variants, each run once, compared on common folds, kept where nothing changed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg", force=True)
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import yaml
+
+from clmt_lib import data, models, plotting, records
+from clmt_lib.cli import main
+from clmt_lib.data import DataError, simulated
+
+ROOT = Path(__file__).parents[2]
+STUDY = {
+    "question": "Does a lower rank cost anything?",
+    "base": {"model": "als", "settings": {"ridges": [3.0]}},
+    "runs": [
+        {"dataset": "simulated", "split": "mixed", "seeds": [0, 1], "folds": [0], "options": {"cells": 48}, "variants": ["low", "means"]},
+        {"dataset": "simulated", "split": "drug_blind", "seeds": [0], "folds": [0], "options": {"cells": 48}, "settings": {"ranks": [5]}, "variants": ["low"], "name": "new drugs"},
+    ],
+    "variants": {"low": {"ranks": [2]}, "means": {"model": "effects"}},
+}
+
+
+def written(tmp_path, **changes):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, **changes}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A study that has run: (its file, folder of records, what the command printed)."""
+    folder = tmp_path_factory.mktemp("study")
+    path = written(folder)
+    assert main(["study", str(path), "--records", str(folder / "records")]) == 0
+    return path, folder / "records"
+
+
+@pytest.fixture
+def copy(done, tmp_path):
+    """The same, to be damaged."""
+    shutil.copytree(done[1], tmp_path / "records")
+    return Path(shutil.copy(done[0], tmp_path)), tmp_path / "records"
+
+
+def test_settings_are_laid_over_each_other_and_the_base_runs_once_in_each_row(tmp_path):
+    runs = [(name, c.split, c.seed, c.model, c.settings) for name, c in records.read_study(written(tmp_path))]
+    assert runs == [
+        ("base", "mixed", 0, "als", {"ridges": [3.0]}), ("low", "mixed", 0, "als", {"ridges": [3.0], "ranks": [2]}), ("means", "mixed", 0, "effects", {}),
+        ("base", "drug_blind", 0, "als", {"ridges": [3.0], "ranks": [5]}), ("low", "drug_blind", 0, "als", {"ridges": [3.0], "ranks": [2]}),
+        ("base", "mixed", 1, "als", {"ridges": [3.0]}), ("low", "mixed", 1, "als", {"ridges": [3.0], "ranks": [2]}), ("means", "mixed", 1, "effects", {}),
+    ]
+
+
+def row(**changes):
+    return [{**STUDY["runs"][0], **changes}]
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"question": 3}, "the study: 'question' is not of type str"),
+    ({"base": {"settings": {}}}, "base lacks the key 'model'"),
+    ({"runs": row(variants=["nix"])}, "row 1 of runs: unknown variant 'nix'.*use some of: low, means"),
+    ({"runs": row() + row(seeds=[1], variants=["low"])}, "'low' runs twice on simulated mixed, seed 1, fold 0"),
+    ({"runs": row(variants=["low", "low"])}, "'low' runs twice"),
+    ({"runs": row(fold=[0])}, "row 1 of runs has an unknown key 'fold'"),
+    ({"runs": row(seeds=["0"])}, "row 1 of runs: seeds and folds are not whole numbers"),
+    ({"runs": row(folds=[])}, "row 1 of runs: seeds and folds are not whole numbers"),
+    ({"runs": row(settings=[1])}, "row 1 of runs: 'settings' is not of type dict"),
+    ({"variants": {"low": {"ridges": [3.0]}, "means": {"model": "effects"}}}, "variant 'low' is the base on simulated mixed"),
+    ({"variants": {"low": [2], "means": {"model": "effects"}}}, "variant 'low' is not a variant"),
+    ({"variants": {"base": {"ranks": [2]}}, "runs": row(variants=["base"])}, "variant 'base' is not a variant"),
+    ({"variants": {"low": {"settings": {"ranks": [2]}}, "means": {"model": "effects"}}}, "variant 'low' lacks the key 'model'"),
+    ({"extra": 1}, "the study has an unknown key 'extra'"),
+])
+def test_a_study_that_cannot_be_meant_is_refused_with_file_and_key(tmp_path, changes, message):
+    path = written(tmp_path, **changes)
+    with pytest.raises(DataError, match=f"(?s)small.yaml.*{message}|{message}.*"):
+        records.read_study(path)
+
+
+@pytest.mark.parametrize("body", [b"runs: [", b"\xff\xfe", b"- 1", b"", b"runs"])
+def test_a_file_that_is_no_study_is_refused(tmp_path, body):
+    (tmp_path / "bad.yaml").write_bytes(body)
+    with pytest.raises(DataError, match="bad.yaml"):
+        records.read_study(tmp_path / "bad.yaml")
+    with pytest.raises(DataError, match="not a study"):
+        records.read_study(tmp_path / "missing.yaml")
+
+
+def test_a_difference_is_the_difference_of_means_with_its_interval_and_the_metric_of_its_split(done):
+    frame = records.study("small", done[1]).set_index(["variant", "split"])
+    means = frame.loc["means", "mixed"]
+    assert means["metric"] == "rmse" and means["folds"] == 2 and means["name"] == "" and json.loads(means["options"]) == {"cells": 48}
+    assert means["difference"] == pytest.approx(means["value"] - means["base"], abs=2e-6) and means["low"] < means["difference"] < means["high"]
+    table = records.table(done[1])
+    own = table.query("split == 'mixed' and model == 'effects'")["rmse"].mean()
+    assert means["value"] == pytest.approx(own, abs=2e-6)
+    blind = frame.loc["low", "drug_blind"]
+    assert blind["metric"] == "pcc_per_drug" and blind["name"] == "new drugs" and blind["folds"] == 1
+    assert records.study("small", done[1], metric="rmse").set_index(["variant", "split"]).loc[("low", "drug_blind"), "metric"] == "rmse"
+
+
+def test_a_study_record_is_no_run_and_names_its_runs(done):
+    assert len(records.table(done[1])) == 8 and "small" not in records.table(done[1])["id"].str.cat()
+    body = records.read(done[1] / "study-small")
+    assert body.config["question"] == STUDY["question"] and body.metrics["runs"] == {"done": 5, "planned": 5}
+    assert all((done[1] / name).is_dir() for found in body.metrics["rows"] for pair in found["runs"] for name in pair)
+
+
+def test_what_was_compared_already_is_kept_without_predictions_or_a_fit(copy, monkeypatch):
+    path, folder = copy
+    before = records.read(folder / "study-small").metrics
+    for predictions in folder.glob("*/predictions.parquet"):
+        predictions.unlink()
+    monkeypatch.setattr(records.runs, "_compute", lambda *_: pytest.fail("computed again"))
+    assert records.summarise_study(path, folder).metrics == before
+
+
+def test_other_runs_or_other_draws_are_compared_afresh(copy):
+    path, folder = copy
+    before = records.study("small", folder)
+    records.summarise_study(path, folder, draws=50)
+    assert not np.allclose(records.study("small", folder)["low"], before["low"])
+    shutil.rmtree(next(folder.glob("simulated-mixed-s1-f0-effects-*")))
+    record = records.summarise_study(path, folder)
+    assert record.metrics["runs"] == {"done": 4, "planned": 5}
+    assert records.study("small", folder).query("variant == 'means'")["folds"].item() == 1
+
+
+def test_a_failed_run_is_told_and_the_others_are_compared(tmp_path, capsys):
+    variants = {"low": {"ranks": [2]}, "broken": {"ranks": "two"}, "means": {"model": "nonsense"}}
+    path = written(tmp_path, variants=variants, runs=row(seeds=[0], variants=["broken", "means", "low"]))
+    assert main(["study", str(path), "--records", str(tmp_path / "records")]) == 1
+    out = capsys.readouterr().out
+    assert out.count("FAILED") == 2 and "2 done, 2 failed" in out and "1 of 3 comparisons in" in out
+    assert records.study("small", tmp_path / "records")["variant"].tolist() == ["low"]
+
+
+def test_report_only_runs_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(records.runs, "_compute", lambda *_: pytest.fail("computed"))
+    assert main(["study", str(written(tmp_path)), "--records", str(tmp_path / "records"), "--report-only"]) == 0
+    assert "no variant has run" in capsys.readouterr().out
+    frame = records.study("small", tmp_path / "records")
+    assert frame.empty and set(frame) >= {"variant", "dataset", "split", "metric", "folds", "base", "value", "difference", "low", "high", "folds_better"}
+
+
+def test_two_processes_divide_a_study(tmp_path, done, capfd):
+    assert main(["study", str(done[0]), "--records", str(tmp_path), "--jobs", "2"]) == 0
+    assert "5 of 5 comparisons in" in capfd.readouterr().out
+    assert records.study("small", tmp_path).equals(records.study("small", done[1]))
+
+
+def test_signals_may_be_named_in_a_configuration():
+    world = data.load("simulated", cells=24, signals={"text": 0})
+    assert world.checksum == data.load("simulated", cells=24, signals=simulated.Signals(text=0)).checksum
+    for bad in ({"txt": 0}, {"text": "none"}, [1], 3):
+        with pytest.raises(DataError, match="cannot be read"):
+            data.load("simulated", cells=24, signals=bad)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_studies_of_the_book_can_be_read_and_their_models_built(path):
+    runs = records.read_study(path)
+    assert {"base", "another_seed"} <= {variant for variant, _ in runs}, "without `another_seed` nobody knows the size of nothing"
+    for _, config in runs:
+        models.build(config.model, **config.settings)
+
+
+@pytest.mark.slow
+def test_the_template_notebook_makes_the_record_that_the_command_makes(tmp_path):
+    pytest.importorskip("papermill")
+    import nbformat
+
+    small = {"members": 1, "steps": 40, "hidden": 32, "dim": 16, "message": 16}
+    path = written(tmp_path, base={"model": "clmt", "settings": small}, runs=row(seeds=[0], variants=["low"]), variants={"low": {"alignment": "none"}})
+    template, folder = ROOT / "experiments" / "templates" / "ablation.ipynb", tmp_path / "records"
+    base, variant = (config for _, config in records.read_study(path))
+    records.run(base, folder)
+    assert records.run_notebooks(path, tmp_path / "out", template, folder, say=lambda line: None) == []
+    notebook = nbformat.read(next((tmp_path / "out").iterdir()), 4)  # the base's record was there: one notebook
+    outputs = json.dumps([cell.get("outputs") for cell in notebook.cells])
+    record = records.run(variant, folder)
+    assert record.path.name in outputs and "image/png" in outputs and f"{record.metrics['test']['rmse']:.3f}" in outputs
+    calm = records.run(variant, tmp_path / "calm")
+    assert calm.path.name == record.path.name and calm.metrics["test"]["rmse"] == pytest.approx(record.metrics["test"]["rmse"], abs=1e-3)
+
+
+def test_a_study_far_from_the_template_says_so(tmp_path):
+    pytest.importorskip("papermill")
+    with pytest.raises(DataError, match="no such template"):
+        records.run_notebooks(written(tmp_path), tmp_path / "out")
+
+
+def test_a_verdict_needs_the_interval_the_direction_and_the_size_of_nothing():
+    import pandas as pd
+
+    def named(variant, low, high, **more):
+        return {"variant": variant, "dataset": "gdsc2", "split": "mixed", "name": "", "metric": "rmse", "difference": (low + high) / 2, "low": low, "high": high, **more}
+
+    rows = [named("another_seed", 0.005, 0.02), named("a", 0.03, 0.05), named("b", -0.05, -0.03), named("c", -0.01, 0.05), named("d", 0.01, 0.025), named("e", 0.01, 0.03, name="other row")]
+    rows += [named("a", 0.01, 0.03, split="drug_blind", metric="pcc_per_drug"), named("b", -0.03, -0.01, split="drug_blind", metric="pcc_per_drug")]
+    assert records.verdicts(pd.DataFrame(rows)).tolist() == ["noise", "hurts", "helps", "tie", "noise", "noise", "helps", "hurts"]
+    assert len(records.verdicts(pd.DataFrame(rows).iloc[:0])) == 0
+
+
+@pytest.fixture
+def closed():
+    with matplotlib.rc_context():
+        yield
+    plt.close("all")
+
+
+def forest():
+    import pandas as pd
+
+    shared = {"dataset": "gdsc2", "split": "mixed", "metric": "rmse", "folds": 3, "base": 1.0, "value": 1.0, "name": "", "options": "{}"}
+    gaps = {"another_seed": (0.0, -0.01, 0.01, 1), "worse": (0.1, 0.05, 0.15, 0), "better": (-0.1, -0.15, -0.05, 3)}
+    return pd.DataFrame([{**shared, "variant": name, "difference": d, "low": low, "high": high, "folds_better": n} for name, (d, low, high, n) in gaps.items()])
+
+
+def test_a_forest_shows_better_worse_and_nothing_apart(closed):
+    (ax,) = plotting.study(forest(), {"worse": "much worse"})
+    dots = [line for line in ax.lines if len(line.get_xdata()) == 1]
+    assert [dot.get_marker() for dot in dots] == ["s", "D", "o"] and dots[0].get_markerfacecolor() == "none"
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["another seed", "much worse", "better"]
+    assert "better ←" in ax.get_xlabel() and {"1/3", "0/3", "3/3"} <= {text.get_text() for text in ax.texts}
+    (ax,) = plotting.study(forest().assign(metric="pcc_per_drug"))
+    dots = [line for line in ax.lines if len(line.get_xdata()) == 1]
+    assert [dot.get_marker() for dot in dots] == ["s", "o", "D"] and "→ better" in ax.get_xlabel()
+
+
+def test_a_forest_of_two_splits_has_two_panels_and_needs_its_own_figure(closed):
+    import pandas as pd
+
+    both = pd.concat([forest(), forest().assign(split="drug_blind", metric="pcc_per_drug").iloc[:2]])
+    axes = plotting.study(both)
+    assert len(axes) == 2 and [ax.get_title() for ax in axes] == ["gdsc2, mixed", "gdsc2, drug-blind"]
+    with pytest.raises(ValueError, match="2 panels"):
+        plotting.study(both, ax=plt.subplots()[1])
+
+
+def test_a_study_without_a_record_draws_a_note_not_an_error(closed, tmp_path):
+    (ax,) = plotting.study(records.study("nix", tmp_path))
+    assert "no record yet" in ax.texts[0].get_text()
+
+
+def test_a_run_history_draws_members_and_parts_and_says_when_there_is_none(closed):
+    import pandas as pd
+
+    rows = [{"member": m, "step": s, "error": 1.0 / s, "alignment": 0.0, "valid": 2.0 / s} for m in (0, 1) for s in (1, 2)]
+    ax = plotting.run_history(pd.DataFrame(rows))
+    assert len(ax.lines) == 4 and [t.get_text() for t in ax.get_legend().get_texts()] == ["error", "valid"]
+    assert "no learning curve" in plotting.run_history(pd.DataFrame()).texts[0].get_text()
