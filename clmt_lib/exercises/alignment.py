@@ -10,7 +10,8 @@ from clmt_lib.exercises.core import Hint, called, chosen, exercise, first, numbe
 @exercise("05.1", "whoever knows nothing gives every partner the same probability, 1/64.")
 def _chance(answer):
     known = [
-        (math.log(64), None), (math.log2(64), "that is in bits; the loss is in nats: use the natural logarithm."), (math.log10(64), "that is the decimal logarithm; use the natural one."),
+        (math.log(64), None), (math.log2(64), "that is in bits; the loss is in nats: use the natural logarithm."),
+        (math.log10(64), "that is the decimal logarithm; use the natural one."),
         (1 / 64, "that is the chance of being right. What is the mean of minus its logarithm?"), (64, "that is the number of partners; the loss is a logarithm."),
         (math.log(63), "that is the chance line when the positive is left out of the denominator."), (-math.log(64), "the loss is minus the log of a probability: it is positive."),
     ]
@@ -49,8 +50,9 @@ def _infonce(answer):
     both = [_picked(s / 0.4).mean(), _picked(s.T / 0.4).mean()]
     raw, times = a @ b.T / 0.4, s * 0.4
     known = [
-        (np.mean(both), None), (both[0], "that is one direction, a to b. Let every b look for its a, too, and take the mean."), (both[1], "that is one direction, b to a. Take the mean of both."),
-        (sum(both), "that is the sum of both directions: halve it."), (6 * np.mean(both), "that is the sum over entities: take the mean."), (-np.mean(both), "the sign is turned: a loss goes down when things get better."),
+        (np.mean(both), None), (both[0], "that is one direction, a to b. Let every b look for its a, too, and take the mean."),
+        (both[1], "that is one direction, b to a. Take the mean of both."), (sum(both), "that is the sum of both directions: halve it."),
+        (6 * np.mean(both), "that is the sum over entities: take the mean."), (-np.mean(both), "the sign is turned: a loss goes down when things get better."),
         (np.mean([_picked(raw).mean(), _picked(raw.T).mean()]), "the rows were not scaled to length 1: cosines, not inner products."),
         (np.mean([_picked(times).mean(), _picked(times.T).mean()]), "multiplied by the temperature: divide by it."),
         (np.mean([_picked(s).mean(), _picked(s.T).mean()]), "the temperature is missing."),
@@ -66,9 +68,11 @@ def _ranks(answer):
     got = numbers(got, (4,))
     above, level = (cosine > own).sum(1), (cosine == own).sum(1) - 1
     known = [
-        (1 + above + level / 2, None), (above + level / 2, "the best place is 1, not 0."), (1 + above, "a tie is no win: it costs half a place. Row three cannot tell anybody from anybody."),
-        (above, "start at 1, and let a tie cost half a place."), (1 + above + level, "a tie is no defeat either: it costs half a place."), (1.5 + above + level / 2, "the positive ties with itself: leave it out of the ties."),
-        (1 + (cosine < own).sum(1) + level / 2, "turned around: a *larger* cosine is nearer."), (1 + (cosine.T > own).sum(1) + ((cosine.T == own).sum(1) - 1) / 2, "that is the rank from b to a: rows are the anchors."),
+        (1 + above + level / 2, None), (above + level / 2, "the best place is 1, not 0."), (above, "start at 1, and let a tie cost half a place."),
+        (1 + above, "a tie is no win: it costs half a place. Row three cannot tell anybody from anybody."),
+        (1 + above + level, "a tie is no defeat either: it costs half a place."), (1.5 + above + level / 2, "the positive ties with itself: leave it out of the ties."),
+        (1 + (cosine < own).sum(1) + level / 2, "turned around: a *larger* cosine is nearer."),
+        (1 + (cosine.T > own).sum(1) + ((cosine.T == own).sum(1) - 1) / 2, "that is the rank from b to a: rows are the anchors."),
     ]
     return first(got, known, "for each row, count the cosines above its diagonal entry, add half of those that equal it, and start at 1.")
 

@@ -269,7 +269,7 @@ def alignment(out, inputs, config):
     """Alignment loss over unique training entities: attribute with structure and with text, lines and drugs apart; or cosines onto response similarity."""
     if config.alignment == "response":
         return sum(response_alignment(sum(side.values()), *inputs.similar[name]) for name, side in (("cell", out.cell), ("drug", out.drug)))
-    total = 0.0
+    total = torch.zeros((), device=inputs.mask.device)
     for name, side, attribute, seen, same in (
         ("cell", out.cell, "expression", inputs.mask.sum(1) > 0, None), ("drug", out.drug, "fingerprint", inputs.mask.sum(0) > 0, inputs.same_drug),
     ):

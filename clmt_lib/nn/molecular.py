@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from clmt_lib.views.geometry import load_pyg
+
 LENGTH = 1.45, 0.15  # mean and spread of a bond in a drug, angstrom, so that the number enters near 0
 MASS = 13.0, 3.0  # of a heavy atom in a drug, Da
 
@@ -27,6 +29,7 @@ class Categories(nn.Module):
 
 def atom_categories(dim):
     """`Categories` for the nine atom columns."""
+    load_pyg()
     from torch_geometric.utils.smiles import x_map
 
     return Categories([len(values) for values in x_map.values()], dim)
@@ -41,6 +44,7 @@ def bond_categories(dim):
 
 def gine(dim):
     """One round of message passing, h_i + sum over neighbours j of relu(h_j + e_ji), then a two-layer network (Hu et al. 2020): PyG's GINEConv, width `dim`."""
+    load_pyg()
     from torch_geometric.nn import GINEConv
 
     return GINEConv(nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim)))

@@ -27,7 +27,7 @@ def molecule(drawing, weights=None, largest=None, title="", numbered=False, ax=N
     for first, second, order in bonds:
         _bond(ax, position[int(first)], position[int(second)], order)
     for number, (place, element) in enumerate(zip(position, elements, strict=True)):
-        label = f"{element}{number}" if numbered else "" if element == "C" else element
+        label = ("" if element == "C" else element) + (f"{number}" if numbered else "")
         ax.annotate(label, place, xytext=(3, 3), textcoords="offset points", fontsize=8, fontweight="bold", color=GREY)
     if weights is not None:
         size = np.asarray(weights) / (largest or max(np.abs(weights).max(), 1e-12))
@@ -64,8 +64,8 @@ def attributes(drawing, bits, strips, corner=None):
     import matplotlib.pyplot as plt
     import seaborn
 
-    fig = plt.figure(figsize=(8.2, 4.4 + 0.45 * len(strips)))
-    grid = fig.add_gridspec(1 + len(strips), 2, height_ratios=[7, *[1] * len(strips)])
+    fig = plt.figure(figsize=(9, 4.2 + 0.45 * len(strips)))
+    grid = fig.add_gridspec(1 + len(strips), 2, height_ratios=[7, *[1] * len(strips)], width_ratios=[1.7, 1])
     axes = [fig.add_subplot(grid[0, 0]), fig.add_subplot(grid[0, 1])]
     molecule(drawing, title="a drug: atoms and bonds, bonds and angles", numbered=True, ax=axes[0])
     if corner is not None:
@@ -76,8 +76,10 @@ def attributes(drawing, bits, strips, corner=None):
     axes[1].spines[["top", "right"]].set_visible(True)
     for row, (name, values) in enumerate(strips.items(), start=1):
         ax = fig.add_subplot(grid[row, :])
-        ax.imshow(np.asarray(values)[None], cmap="PuOr", vmin=-2.5, vmax=2.5, aspect="auto", interpolation="nearest")
-        ax.set(xticks=[], yticks=[0], yticklabels=[name])
+        values = np.asarray(values, dtype=float)
+        largest = max(np.abs(values).max(), 1e-12)  # each strip on its own scale
+        ax.imshow(values[None], cmap="PuOr", vmin=-largest, vmax=largest, aspect="auto", interpolation="nearest")
+        ax.set(xticks=[], yticks=[0], yticklabels=[name.replace("_", " ")])
         axes.append(ax)
     axes[2].set_title("a cell line: one number for each gene and kind", fontsize=10)
     return axes
@@ -102,12 +104,12 @@ def fold_scores(scores, chance=None, label="", ax=None):
     if chance is not None:
         low, high = np.broadcast_to(chance, 2)
         ax.axvspan(low, high, color=FAINT, linewidth=0)
-        ax.axvline((low + high) / 2, color=GREY, linestyle=":", linewidth=1.2)
+        ax.axvline(0 if low < 0 < high else (low + high) / 2, color=GREY, linestyle=":", linewidth=1.2)
     blue, orange = (seaborn.color_palette("colorblind")[i] for i in (0, 1))
     for row, name in enumerate(scores):
         ax.plot(scores[name], np.full(len(scores), row), "o", color=blue, alpha=0.7, markersize=5)
         ax.plot([scores[name].mean()] * 2, [row - 0.3, row + 0.3], color=orange, linewidth=3)
-    ax.set_yticks(range(scores.shape[1]), scores.columns)
+    ax.set_yticks(range(scores.shape[1]), [name.replace("_", " ") for name in scores.columns])
     ax.set_ylim(scores.shape[1] - 0.4, -0.6)
     ax.set_xlabel(label)
     ax.grid(axis="x")

@@ -50,7 +50,7 @@ def _names_at_the_end(ax, x, ends):
     gap, last = 0.075 * (high - low), -np.inf
     for value, name, colour in sorted(ends, key=lambda end: end[0]):
         last = max(value, last + gap)
-        ax.annotate(name, (x, last), (6, 0), textcoords="offset points", va="center", fontsize=9, color=colour, annotation_clip=False)
+        ax.annotate(name, (x, last), (9, 0), textcoords="offset points", va="center", fontsize=9, color=colour, annotation_clip=False)
 
 
 def descent(grid, values, paths, names, title="", ax=None):

@@ -172,8 +172,8 @@ def _benchmark(config, loaded):
 def summarise_study(path, folder=None, draws=1000):
     """Paired differences of each variant from the base over the seeds and folds both have, with two-way bootstrap intervals, as the record `study-<file name>`.
 
-    A comparison that the record already holds, made from the same runs, is kept as it is. Others need predictions: a run whose predictions are not on this computer
-    is computed again, and must give the same metrics.
+    A comparison that the record already holds, made from the runs that are here or from more, is kept as it is. Others need predictions: a run whose predictions are
+    not on this computer is computed again, and must give the same metrics.
 
     Returns
     -------
@@ -186,10 +186,14 @@ def summarise_study(path, folder=None, draws=1000):
     for about, pairs in _comparisons(path, study).items():
         benchmark = _benchmark(pairs[0][0], loaded)
         planned += len(pairs)
-        done = [pair for pair in pairs if all(_is_in(config, folder, benchmark) for config in pair)]
-        if done:
-            row = {**json.loads(about), "runs": sorted([config.id(benchmark.checksum) for config in pair] for pair in done)}
-            rows.append(known.get(_key(row)) or {**row, **_compared(done, folder, benchmark, draws, scored)})
+        ids = {index: _ids(pair, benchmark) for index, pair in enumerate(pairs)}
+        done = [index for index, names in ids.items() if names and all((home(folder) / name).exists() for name in names)]
+        row = {**json.loads(about), "runs": sorted(ids[index] for index in done)}
+        stored = known.get(_key(row))
+        if stored and all(names in stored["runs"] for names in row["runs"]) and all(names in ids.values() for names in stored["runs"]):
+            rows.append(stored)
+        elif done:
+            rows.append({**row, **_compared([pairs[index] for index in done], folder, benchmark, draws, scored)})
     if not rows:
         return None
     body = {"rows": rows, "runs": {"done": sum(len(row["runs"]) for row in rows), "planned": planned}}
@@ -203,16 +207,17 @@ def summarise_study(path, folder=None, draws=1000):
     return read(final)
 
 
-def _is_in(config, folder, benchmark):
+def _ids(pair, benchmark):
+    """Ids of a base's run and a variant's; None where a model is unknown: its run has failed, and was reported."""
     try:
-        return (home(folder) / config.id(benchmark.checksum)).exists()
-    except DataError:  # an unknown model: its run has failed, and was reported
-        return False
+        return [config.id(benchmark.checksum) for config in pair]
+    except DataError:
+        return None
 
 
 def _key(row):
-    """What a stored comparison must share with a planned one to be kept: what is compared, and the very runs."""
-    return json.dumps([row[key] for key in ("variant", "dataset", "options", "split", "name", "settings", "runs")], sort_keys=True)
+    """What is compared in a row of the record, whatever its runs."""
+    return json.dumps([row[key] for key in ("variant", "dataset", "options", "split", "name", "settings")], sort_keys=True)
 
 
 def _comparisons(path, study):

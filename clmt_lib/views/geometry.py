@@ -5,6 +5,7 @@ The two graphs are GeoGNN's (Fang et al. 2022), which CLMT's drug encoder uses. 
 
 import csv
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from importlib.resources import files
@@ -190,6 +191,8 @@ def shape_rows(smiles):
 def _graphs(unique, position, embedded):
     """`MoleculeGraphs` of the unique structures, with one empty drug behind them to stand for a missing structure."""
     from rdkit import Chem
+
+    load_pyg()
     from torch_geometric.utils import from_rdmol
 
     molecules = [Chem.MolFromSmiles(text) for text in unique]
@@ -258,3 +261,10 @@ def lipophilicity(smiles):
     share = np.array([value for value, _ in rdMolDescriptors._CalcCrippenContribs(full)])
     home = [atom.GetNeighbors()[0].GetIdx() if atom.GetAtomicNum() == 1 and atom.GetDegree() else atom.GetIdx() for atom in full.GetAtoms()]
     return np.bincount(home, share)
+
+
+def load_pyg():
+    """Import torch_geometric (seconds) without tqdm's advice about progress bars in notebooks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import torch_geometric  # noqa: F401

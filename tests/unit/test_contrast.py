@@ -10,11 +10,13 @@ from scipy.special import logsumexp
 from torch.nn import functional as F
 
 from clmt_lib import data
+from clmt_lib.data import simulated
 from clmt_lib.nn.contrast import alignment_uniformity, info_nce, rank_of_positive, soft_alignment
 from clmt_lib.nn.encoders import Tower
 from clmt_lib.nn.heads import LossOutput
 from clmt_lib.training import TrainConfig, train
 from clmt_lib.views import molecules, text
+from clmt_lib.views.omics import fit_omics
 
 N, DIM = 9, 5
 VARIANTS = [(both, positive) for both in (True, False) for positive in (True, False)]
@@ -263,3 +265,42 @@ def test_chapter_05_learns_partners_memorises_shuffled_ones_and_a_leak_finds_all
         assert np.mean(training == 1) == pytest.approx(0.94, abs=0.08)  # whatever the partners, training drugs are learnt by heart
         places[name] = ((held - 1) / (pool - 1)).mean()
     assert places["aligned"] == pytest.approx(0.32, abs=0.1) and places["shuffled"] == pytest.approx(0.5, abs=0.14) and places["leak"] < 0.03
+
+
+def test_chapter_05_alignment_with_a_tissue_sentence_keeps_the_tissue_and_loses_the_rest():
+    world = data.load("simulated")
+    split = data.make_split(world, "cell_blind")
+    rows, held = (np.unique(world.pairs[role, 0]) for role in (split.train, split.test))
+    sentences = text.describe_cells(world.cells)
+    views = [torch.tensor(x).float() for x in (fit_omics(world, split)(world), 10 * text.encode(sentences))]
+    same = torch.from_numpy(np.array(sentences)[rows][:, None] == np.array(sentences)[rows][None])
+
+    def build():
+        return torch.nn.ModuleList(Tower(x.shape[1], 64, 32) for x in views)
+
+    def loss(towers):
+        value = info_nce(*(tower(x[rows]) for tower, x in zip(towers, views, strict=True)), 0.2, same=same)
+        return LossOutput(value, {"loss": value.detach()})
+
+    def read_off(z, values):
+        z = (z - z[rows].mean(0)) / (z[rows].std(0) + 1e-6)
+        kernel = z @ z.T / z.shape[1]
+        weights = np.linalg.solve(kernel[np.ix_(rows, rows)] + 0.3 * np.eye(len(rows)), values[rows] - values[rows].mean(0))
+        return values[rows].mean(0) + kernel[:, rows] @ weights
+
+    tissue = world.cells["tissue"].factorize()[0]
+    one_hot = np.eye(tissue.max() + 1)[tissue]
+    states = simulated.truth().latents.to_numpy()
+    rest = states - read_off(one_hot * 100, states)
+    knows = []
+    for steps in (0, 60):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            towers = train(build, loss, TrainConfig(60, evaluate_every=60))[0] if steps else build().eval()
+        with torch.inference_mode():
+            z = towers[0](views[0]).double().numpy()
+        beyond = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(rest[held].T, read_off(z, rest)[held].T, strict=True)])
+        knows.append((np.mean(read_off(z, one_hot)[held].argmax(1) == tissue[held]), beyond))
+    (tissue_before, rest_before), (tissue_after, rest_after) = knows
+    assert tissue_after > 0.95 > tissue_before + 0.2
+    assert rest_after == pytest.approx(0.19, abs=0.12) and rest_before > rest_after + 0.05

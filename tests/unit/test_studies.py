@@ -124,15 +124,32 @@ def test_what_was_compared_already_is_kept_without_predictions_or_a_fit(copy, mo
     assert records.summarise_study(path, folder).metrics == before
 
 
-def test_other_runs_or_other_draws_are_compared_afresh(copy):
+def test_other_draws_are_compared_afresh(copy):
     path, folder = copy
     before = records.study("small", folder)
     records.summarise_study(path, folder, draws=50)
     assert not np.allclose(records.study("small", folder)["low"], before["low"])
-    shutil.rmtree(next(folder.glob("simulated-mixed-s1-f0-effects-*")))
-    record = records.summarise_study(path, folder)
-    assert record.metrics["runs"] == {"done": 4, "planned": 5}
+
+
+def test_a_comparison_whose_runs_are_elsewhere_is_kept_and_a_new_run_is_counted(copy, tmp_path):
+    path, folder = copy
+    shutil.move(next(folder.glob("simulated-mixed-s1-f0-effects-*")), tmp_path / "elsewhere")
+    assert records.summarise_study(path, folder).metrics["runs"] == {"done": 5, "planned": 5}
+    shutil.rmtree(folder / "study-small")
+    assert records.summarise_study(path, folder).metrics["runs"] == {"done": 4, "planned": 5}
     assert records.study("small", folder).query("variant == 'means'")["folds"].item() == 1
+    records.run_study(path, folder, say=lambda line: None)
+    records.summarise_study(path, folder)
+    assert records.study("small", folder).query("variant == 'means'")["folds"].item() == 2
+
+
+def test_a_comparison_of_other_runs_than_those_planned_is_made_again(copy, monkeypatch):
+    from clmt_lib.models.baselines import Means
+
+    path, folder = copy
+    monkeypatch.setattr(Means, "version", 99)  # its runs get other ids: the stored comparison is of code that is gone
+    assert records.summarise_study(path, folder).metrics["runs"] == {"done": 3, "planned": 5}
+    assert "means" not in records.study("small", folder)["variant"].tolist()
 
 
 def test_a_failed_run_is_told_and_the_others_are_compared(tmp_path, capsys):
@@ -191,6 +208,18 @@ def test_the_template_notebook_makes_the_record_that_the_command_makes(tmp_path)
     assert record.path.name in outputs and "image/png" in outputs and f"{record.metrics['test']['rmse']:.3f}" in outputs
     calm = records.run(variant, tmp_path / "calm")
     assert calm.path.name == record.path.name and calm.metrics["test"]["rmse"] == pytest.approx(record.metrics["test"]["rmse"], abs=1e-3)
+
+
+def test_the_live_study_of_chapter_07_still_says_what_its_page_says(tmp_path):
+    """Trained numbers are not compared by nbval: the first fold's error, and what it costs to take expression away, to a tolerance."""
+    base = {"members": 1, "alignment": "none", "steps": 60, "hidden": 32, "dim": 16, "message": 16, "learning_rate": 0.01, "weight_decay": 0.1, "drop": 0.5, "drop_in": 0.2}
+    base |= {"cell_views": ["expression", "mutation"], "drug_views": ["annotation"]}
+    runs = row(split="cell_blind", seeds=[0], options={"seed": 0}, variants=["off"])
+    path = written(tmp_path, base={"model": "clmt", "settings": base}, runs=runs, variants={"off": {"cell_views": ["mutation"]}})
+    assert records.run_study(path, tmp_path / "records", device="cpu", say=lambda line: None) == []
+    records.summarise_study(path, tmp_path / "records")
+    found = records.study("small", tmp_path / "records").iloc[0]
+    assert found["base"] == pytest.approx(1.233, abs=0.02) and found["difference"] == pytest.approx(0.062, abs=0.03) and found["low"] > 0
 
 
 def test_a_study_far_from_the_template_says_so(tmp_path):
