@@ -24,14 +24,18 @@ ifeq ($(PY),.venv/bin/python)
 SETUP = $(STAMP)
 endif
 
+comma := ,
+space := $(subst ,, )
+
 .DEFAULT_GOAL = help
-.PHONY: help setup book build test notebooks experiments lock clean
+.PHONY: help setup book build test notebooks experiments grid lock clean
 
 help:
 	@echo "make book         set up, execute the chapters that changed, build the book"
 	@echo "make test         set up, run every test: library, notebooks, built book"
 	@echo "make notebooks    execute the chapters and store their outputs in notebooks/"
 	@echo "make experiments  run the experiments whose records are missing (real data: set CLMT_DATA)"
+	@echo "make grid         the same as jobs of Snakemake, here or on a cluster (PROFILE=slurm, DRY=1 only tells the plan)"
 	@echo "make lock         pin the newest versions that pyproject.toml allows"
 	@echo "make clean        remove what the book build made (not the environment)"
 
@@ -85,6 +89,11 @@ experiments: $(SETUP)
 	@$(PY) -m clmt_lib report --grid experiments/grid.yaml
 	@for study in experiments/studies/*.yaml; do $(PY) -m clmt_lib study $$study --jobs $(CORES) || exit 1; done
 	@echo "The records are in experiments/records. Next: make book"
+
+grid: $(SETUP)
+	@$(PY) -c 'import snakemake' 2>/dev/null || { echo "Snakemake is not installed. Next: $(PY) -m pip install -e '.[grid]'"; exit 1; }
+	@$(PY) -m snakemake -s experiments/Snakefile tables $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(DRY),--dry-run --quiet rules) \
+	  --config 'files=[$(subst $(space),$(comma),$(wildcard experiments/grid.yaml experiments/studies/*.yaml))]' python='$(PY)'
 
 lock: $(SETUP)
 	@$(PY) book/lock.py

@@ -3,6 +3,7 @@
     python book/execute.py            the chapters whose notebook, library, records or lock changed
     python book/execute.py --fresh    all of them
     python book/execute.py --store    and write the outputs back to notebooks/ (what is committed)
+    python book/execute.py --real gdsc2   all of them on real tables (CLMT_DATA), into _build/real; seconds and memory become the record chapters-gdsc2
 
 Each notebook runs in a process of its own, two at a time, on one thread, in the folder notebooks/.
 A chapter appears under its name only when all of it ran; its stamp holds a hash of everything it was made from.
@@ -12,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -120,8 +122,8 @@ def _write(path, notebook):
     temporary.replace(path)
 
 
-def run_notebook(notebook, root=ROOT):
-    """Run one notebook in a process of its own and return it executed and normalised (parsed JSON).
+def run_notebook(notebook, root=ROOT, parameters=()):
+    """Run one notebook in a process of its own, with papermill's (name, value) `parameters`, and return it executed and normalised (parsed JSON).
 
     Raises ChapterError with the end of the traceback, or with the cells that should hold a picture and do not.
     """
@@ -132,6 +134,7 @@ def run_notebook(notebook, root=ROOT):
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     relative = [path.relative_to(root).as_posix() for path in (notebook, temporary)]
     command = [sys.executable, "-m", "papermill", *relative, "-k", "python3", "--cwd", "notebooks", "--no-progress-bar", "--log-level", "ERROR"]
+    command += [word for name, value in parameters for word in ("-p", name, value)]
     try:
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
         if done.returncode:
@@ -139,7 +142,8 @@ def run_notebook(notebook, root=ROOT):
         executed = normalised(_read(temporary))
     finally:
         temporary.unlink(missing_ok=True)
-    missing = sorted(_expects_picture(_read(notebook)) - pictures(executed))
+    own = [cell for cell in executed["cells"] if "injected-parameters" not in cell["metadata"].get("tags", [])]  # papermill's own cell shifts the numbers
+    missing = sorted(_expects_picture(_read(notebook)) - pictures({"cells": own}))
     if missing:
         raise ChapterError(f"cells {missing} should show a figure and hold no image (was a plotting backend forced?)")
     return executed
@@ -160,6 +164,33 @@ def execute(notebook, store=False, root=ROOT):
     return time.perf_counter() - start
 
 
+def execute_real(dataset, root=ROOT):
+    """Execute every chapter on the real tables of `dataset`, one after the other; returns {chapter: {"seconds", "peak_memory_mb"}} as each chapter's last line tells them."""
+    folder, out = root / "_build" / "real" / dataset, {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for notebook in chapters(root):
+        executed = run_notebook(notebook, root, (("profile", "real"), ("dataset", dataset)))
+        _write(folder / notebook.name, executed)
+        told = re.findall(r"(\d+) s, peak memory (\d+) MB", json.dumps(executed["cells"][-1]["outputs"]))
+        out[notebook.stem] = {"seconds": int(told[-1][0]), "peak_memory_mb": int(told[-1][1])}
+        print(f"   {notebook.name}: {told[-1][0]} s, {told[-1][1]} MB", flush=True)
+    return out
+
+
+def _record_real(dataset, root=ROOT):
+    """The record `chapters-<dataset>`: what every chapter took on real tables."""
+    from clmt_lib.records import home
+    from clmt_lib.records.provenance import provenance
+    from clmt_lib.records.runs import write
+    from clmt_lib.training import pick_device
+
+    found = execute_real(dataset, root)
+    final = home(root / "experiments" / "records") / f"chapters-{dataset}"
+    final.mkdir(parents=True, exist_ok=True)
+    for name, part in {"config": {"dataset": dataset, "profile": "real"}, "metrics": found, "provenance": provenance(None, device=str(pick_device()))}.items():
+        write(final / f"{name}.json", part)
+
+
 def _drop_strangers(root):
     """Remove executed copies whose notebook is gone."""
     names = {path.name for path in chapters(root)}
@@ -169,12 +200,18 @@ def _drop_strangers(root):
 
 
 def main(argv=None):
-    """Command line; exit status 1 when a chapter failed."""
+    """Command line; what it returns is for `sys.exit`: 1 or a message when a chapter failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fresh", action="store_true", help="execute every chapter, changed or not")
     parser.add_argument("--store", action="store_true", help="write the outputs back to notebooks/")
     parser.add_argument("--jobs", type=int, default=2, help="chapters at a time (default 2)")
+    parser.add_argument("--real", metavar="DATASET", help="execute every chapter on real tables, and record what it took")
     options = parser.parse_args(argv)
+    if options.real:
+        try:
+            return _record_real(options.real)
+        except ChapterError as error:
+            return f"FAILED\n{error}"
     _drop_strangers(ROOT)
     todo = [path for path in chapters() if options.fresh or not is_current(path)]
     print(f"   {len(todo)} of {len(chapters())} chapters to execute", flush=True)

@@ -1,4 +1,4 @@
-"""Write requirements.lock: every package of every extra at one exact version, torch apart.
+"""Write requirements.lock: every package of every extra but `grid` at one exact version, torch apart.
 
 `make lock` runs this.
 pip resolves pyproject.toml afresh without installing anything; torch and the CUDA packages it brings are left out,
@@ -15,15 +15,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = """\
-# Made by `make lock` from pyproject.toml (all extras, and the build backend) on Python {python}; do not edit.
+# Made by `make lock` from pyproject.toml (all extras but `grid`, and the build backend) on Python {python}; do not edit.
 # torch is left out, because its CPU and GPU builds differ: the Makefile installs torch=={torch} first.
 """
+OPTIONAL = {"grid"}  # Snakemake brings many packages, and no chapter or test needs it
 APART = re.compile(r"^(torch|triton|nvidia-.+|cuda-.+|clmt-lib)$")
 
 
 def resolve(project):
     """What pip would install for `project` (the parsed pyproject.toml), as {name: version}."""
-    extras = ",".join(sorted(project["project"]["optional-dependencies"]))
+    extras = ",".join(sorted(set(project["project"]["optional-dependencies"]) - OPTIONAL))
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         wanted = [f".[{extras}]", *project["build-system"]["requires"]]

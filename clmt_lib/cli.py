@@ -75,6 +75,7 @@ def _add_run(commands):
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--fold", type=int, default=0)
     run.add_argument("--settings", metavar="JSON", default="{}", help='what overrides the defaults, e.g. \'{"rank": 30}\'')
+    run.add_argument("--predictions", action="store_true", help="run a record again that came without its predictions (not with --grid)")
     run.add_argument("--records", metavar="DIR")
     run.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     run.set_defaults(command=_run)
@@ -91,12 +92,14 @@ def _run(args):
     else:
         config = records.RunConfig(args.dataset, args.split, args.model or "", args.seed, args.fold, _json("--settings", args.settings))
     try:
-        record = records.run(config, args.records, device=args.device, progress=True)
+        record = records.run(config, args.records, predictions=args.predictions, device=args.device, progress=True)
     except TypeError as error:
         raise DataError(f"settings do not fit the model ({error})", remedy="give each setting a value of the type of its default") from error
     for key in ("rmse", "pcc", "pcc_per_drug"):
         value, low, high = ("-" if number is None else f"{number:.3f}" for number in (record.metrics["test"][key], *record.metrics["interval"][key]))
         print(f"{key:<14} {value}  [{low}, {high}]")
+    if "censored" in record.metrics["test"]:
+        print(f"censored       {record.metrics['test']['censored']:.3f}  of these responses are bounds, read here as measured; see rmse_measured in the record")
     print(f"record: {record.path}")
 
 
@@ -189,6 +192,26 @@ def _json(where, text):
         raise DataError(f"not JSON ({error})", file=where, remedy="write it as {\"name\": value}") from None
 
 
+def _add_plan(commands):
+    """`clmt plan`: what is missing, and what it will cost."""
+    plan = commands.add_parser("plan", help="which runs of a grid and of studies are missing, and what they will cost by earlier records; runs nothing")
+    plan.add_argument("files", metavar="FILE", nargs="*", default=["experiments/grid.yaml"], help="grids and studies (default: experiments/grid.yaml)")
+    plan.add_argument("--cores", type=int, default=1, help="cores that will share the work, for the estimate")
+    plan.add_argument("--predictions", action="store_true", help="count a record without its predictions as missing: tables need them")
+    plan.add_argument("--out", metavar="DIR", help="leave the plan here, for experiments/Snakefile")
+    plan.add_argument("--records", metavar="DIR")
+    plan.set_defaults(command=_plan)
+
+
+def _plan(args):
+    from clmt_lib import records
+
+    jobs = records.plan(args.files, args.records, predictions=args.predictions)
+    if args.out:
+        records.write_plan(jobs, args.files, args.out)
+    print(*records.told(jobs, max(1, args.cores)), sep="\n")
+
+
 def _add_report(commands):
     """`clmt report`: summaries of the runs of a grid."""
     report = commands.add_parser("report", help="means, intervals and paired differences of the runs of a grid, as records the book reads")
@@ -237,7 +260,7 @@ def _audit(args):
     return 0 if all(report.clean for report in reports) else 1
 
 
-PARTS = (_add_data, _add_run, _add_study, _add_report, _add_audit)  # each adds one command and sets its function
+PARTS = (_add_data, _add_run, _add_study, _add_plan, _add_report, _add_audit)  # each adds one command and sets its function
 
 
 def _data_list(args):
@@ -298,9 +321,8 @@ def _genes(path):
 
 
 def _data_check(args):
-    from clmt_lib.data import BENCHMARKS, DataError, load, locate
+    from clmt_lib.data import BENCHMARKS, RESPONSES as responses, DataError, load, locate
 
-    responses = {"gdsc2": "gdsc/response_gdsc2.parquet", "tgsa": "ccle/response_gdsc2_tgsa_580x170.parquet"}
     folder = locate(args.folder)
     here = [name for name in BENCHMARKS if name not in responses or (folder / responses[name]).exists()]
     if not set(here) & set(responses):
@@ -311,7 +333,13 @@ def _data_check(args):
             print(f"{name:<10} not in this folder ({responses[name]})")
             continue
         benchmark = load(name, **({"folder": folder} if name in responses else {}))
-        print(f"{name:<10} {benchmark.n_cells:>6} {benchmark.n_drugs:>6} {len(benchmark):>8}  {benchmark.checksum}", flush=True)
+        print(f"{name:<10} {benchmark.n_cells:>6} {benchmark.n_drugs:>6} {len(benchmark):>8}  {benchmark.checksum}{_about(benchmark)}", flush=True)
+
+
+def _about(benchmark):
+    """What sets a benchmark apart, for the end of its line: another target, responses that are bounds."""
+    bound = benchmark.censored.mean()
+    return (f"  target {benchmark.target}" if benchmark.target != "ln_ic50" else "") + (f"  {bound:.0%} are bounds (censored)" if bound else "")
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ def evaluate(benchmark, split, predicted, role="test"):
     Returns
     -------
     dict: rmse, mae, r2, pcc, spearman (global); pcc, spearman per drug and per cell; normalised (after subtracting training drug + cell effects).
+    Where some responses are bounds, all of these read them as measured; `censored` is then their share, `rmse_measured` the RMSE of the others.
     """
     positions = getattr(split, role)
     (cell, drug), y, p = benchmark.pairs[positions].T, benchmark.y[positions], np.asarray(predicted, dtype=np.float64)
@@ -68,13 +69,17 @@ def evaluate(benchmark, split, predicted, role="test"):
         raise ValueError(f"predictions of shape {p.shape} with {np.sum(~np.isfinite(p))} not finite; expected {y.shape}, all finite")
     mean, cells, drugs = effects(benchmark, split.train)
     base = mean + cells[cell] + drugs[drug]
-    return {
+    found = {
         "pairs": len(y), "rmse": rmse(y, p), "mae": float(np.mean(np.abs(y - p))), "r2": float(1 - np.mean((y - p) ** 2) / np.var(y)),
         "pcc": pearson(y, p), "spearman": spearman(y, p),
         "pcc_per_drug": within(y, p, drug), "spearman_per_drug": within(y, p, drug, spearman),
         "pcc_per_cell": within(y, p, cell), "spearman_per_cell": within(y, p, cell, spearman),
         "pcc_normalised": pearson(y - base, p - base), "r2_normalised": float(1 - np.mean((y - p) ** 2) / np.mean((y - base) ** 2)),
     }
+    bound = benchmark.censored[positions]
+    if bound.any():
+        found |= {"censored": float(bound.mean()), "rmse_measured": float("nan") if bound.all() else rmse(y[~bound], p[~bound])}
+    return found
 
 
 class Bootstrap:

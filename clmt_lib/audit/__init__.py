@@ -35,12 +35,13 @@ def audit(benchmark, split=None, *, transforms=(), graph_edges=None, auxiliary=N
         Something fitted was given without a split to compare it with.
     """
     transforms, auxiliary = checks.listed(transforms), checks.listed(auxiliary)
-    twins = [*identity.compounds(benchmark), *identity.lines(benchmark)]
+    twins, about = [*identity.compounds(benchmark), *identity.lines(benchmark), *checks.bounds(benchmark)], ("compounds", "lines")
+    about += ("bounds",) if benchmark.censored.any() else ()
     if split is None:
         if transforms or auxiliary or graph_edges is not None:
             raise ValueError("a transform, graph or auxiliary target can only be audited together with its split")
-        return Audit(benchmark.name, ("compounds", "lines"), tuple(twins))
-    subject, done = f"{benchmark.name}, {split.kind} seed {split.seed} fold {split.fold}", ["compounds", "lines", "split"]
+        return Audit(benchmark.name, about, tuple(twins))
+    subject, done = f"{benchmark.name}, {split.kind} seed {split.seed} fold {split.fold}", [*about, "split"]
     broken = list(checks.broken_split(benchmark, split))
     if any(finding.kind == "wrong data" for finding in broken):  # positions mean nothing: every further answer would be noise
         return Audit(subject, tuple(done), (*twins, *broken))

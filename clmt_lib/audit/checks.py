@@ -77,6 +77,16 @@ def replicates(benchmark, split):
         yield Finding("replicate measurements", f"split {split.kind}", text, "say so beside the result, or keep one id for each compound", note=True)
 
 
+def bounds(benchmark):
+    """Note responses that are bounds: a model or metric that reads them as measurements may be used, but its user should know."""
+    bound = benchmark.censored
+    if bound.any():
+        drugs = pd.Series(bound).groupby(benchmark.pairs[:, 1]).mean()
+        worst = benchmark.drugs["name"].iloc[drugs.idxmax()]
+        text = f"{int(bound.sum())} of {len(bound)} responses are bounds (most often of {worst!r}: {drugs.max():.0%}), and every model and metric here reads them as measured"
+        yield Finding("censored responses", f"responses of {benchmark.name}", text, "report rmse_measured and ranks beside the RMSE, or use a target without a cap (ccle: act_area)", note=True)
+
+
 def listed(things):
     """One thing, several or None, as a tuple."""
     return () if things is None else tuple(things) if isinstance(things, (list, tuple)) else (things,)

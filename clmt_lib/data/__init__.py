@@ -6,14 +6,18 @@ from clmt_lib.data.benchmark import DrugResponse
 from clmt_lib.data.splits import KINDS, Split, load_split, make_split, save_split
 from clmt_lib.data.tables import DataError, locate
 
-BENCHMARKS = ("simulated", "gdsc2", "tgsa")
-_READERS = {"simulated": "simulated", "gdsc2": "gdsc", "tgsa": "ccle"}
+RESPONSES = {  # where a prepared folder keeps the responses of each real benchmark
+    "gdsc2": "gdsc/response_gdsc2.parquet", "tgsa": "ccle/response_gdsc2_tgsa_580x170.parquet", "ccle": "ccle/response_ccle_np24.parquet",
+    "gdsc1": "gdsc/response_gdsc1_v17.parquet", "ctrp": "ctrp/response_ctrp_auc.parquet",
+}
+BENCHMARKS = ("simulated", *RESPONSES)
+_READERS = {"simulated": "simulated.load", "gdsc2": "gdsc.load", "tgsa": "ccle.load", "ccle": "ccle.load_ccle", "gdsc1": "gdsc1.load", "ctrp": "ctrp.load"}
 
-__all__ = ["BENCHMARKS", "DataError", "DrugResponse", "KINDS", "Split", "load", "load_split", "locate", "make_split", "save_split"]
+__all__ = ["BENCHMARKS", "DataError", "DrugResponse", "KINDS", "RESPONSES", "Split", "load", "load_split", "locate", "make_split", "save_split"]
 
 
 def load(name, **options):
-    """Read one benchmark by name; `options` go to its reader (`folder=` for the real ones, `seed=` for the simulated world).
+    """Read one benchmark by name; `options` go to its reader (`folder=` for the real ones, `seed=` for the simulated world, `target="act_area"` for ccle).
 
     Raises
     ------
@@ -22,4 +26,5 @@ def load(name, **options):
     """
     if name not in _READERS:
         raise DataError(f"unknown benchmark {name!r}", remedy=f"use one of: {', '.join(BENCHMARKS)}")
-    return import_module(f"clmt_lib.data.{_READERS[name]}").load(**options)
+    module, function = _READERS[name].split(".")
+    return getattr(import_module(f"clmt_lib.data.{module}"), function)(**options)

@@ -12,6 +12,24 @@ from clmt_lib.data.tables import DataError, require_columns
 CELL_COLUMNS = ("name", "tissue")
 DRUG_COLUMNS = ("name", "compound", "smiles", "target", "pathway")
 LARGEST_LN_UM = 15.0  # e^15 uM is 3 mol/l: no screen reports it
+PILED_UP = 0.05  # a larger share of responses on one extreme value is a pile of bounds, not of measurements
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a benchmark's responses are: their units, the values they can take, and which end of the scale a sensitive line is at."""
+
+    units: str
+    low: float
+    high: float
+    sensitive: str  # "low" or "high"
+
+
+TARGETS = {
+    "ln_ic50": Target("ln(uM)", -LARGEST_LN_UM, LARGEST_LN_UM, "low"),
+    "act_area": Target("activity area over 8 doses", 0.0, 8.0, "high"),
+    "auc": Target("area under the dose-response curve, about 0 to 30", 0.0, 30.0, "low"),
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +41,8 @@ class DrugResponse:
     cells : [C] frame indexed by cell-line id, with at least `name`, `tissue`
     drugs : [D] frame indexed by drug id, with at least `name`, `compound`, `smiles` (may be missing), `target`, `pathway`
     omics : name -> [C, genes] float32 frame with the index of `cells`
-    responses : [pairs] frame of `cell`, `drug` (positions) and `ln_ic50` (ln uM), one row a pair
+    responses : [pairs] frame of `cell`, `drug` (positions) and `ln_ic50` (ln uM), one row a pair; where the data say so, also `censored` (bool): the value is a bound
+    target : what the responses are, a key of `TARGETS`. Whatever it is, models read it from the column `ln_ic50`, or better from `y`
     """
 
     name: str
@@ -34,17 +53,19 @@ class DrugResponse:
     licence: str = ""
     source: str = ""
     simulated: bool = False
+    target: str = "ln_ic50"
 
     @classmethod
-    def from_tables(cls, name, cells, drugs, omics, responses, *, file=None, units="ln(uM)", trust_units=False, **about):
+    def from_tables(cls, name, cells, drugs, omics, responses, *, file=None, units=None, trust_units=False, target="ln_ic50", **about):
         """Validate tables that name entities by id, and align them.
 
         Parameters
         ----------
         cells, drugs : frames indexed by unique id
         omics : name -> [C, genes] frame indexed by cell id (any order)
-        responses : frame with columns `cell`, `drug` (ids) and `ln_ic50`
-        units : "ln(uM)", or "uM" to have the natural logarithm taken here
+        responses : frame with columns `cell`, `drug` (ids), the target's, and where some values are bounds ("above 8 uM"), `censored` (bool)
+        target : name of the response column, a key of `TARGETS`
+        units : those of the target; for ln_ic50 also "uM", to have the natural logarithm taken here
         trust_units : accept a large table without a single value below 1 uM
         file : where the tables came from, for messages: one path, or one for each of "cells", "drugs", "responses" and the omics.
             Rows are counted by the frame's own integer index, so a filtered table still names the row of its file (the header is row 1).
@@ -52,15 +73,18 @@ class DrugResponse:
         Raises
         ------
         DataError
-            Empty table, missing column, id that is not text, duplicate id or pair, id in one table only, unknown units, value not finite, wrong unit, unparsable SMILES.
+            Empty table, missing column, id that is not text, duplicate id or pair, id in one table only, unknown target or units, value not finite, wrong unit,
+            bounds that no column `censored` calls so, unparsable SMILES.
         """
         files = file if isinstance(file, dict) else dict.fromkeys(["cells", "drugs", "responses", *omics], file)
         require_columns(cells.columns, CELL_COLUMNS, files.get("cells"))
         require_columns(drugs.columns, DRUG_COLUMNS, files.get("drugs"))
-        require_columns(responses.columns, ("cell", "drug", "ln_ic50"), files.get("responses"))
+        if target not in TARGETS:
+            raise DataError(f"unknown target {target!r}", remedy=f"use one of: {', '.join(TARGETS)}")
+        require_columns(responses.columns, ("cell", "drug", target), files.get("responses"))
         for what, index in (("cell", cells.index), ("drug", drugs.index)):
             _check_ids(what, index, files.get(f"{what}s"))
-        responses = _check_responses(responses, units, trust_units, files.get("responses"))
+        responses = _check_responses(responses, target, units, trust_units, files.get("responses"))
         aligned = {kind: _align(kind, table, cells.index, files.get(kind)) for kind, table in omics.items()}
         check_smiles(drugs, files.get("drugs"))
         pairs = pd.DataFrame({
@@ -68,7 +92,9 @@ class DrugResponse:
             "drug": _positions("drug", responses["drug"], drugs.index, files.get("responses")),
             "ln_ic50": responses["ln_ic50"].to_numpy(np.float64),
         })
-        return cls(name, cells.rename_axis("cell"), drugs.rename_axis("drug"), aligned, pairs, **about)
+        if "censored" in responses:
+            pairs["censored"] = responses["censored"].to_numpy(bool)
+        return cls(name, cells.rename_axis("cell"), drugs.rename_axis("drug"), aligned, pairs, target=target, **about)
 
     def __len__(self):
         return len(self.responses)
@@ -96,6 +122,10 @@ class DrugResponse:
         for column in ("cell", "drug"):
             digest.update(self.responses[column].to_numpy(np.int64).tobytes())
         digest.update(self.responses["ln_ic50"].to_numpy(np.float64).tobytes())
+        if self.target != "ln_ic50":
+            digest.update(self.target.encode())
+        if "censored" in self.responses:
+            digest.update(self.censored.tobytes())
         return digest.hexdigest()[:16]
 
     @property
@@ -105,8 +135,19 @@ class DrugResponse:
 
     @property
     def y(self):
-        """[pairs] ln IC50 in ln uM."""
+        """[pairs] ln IC50 in ln uM, or the `target` in its `units`."""
         return self.responses["ln_ic50"].to_numpy(np.float64)
+
+    @property
+    def units(self):
+        """Units of the responses."""
+        return TARGETS[self.target].units
+
+    @property
+    def censored(self):
+        """[pairs] bool: the value is a bound (the IC50 lies beyond the doses tried), not a measurement. All False where the data do not say."""
+        known = "censored" in self.responses
+        return self.responses["censored"].to_numpy(bool) if known else np.zeros(len(self), dtype=bool)
 
     def matrix(self, positions=None):
         """[C, D] ln IC50 in ln uM, NaN where not measured (or not among `positions` of `responses`)."""
@@ -117,10 +158,12 @@ class DrugResponse:
 
     def describe(self):
         """One row of a table: lines, drugs, compounds, pairs, density, checksum."""
-        return {
+        row = {
             "benchmark": self.name, "lines": self.n_cells, "drugs": self.n_drugs, "compounds": int(self.drugs["compound"].nunique()),
             "pairs": len(self), "density": round(len(self) / (self.n_cells * self.n_drugs), 3), "checksum": self.checksum,
         }
+        more = {} if self.target == "ln_ic50" else {"target": self.target}
+        return row | more | ({"censored": round(float(self.censored.mean()), 3)} if self.censored.any() else {})
 
 
 def group_compounds(drugs):
@@ -166,18 +209,30 @@ def _row(table, position, file):
     return int(label if pd.api.types.is_integer_dtype(table.index) else position) + (2 if file else 1)
 
 
-def _check_responses(responses, units, trust_units, file):
+def _check_responses(responses, target, units, trust_units, file):
+    """The responses with the target in its own units, in the column `ln_ic50`, and `censored` as booleans; or the first thing wrong with them."""
     if responses.empty:
         raise DataError("empty table of responses", file=file, remedy="check the file it came from")
-    y = pd.to_numeric(responses["ln_ic50"], errors="coerce").to_numpy(np.float64)
-    if units not in ("ln(uM)", "uM"):
-        raise DataError(f"unknown units {units!r}", file=file, remedy="use ln(uM) or uM")
+    allowed = ("ln(uM)", "uM") if target == "ln_ic50" else (TARGETS[target].units,)
+    if units not in (None, *allowed):
+        raise DataError(f"unknown units {units!r}", file=file, remedy=f"use {' or '.join(allowed)}")
+    y = pd.to_numeric(responses[target], errors="coerce").to_numpy(np.float64)
     if units == "uM" and (y <= 0).any():
         raise DataError("concentration not above zero", file=file, row=_row(responses, np.flatnonzero(y <= 0)[0], file), remedy="an IC50 in uM is positive: check the units")
     y = np.log(y) if units == "uM" else y
     if not np.isfinite(y).all():
         row = int(np.flatnonzero(~np.isfinite(y))[0])
-        raise DataError(f"response {responses['ln_ic50'].iloc[row]!r} is not a finite number", file=file, row=_row(responses, row, file), remedy="drop the pair or measure it again")
+        raise DataError(f"response {responses[target].iloc[row]!r} is not a finite number", file=file, row=_row(responses, row, file), remedy="drop the pair or measure it again")
+    (_check_ln_um if target == "ln_ic50" else _check_range)(responses, y, target, trust_units, file)
+    twice = responses.duplicated(["cell", "drug"])
+    if twice.any():
+        row = int(np.flatnonzero(twice)[0])
+        pair = tuple(responses[["cell", "drug"]].iloc[row])
+        raise DataError(f"duplicate pair {pair}", file=file, row=_row(responses, row, file), remedy="average replicates or keep one")
+    return _check_bounds(responses, y, target, file)
+
+
+def _check_ln_um(responses, y, target, trust_units, file):
     large, positive = np.abs(y) > LARGEST_LN_UM, not trust_units and len(y) >= 100 and responses["drug"].nunique() >= 5 and (y > 0).all()
     if large.any() or positive:
         row = int(np.flatnonzero(large)[0]) if large.any() else 0
@@ -185,11 +240,35 @@ def _check_responses(responses, units, trust_units, file):
             f"response {y[row]:g} looks like uM, not ln(uM)" if (y > 0).all() else f"response {y[row]:g} is out of range for ln(uM)",
             file=file, row=_row(responses, row, file), remedy="take the natural logarithm, or say units='uM'" + (" (trust_units=True if it is ln(uM) after all)" if positive else ""),
         )
-    twice = responses.duplicated(["cell", "drug"])
-    if twice.any():
-        row = int(np.flatnonzero(twice)[0])
-        pair = tuple(responses[["cell", "drug"]].iloc[row])
-        raise DataError(f"duplicate pair {pair}", file=file, row=_row(responses, row, file), remedy="average replicates or keep one")
+
+
+def _check_range(responses, y, target, trust_units, file):
+    about = TARGETS[target]
+    outside = (y < about.low) | (y > about.high)
+    if outside.any():
+        row = int(np.flatnonzero(outside)[0])
+        raise DataError(f"response {y[row]:g} is out of range for {target} ({about.low:g} to {about.high:g})", file=file, row=_row(responses, row, file), remedy=f"give {about.units}")
+    if not trust_units and target == "auc" and len(y) >= 100 and y.max() <= 1:
+        raise DataError("no response above 1: this looks like an area scaled to 0-1", file=file, row=_row(responses, 0, file), remedy=f"give {about.units} (trust_units=True if it is so after all)")
+
+
+def _check_bounds(responses, y, target, file):
+    """`censored` as booleans where it is given; where it is not, a pile of equal extreme values is refused."""
+    if "censored" in responses:
+        said = responses["censored"]
+        wrong = ~said.isin([True, False]).to_numpy()
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise DataError(f"censored is {said.iloc[row]!r}", file=file, row=_row(responses, row, file), remedy="say true (the value is a bound) or false (it was measured)")
+        return responses.assign(ln_ic50=y, censored=said.astype(bool))
+    for end in (y.max(), y.min()):
+        pile = y == end
+        if target == "ln_ic50" and len(y) >= 100 and PILED_UP < pile.mean() < 1:
+            row = int(np.flatnonzero(pile)[0])
+            raise DataError(
+                f"{pile.sum()} of {len(y)} responses are exactly {end:g} ({np.exp(end):g} uM): bounds, not measurements", file=file, row=_row(responses, row, file),
+                remedy="add a column `censored`, true for these (false in every row if they were measured after all)",
+            )
     return responses.assign(ln_ic50=y)
 
 

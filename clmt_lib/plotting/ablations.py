@@ -23,7 +23,8 @@ def study(frame, names=None, title="", ax=None):
     Returns
     -------
     [panels] array of axes. A variant that is better is a blue dot, one that is worse an orange diamond; a tie (the interval holds zero) is a hollow grey square.
-    The reach of the variant `another_seed` on either side of zero is a grey band, the size of nothing: a difference within it is a full grey square.
+    The reach of the variant `another_seed` on either side of zero is a grey band, the size of nothing: a difference within it is a full grey square. A panel without that variant
+    borrows it from the panels of its dataset and split (the longest), as `records.verdicts` does.
     """
     if not len(frame):
         return _nothing_yet(ax, title)
@@ -35,9 +36,10 @@ def study(frame, names=None, title="", ax=None):
     if ax is not None:
         ax.set_title(title, fontsize=11)
     for panel, ((dataset, split, name), rows) in zip(axes, panels.items(), strict=True):
-        _panel(panel, rows.set_index("variant"), variants)
+        _panel(panel, rows.set_index("variant"), variants, _reach(frame, rows, dataset, split))
         if len(panels) > 1:
-            panel.set_title(name or f"{dataset}, {split.replace('_', '-')}", fontsize=10)
+            where = f"{split.replace('_', '-')}, " if frame["split"].nunique() > 1 else ""
+            panel.set_title(f"{where}{name.replace('_', ' ')}" if name else f"{dataset}, {split.replace('_', '-')}", fontsize=10)
     axes[0].set_yticks(range(len(variants)), [(names or {}).get(variant, variant.replace("_", " ")) for variant in variants])
     axes[0].set_ylim(len(variants) - 0.4, -0.9)
     _one_scale(axes, frame)
@@ -58,12 +60,19 @@ def _axes(panels, rows, title):
     return axes.ravel()[:panels]
 
 
-def _panel(ax, rows, variants):
-    """The rows of one dataset and split."""
+def _reach(frame, rows, dataset, split):
+    """How far the control of these rows reaches from zero, or that of any rows of their dataset and split; 0 where there is none."""
+    own = rows[rows["variant"] == CONTROL]
+    if not len(own):
+        own = frame[(frame["variant"] == CONTROL) & (frame["dataset"] == dataset) & (frame["split"] == split)]
+    return own[["low", "high"]].abs().max(axis=None) if len(own) else 0.0
+
+
+def _panel(ax, rows, variants, reach):
+    """The rows of one dataset and split, and the band of nothing."""
     import seaborn
 
     label, up = AXES[rows["metric"].iloc[0]]
-    reach = rows.loc[CONTROL, ["low", "high"]].abs().max() if CONTROL in rows.index else 0.0
     if reach:
         ax.axvspan(-reach, reach, color=FAINT, linewidth=0)
     for place, variant in enumerate(variants):

@@ -78,17 +78,18 @@ def _families(fig, rungs):
     fig.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.0, handletextpad=0.2)
 
 
-def paired(frame, label="", ax=None):
+def paired(frame, label="", ax=None, larger_is_better=True):
     """Forest plot of paired differences: dot and interval a row, a line at zero, the number of folds at the right.
 
     Parameters
     ----------
     frame : index what is compared; columns mean, low, high, optionally folds
     label : of the axis
+    larger_is_better : whether a difference above zero is a gain
 
     Returns
     -------
-    axes. An interval that holds zero is drawn grey and hollow: a tie.
+    axes. A gain is a blue dot, a loss an orange diamond; an interval that holds zero is drawn grey and hollow: a tie.
     """
     import matplotlib.pyplot as plt
     import seaborn
@@ -96,9 +97,10 @@ def paired(frame, label="", ax=None):
     ax = ax or plt.subplots(figsize=(7, 0.9 + 0.34 * len(frame)))[1]
     for row, (_, values) in enumerate(frame.iterrows()):
         tie = values["low"] <= 0 <= values["high"]
-        colour = GREY if tie else seaborn.color_palette("colorblind")[0]
+        gain = tie or (values["low"] > 0) == larger_is_better
+        colour = GREY if tie else seaborn.color_palette("colorblind")[0 if gain else 1]
         ax.plot([values["low"], values["high"]], [row, row], color=colour, linewidth=2.2, alpha=0.7)
-        ax.plot(values["mean"], row, "o", color=colour, markerfacecolor="none" if tie else colour)
+        ax.plot(values["mean"], row, "o" if gain else "D", color=colour, markerfacecolor="none" if tie else colour)
     ax.axvline(0, color=GREY, linewidth=1)
     ax.set_yticks(range(len(frame)), frame.index)
     ax.set_ylim(len(frame) - 0.4, -0.6)

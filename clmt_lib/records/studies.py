@@ -282,7 +282,7 @@ def verdicts(frame, control="another_seed"):
 
     Parameters
     ----------
-    frame : as `study` gives it
+    frame : as `study` gives it, before rows are chosen: a row without a control of its own is held against those of its dataset and split
     control : variant that shows the size of nothing; its reach in a dataset and split is the end of its interval that is farther from zero (the longest, if it has several rows)
 
     Returns

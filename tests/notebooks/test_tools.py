@@ -197,3 +197,18 @@ def test_a_bare_build_never_publishes_a_missing_chapter(tmp_path):
     book = _book(tmp_path, "01_absent")
     with pytest.raises(ExtensionError, match="01_absent"):
         extension.bring_chapters(book)
+
+
+def test_every_chapter_has_run_on_real_tables():
+    """`python book/execute.py --real gdsc2` was run with every chapter, and left its seconds and memory."""
+    record = json.loads((ROOT / "experiments" / "records" / "chapters-gdsc2" / "metrics.json").read_text(encoding="utf-8"))
+    assert set(record) == {path.stem for path in COMMITTED}
+    assert all(found["seconds"] > 0 and 0 < found["peak_memory_mb"] < 2500 for found in record.values())
+
+
+def test_a_chapter_on_real_tables_gets_its_parameters_and_tells_its_cost(tmp_path):
+    line = "assert (profile, dataset) == ('real', 'tiny')\nprint('data tiny, 3 s, peak memory 42 MB')"
+    path = write(tmp_path / "notebooks" / "01_tiny.ipynb", "import matplotlib.pyplot as plt", FIGURE, line)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "metadata": execute.NOTEBOOK_METADATA}))
+    assert execute.execute_real("tiny", tmp_path) == {"01_tiny": {"seconds": 3, "peak_memory_mb": 42}}
+    assert (tmp_path / "_build" / "real" / "tiny" / "01_tiny.ipynb").is_file() and not list((tmp_path / "book" / "notebooks").glob("*.ipynb"))

@@ -1,12 +1,15 @@
 """The checks of chapter 07 accept right answers and name the usual wrong ones."""
 
 import copy
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from clmt_lib.exercises import check
+from clmt_lib.exercises import CHECKS, check
 
+CHAPTER = Path(__file__).resolve().parents[2] / "notebooks" / "07_ablations.ipynb"
 VERDICTS = {"a": "hurts", "b": "tie", "c": "noise", "d": "helps"}
 CLMT = {"members": 1, "steps": 40}
 OWN = {
@@ -77,3 +80,19 @@ def test_stubs_get_the_neutral_line(capsys, name, stub):
 @pytest.mark.parametrize("answer", ["text", [], {}, {"a": 1}, object, lambda: 1, float("nan"), [[1, 2]], {"question": None}, {"runs": 3}])
 def test_a_check_never_raises(capsys, name, answer):
     assert name in said(capsys, name, answer)
+
+
+def test_the_chapter_asks_exactly_what_is_checked_and_solves_it(capsys):
+    cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]}
+    source = "\n".join(cells.values())
+    names = sorted(name for name in CHECKS if name.startswith("07."))
+    assert len(names) == 5 and all(source.count(f'check("{name}"') == 1 for name in names)
+    solutions = [block.split("```")[0] for block in source.split("class: dropdown\n```python\n")[1:]]
+    assert len(solutions) == len(names)
+    given = {"np": np, "steps": 60}
+    exec(next(text for text in cells.values() if text.startswith("small = ")), given)  # what the open exercise starts from
+    for name, solution in zip(names, solutions, strict=True):
+        before = set(given)
+        exec(solution, given)  # the page's own solution
+        answer = [given[key] for key in given if key not in before and key != "__builtins__"][-1]
+        assert "Right" in said(capsys, name, answer), name

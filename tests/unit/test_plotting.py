@@ -102,6 +102,13 @@ def test_paired_marks_ties():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a - b", "a - c"] and {"folds", "5", "1"} <= set(texts(ax))
 
 
+def test_paired_tells_a_gain_from_a_loss_by_more_than_a_side():
+    rows = pd.DataFrame({"mean": [0.1, -0.1, 0.0], "low": [0.05, -0.15, -0.1], "high": [0.15, -0.05, 0.1]}, index=["a", "b", "c"])
+    marks = [[(line.get_marker(), line.get_color()) for line in plotting.paired(rows, larger_is_better=up).lines if line.get_marker() in "oD"] for up in (True, False)]
+    assert [marker for marker, _ in marks[0]] == ["o", "D", "o"] and [marker for marker, _ in marks[1]] == ["D", "o", "o"]
+    assert len({colour for _, colour in marks[0]}) == 3 and marks[0][0] == marks[1][1] and marks[0][2] == marks[1][2]
+
+
 def test_by_drug_draws_one_line_a_drug_and_none_for_a_constant_prediction():
     ax = plotting.by_drug([0, 1, 2, 5, 6], [0.0, 1.0, 2.0, 3.0, 3.0], ["A", "A", "A", "B", "B"])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["A", "B"]

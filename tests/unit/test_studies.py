@@ -257,13 +257,11 @@ def forest():
 
 def test_a_forest_shows_better_worse_and_nothing_apart(closed):
     (ax,) = plotting.study(forest(), {"worse": "much worse"})
-    dots = [line for line in ax.lines if len(line.get_xdata()) == 1]
-    assert [dot.get_marker() for dot in dots] == ["s", "D", "o"] and dots[0].get_markerfacecolor() == "none"
+    assert dots(ax) == [("s", True), ("D", False), ("o", False)]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["another seed", "much worse", "better"]
     assert "better ←" in ax.get_xlabel() and {"1/3", "0/3", "3/3"} <= {text.get_text() for text in ax.texts}
     (ax,) = plotting.study(forest().assign(metric="pcc_per_drug"))
-    dots = [line for line in ax.lines if len(line.get_xdata()) == 1]
-    assert [dot.get_marker() for dot in dots] == ["s", "o", "D"] and "→ better" in ax.get_xlabel()
+    assert [marker for marker, _ in dots(ax)] == ["s", "o", "D"] and "→ better" in ax.get_xlabel()
 
 
 def test_a_forest_of_two_splits_has_two_panels_and_needs_its_own_figure(closed):
@@ -274,6 +272,45 @@ def test_a_forest_of_two_splits_has_two_panels_and_needs_its_own_figure(closed):
     assert len(axes) == 2 and [ax.get_title() for ax in axes] == ["gdsc2, mixed", "gdsc2, drug-blind"]
     with pytest.raises(ValueError, match="2 panels"):
         plotting.study(both, ax=plt.subplots()[1])
+
+
+def dots(ax):
+    return [(line.get_marker(), line.get_markerfacecolor() == "none") for line in ax.lines if len(line.get_xdata()) == 1]
+
+
+def band(ax):
+    return [tuple(np.round(patch.get_extents().transformed(ax.transData.inverted()).intervalx, 3)) for patch in ax.patches]
+
+
+def test_a_panel_without_a_control_borrows_that_of_its_dataset_and_split_and_no_other(closed):
+    import pandas as pd
+
+    base, other = forest(), forest().assign(name="after another").iloc[1:]
+    control = other.assign(low=-0.2, high=0.15, difference=-0.02)
+    elsewhere = control.iloc[:1].assign(variant="another_seed", split="cell_blind")
+    axes = plotting.study(pd.concat([base, other, elsewhere]))
+    assert [ax.get_title() for ax in axes] == ["gdsc2, mixed", "mixed, after another", "cell-blind, after another"]
+    assert band(axes[0]) == band(axes[1]) == [(-0.01, 0.01)] and band(axes[2]) == [(-0.2, 0.2)]
+    assert dots(axes[1]) == [("D", False), ("o", False)]
+    far = base.replace({"variant": {"another_seed": "x"}})
+    far.loc[0, "variant"], far.loc[0, ["low", "high"]] = "another_seed", (-0.01, 0.12)  # now both of the other panel are noise
+    axes = plotting.study(pd.concat([far, other]))
+    assert dots(axes[1]) == [("s", False), ("s", False)]
+
+
+def test_a_forest_draws_the_verdicts_that_are_told(closed):
+    import pandas as pd
+
+    rng, shared = np.random.default_rng(0), {"dataset": "gdsc2", "metric": "rmse", "folds": 3, "folds_better": 1}
+    rows = []
+    for split, name in (("mixed", ""), ("mixed", "a"), ("cell_blind", "a"), ("cell_blind", "b"), ("tissue_blind", "")):
+        for variant in ("another_seed", *"uvwxyz")[(name, split) in (("a", "mixed"), ("", "tissue_blind")) :]:
+            middle, half = rng.normal(0, 0.02), 0.01
+            rows.append({**shared, "variant": variant, "split": split, "name": name, "difference": middle, "low": middle - half, "high": middle + half})
+    frame = pd.DataFrame(rows)
+    told, looks = records.verdicts(frame), {"tie": ("s", True), "noise": ("s", False), "hurts": ("D", False), "helps": ("o", False)}
+    drawn = [dot for ax in plotting.study(frame) for dot in dots(ax)]
+    assert set(told) == set(looks) and drawn == [looks[verdict] for verdict in told]
 
 
 def test_a_study_without_a_record_draws_a_note_not_an_error(closed, tmp_path):
