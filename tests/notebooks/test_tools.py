@@ -208,7 +208,7 @@ def test_every_chapter_has_run_on_real_tables():
 
 def test_a_chapter_on_real_tables_gets_its_parameters_and_tells_its_cost(tmp_path):
     line = "assert (profile, dataset) == ('real', 'tiny')\nprint('data tiny, 3 s, peak memory 42 MB')"
-    path = write(tmp_path / "notebooks" / "01_tiny.ipynb", "import matplotlib.pyplot as plt", FIGURE, line)
+    path = write(tmp_path / "notebooks" / "01_tiny.ipynb", line)
     path.write_text(json.dumps({**json.loads(path.read_text()), "metadata": execute.NOTEBOOK_METADATA}))
     assert execute.execute_real("tiny", tmp_path) == {"01_tiny": {"seconds": 3, "peak_memory_mb": 42}}
     assert (tmp_path / "_build" / "real" / "tiny" / "01_tiny.ipynb").is_file() and not list((tmp_path / "book" / "notebooks").glob("*.ipynb"))
