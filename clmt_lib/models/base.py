@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from clmt_lib.data.tables import DataError
 from clmt_lib.metrics import rmse, within
 
 RANKING = ("drug_blind", "scaffold_blind")  # a new drug's potency is unknowable here: settings are chosen by how well its lines are ranked
@@ -41,6 +42,31 @@ class Model:
     def make(cls, **settings):
         """An unfitted model."""
         return cls(**settings)
+
+
+class Configured(Model):
+    """A model whose settings are the fields of one frozen dataclass, `Config`."""
+
+    Config = None
+
+    @classmethod
+    def known_settings(cls):
+        """The fields of `Config`."""
+        return {f.name for f in fields(cls.Config)}
+
+    @classmethod
+    def make(cls, **settings):
+        """A model with some settings changed (lists become tuples, as JSON has none)."""
+        return cls(cls.Config(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}))
+
+
+def check_names(config, **allowed):
+    """Raises DataError where a setting of `config`, a name or several, is not among its `allowed` names."""
+    for setting, names in allowed.items():
+        value = getattr(config, setting)
+        for name in (value,) if isinstance(value, str) else value:
+            if name not in names:
+                raise DataError(f"unknown {setting} {name!r}", remedy=f"use {', '.join(names)}")
 
 
 @dataclass

@@ -4,15 +4,14 @@ First version, the `corrected` preset: every entity is encoded once a step, the 
 the contrast is over unique entities, and everything fitted is fitted on the train role.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from clmt_lib.data.tables import DataError
-from clmt_lib.models.base import TableModel, cosine, loss
+from clmt_lib.models.base import Configured, TableModel, check_names, cosine, loss
 from clmt_lib.models.factors import factorise
 from clmt_lib.models.linear import per_drug_targets
 from clmt_lib.nn.contrast import info_nce, response_alignment, soft_alignment
@@ -76,11 +75,7 @@ class CLMTConfig:
 
     def __post_init__(self):
         """Raises DataError for an unknown view or alignment."""
-        for setting, allowed in (("cell_views", CELL_VIEWS), ("drug_views", DRUG_VIEWS), ("alignment", ALIGNMENTS)):
-            value = getattr(self, setting)
-            for name in (value,) if isinstance(value, str) else value:
-                if name not in allowed:
-                    raise DataError(f"unknown {setting} {name!r}", remedy=f"use {', '.join(allowed)}")
+        check_names(self, cell_views=CELL_VIEWS, drug_views=DRUG_VIEWS, alignment=ALIGNMENTS)
 
     @classmethod
     def corrected(cls, **changes):
@@ -96,7 +91,7 @@ class CLMTConfig:
 
 
 @dataclass
-class CLMT(TableModel):
+class CLMT(Configured, TableModel):
     """`CLMTConfig` behind the interface of every model; see there for the settings.
 
     `device` is "auto", "cpu" or "cuda"; `checkpoint` a file name that each member's checkpoint is named after.
@@ -106,18 +101,9 @@ class CLMT(TableModel):
     device: str = "auto"
     checkpoint: Path | None = None
     progress: bool = False
+    Config = CLMTConfig
     version = 1
     tolerance = 0.02  # of metrics when a run is repeated: another processor's rounding grows over a training
-
-    @classmethod
-    def known_settings(cls):
-        """Names of what `models.build` may set: the fields of `CLMTConfig`."""
-        return {f.name for f in fields(CLMTConfig)}
-
-    @classmethod
-    def make(cls, **settings):
-        """A model of the corrected preset with some settings changed (lists become tuples, as JSON has none)."""
-        return cls(CLMTConfig.corrected(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}))
 
     def fit(self, benchmark, split):
         """Train on train, keep the weights best on valid."""

@@ -14,17 +14,16 @@ Not kept, and the same in every variant measured here:
   and read by the bundled encoder.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from clmt_lib.data.tables import DataError
 from clmt_lib.metrics import pearson, rmse
 from clmt_lib.models import auxiliary
-from clmt_lib.models.base import Model, loss
+from clmt_lib.models.base import Configured, check_names, loss
 from clmt_lib.models.linear import per_drug_targets
 from clmt_lib.nn.contrast import info_nce
 from clmt_lib.nn.heads import LossOutput
@@ -105,10 +104,7 @@ class PublishedConfig:
 
     def __post_init__(self):
         """Raises DataError for an unknown defect, view or task."""
-        for setting, allowed in (("defects", DEFECTS), ("views", SITES), ("tasks", auxiliary.TASKS)):
-            for name in getattr(self, setting):
-                if name not in allowed:
-                    raise DataError(f"unknown {setting} {name!r}", remedy=f"use {', '.join(allowed)}")
+        check_names(self, defects=DEFECTS, views=SITES, tasks=auxiliary.TASKS)
 
     def has(self, defect):
         """Whether this defect is on."""
@@ -116,7 +112,7 @@ class PublishedConfig:
 
 
 @dataclass
-class Published(Model):
+class Published(Configured):
     """`PublishedConfig` behind the interface of every model.
 
     Predictions are made batch by batch of the pairs asked about, because with some defects the batch matters.
@@ -126,18 +122,9 @@ class Published(Model):
     device: str = "auto"
     checkpoint: Path | None = None
     progress: bool = False
+    Config = PublishedConfig
     version = 1
     tolerance = 0.05
-
-    @classmethod
-    def known_settings(cls):
-        """The fields of `PublishedConfig`."""
-        return {f.name for f in fields(PublishedConfig)}
-
-    @classmethod
-    def make(cls, **settings):
-        """A model with some settings changed (lists become tuples, as JSON has none)."""
-        return cls(PublishedConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}))
 
     def fit(self, benchmark, split):
         """Train on train, keep the weights best on valid."""

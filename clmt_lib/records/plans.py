@@ -1,4 +1,4 @@
-"""What is missing of the grid and the studies, and what it will cost: the list that `experiments/Snakefile` turns into jobs (chapter 14)."""
+"""What is missing of the grid and the studies, and what it will cost: the list that `experiments/Snakefile` turns into jobs."""
 
 import hashlib
 import json

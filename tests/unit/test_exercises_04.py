@@ -1,25 +1,12 @@
 """The checks of chapter 04 accept right answers and name the usual wrong ones."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
-import pytest
+from page import exercise_tests
 
-from clmt_lib.exercises import CHECKS, check
 from clmt_lib.views.structure import neighbours
 
-CHAPTER = Path(__file__).resolve().parents[2] / "notebooks" / "04_heterogeneous_gnn.ipynb"
 SAID = {"a": "yes", "b": "no", "c": "no", "d": "no", "e": "say so"}
-
-
-def said(capsys, name, answer):
-    """What the check prints: exactly one line."""
-    assert check(name, answer) is None
-    out, err = capsys.readouterr()
-    assert err == "" and out.count("\n") == 1
-    return out
 
 
 def near(similarity, k, skip=0, diagonal=-np.inf):
@@ -93,42 +80,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name, answer", [(name, answer) for name, answers in RIGHT.items() for answer in answers])
-def test_right_answers_are_accepted(capsys, name, answer):
-    assert said(capsys, name, answer).startswith(f"{name}  Right: ")
-
-
-@pytest.mark.parametrize("name, answer, hint", [(name, *wrong) for name, answers in WRONG.items() for wrong in answers])
-def test_typical_mistakes_get_their_hint(capsys, name, answer, hint):
-    out = said(capsys, name, answer)
-    assert out.startswith(f"{name}  Not yet: ") and hint in out
-
-
-@pytest.mark.parametrize("name", sorted(RIGHT))
-@pytest.mark.parametrize("stub", [None, ..., "function"])
-def test_a_stub_gets_a_neutral_line(capsys, name, stub):
-    if stub == "function" and name in ("04.1", "04.2"):
-        stub = dict.fromkeys(SAID, ...) if name == "04.2" else ...
-    stub = (lambda *given: ...) if stub == "function" else stub
-    assert "No answer yet" in said(capsys, name, stub)
-
-
-@pytest.mark.parametrize("name", sorted(RIGHT))
-@pytest.mark.parametrize("answer", [lambda *given: 1 / 0, object(), "x", float("nan"), [], {}, lambda: 1, lambda *given: [[[1]]], lambda *given: float("nan")])
-def test_nothing_that_is_handed_in_raises(capsys, name, answer):
-    assert "Right" not in said(capsys, name, answer)
-
-
-def test_the_chapter_asks_exactly_what_is_checked_and_solves_it(capsys):
-    cells = json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]
-    source = "\n".join("".join(cell["source"]) for cell in cells)
-    names = sorted(name for name in CHECKS if name.startswith("04."))
-    assert sorted(RIGHT) == names and all(f'check("{name}"' in source for name in names)
-    solutions = [block.split("```")[0] for block in source.split("class: dropdown\n```python\n")[1:]]
-    assert len(solutions) == len(names)
-    given = {"np": np, "pd": pd}
-    for name, solution in zip(names, solutions, strict=True):
-        before = set(given)
-        exec(solution, given)  # the page's own solution
-        answer = [given[key] for key in given if key not in before and key != "__builtins__"][-1]
-        assert "Right" in said(capsys, name, answer), name
+(
+    test_right_answers_are_accepted, test_typical_mistakes_get_their_hint, test_a_stub_gets_a_neutral_line, test_nothing_that_is_handed_in_raises,
+    test_the_chapter_asks_exactly_what_is_checked_and_solves_it,
+) = exercise_tests("04", RIGHT, WRONG, SAID, {"np": np, "pd": pd})
