@@ -35,13 +35,13 @@ class ChapterError(Exception):
 
 def chapters(root=ROOT):
     """The notebooks of `root`, in reading order."""
-    return sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    return sorted((root / "notebooks").glob("[0-9][0-9]*_*.ipynb"))
 
 
 def _made_from(root):
     """Files that every chapter depends on: the library, what is committed of the records, the lock and this file."""
     found = [path for path in (root / "clmt_lib").rglob("*") if "__pycache__" not in path.parts]
-    found += [path for path in (root / "experiments" / "records").glob("[!.]*/*") if not path.name.startswith((".", "predictions"))]
+    found += [path for path in (root / "experiments" / "records").glob("[!.]*/*") if not path.name.startswith((".", "predictions", "draws"))]
     return sorted(path for path in [*found, root / "requirements.lock", root / "book" / "execute.py"] if path.is_file())
 
 

@@ -75,7 +75,9 @@ def _add_run(commands):
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--fold", type=int, default=0)
     run.add_argument("--settings", metavar="JSON", default="{}", help='what overrides the defaults, e.g. \'{"rank": 30}\'')
+    run.add_argument("--options", metavar="JSON", default="{}", help='of the benchmark\'s reader, e.g. \'{"target": "act_area"}\'')
     run.add_argument("--predictions", action="store_true", help="run a record again that came without its predictions (not with --grid)")
+    run.add_argument("--draws", action="store_true", help="run a record again that came without its bootstrap draws, which tables need")
     run.add_argument("--records", metavar="DIR")
     run.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     run.set_defaults(command=_run)
@@ -90,9 +92,9 @@ def _run(args):
     if args.config:
         config = records.read_config(args.config)
     else:
-        config = records.RunConfig(args.dataset, args.split, args.model or "", args.seed, args.fold, _json("--settings", args.settings))
+        config = records.RunConfig(args.dataset, args.split, args.model or "", args.seed, args.fold, _json("--settings", args.settings), _json("--options", args.options))
     try:
-        record = records.run(config, args.records, predictions=args.predictions, device=args.device, progress=True)
+        record = records.run(config, args.records, predictions=args.predictions, draws=args.draws, device=args.device, progress=True)
     except TypeError as error:
         raise DataError(f"settings do not fit the model ({error})", remedy="give each setting a value of the type of its default") from error
     for key in ("rmse", "pcc", "pcc_per_drug"):
@@ -108,8 +110,8 @@ def _run_grid(args):
 
     configs = records.read_grid(args.grid)
     if args.jobs > 1:
-        return _divided(args, ["run", "--grid", args.grid])
-    failed = records.run_grid(configs, args.records, share=_share(args), device=args.device, say=_say)
+        return _divided(args, ["run", "--grid", args.grid, *(["--draws"] if args.draws else [])])
+    failed = records.run_grid(configs, args.records, share=_share(args), draws=args.draws, device=args.device, say=_say)
     return _told(configs, failed, args, "clmt report")
 
 
@@ -197,7 +199,7 @@ def _add_plan(commands):
     plan = commands.add_parser("plan", help="which runs of a grid and of studies are missing, and what they will cost by earlier records; runs nothing")
     plan.add_argument("files", metavar="FILE", nargs="*", default=["experiments/grid.yaml"], help="grids and studies (default: experiments/grid.yaml)")
     plan.add_argument("--cores", type=int, default=1, help="cores that will share the work, for the estimate")
-    plan.add_argument("--predictions", action="store_true", help="count a record without its predictions as missing: tables need them")
+    plan.add_argument("--draws", action="store_true", help="count a record without its bootstrap draws as missing: tables need them")
     plan.add_argument("--out", metavar="DIR", help="leave the plan here, for experiments/Snakefile")
     plan.add_argument("--records", metavar="DIR")
     plan.set_defaults(command=_plan)
@@ -206,7 +208,7 @@ def _add_plan(commands):
 def _plan(args):
     from clmt_lib import records
 
-    jobs = records.plan(args.files, args.records, predictions=args.predictions)
+    jobs = records.plan(args.files, args.records, draws=args.draws)
     if args.out:
         records.write_plan(jobs, args.files, args.out)
     print(*records.told(jobs, max(1, args.cores)), sep="\n")
@@ -222,17 +224,20 @@ def _add_report(commands):
 
 def _report(args):
     from itertools import groupby
+    from pathlib import Path
 
     from clmt_lib import data, records
 
-    configs = sorted(records.read_grid(args.grid), key=lambda c: (c.dataset, c.split))
-    for dataset, rows in groupby(configs, key=lambda c: c.dataset):
-        benchmark = data.load(dataset)
+    stem = Path(args.grid).stem
+    configs = sorted(records.read_grid(args.grid), key=lambda c: (c.label, c.split))
+    for label, rows in groupby(configs, key=lambda c: c.label):
+        rows = list(rows)
+        benchmark = data.load(rows[0].dataset, **rows[0].options)
         for split, runs in groupby(rows, key=lambda c: c.split):
-            record = records.summarise(list(runs), args.records, benchmark=benchmark)
+            record = records.summarise(list(runs), args.records, benchmark=benchmark, grid="" if stem == "grid" else stem)
             if record is not None:
                 done = record.metrics["runs"]
-                print(f"{dataset} {split}: {done['done']} of {done['planned']} runs in; {record.path}", flush=True)
+                print(f"{label} {split}: {done['done']} of {done['planned']} runs in; {record.path}", flush=True)
     print("next: make book")
 
 

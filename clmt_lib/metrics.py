@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 
 FEWEST = 5  # pairs a drug or line needs before its own correlation is counted
+REPORTED = ("rmse", "pcc", "pcc_per_drug")  # with intervals
+DRAWS = 1000  # of a bootstrap
 
 
 def effects(benchmark, positions, shrink=1.0):
@@ -94,7 +96,7 @@ class Bootstrap:
     draws, seed : number of resamples and where they start
     """
 
-    def __init__(self, n_cells, n_drugs, draws=1000, seed=0):
+    def __init__(self, n_cells, n_drugs, draws=DRAWS, seed=0):
         rng = np.random.default_rng(seed)
         self.w_cell = rng.multinomial(n_cells, np.full(n_cells, 1 / n_cells), draws).astype(float)  # [draws, C]
         self.w_drug = rng.multinomial(n_drugs, np.full(n_drugs, 1 / n_drugs), draws).astype(float)  # [draws, D]

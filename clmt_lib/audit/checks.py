@@ -7,8 +7,9 @@ import pandas as pd
 
 from clmt_lib.audit.identity import cell_twins, drug_twins, joined
 from clmt_lib.audit.report import Finding
+from clmt_lib.data.splits import pathway_groups, target_groups
 
-PROMISES = {"cell_blind": ("line",), "drug_blind": ("compound",), "scaffold_blind": ("compound", "scaffold"), "tissue_blind": ("line", "tissue")}
+PROMISES = {"cell_blind": ("line",), "drug_blind": ("compound",), "scaffold_blind": ("compound", "scaffold"), "tissue_blind": ("line", "tissue"), "target_blind": ("compound", "target"), "pathway_blind": ("compound", "pathway")}
 ROLE_PAIRS = (("train", "test"), ("train", "valid"), ("valid", "test"))
 
 
@@ -47,6 +48,9 @@ def _promised(benchmark, kind):
         scaffold = [MurckoScaffoldSmiles(smiles, includeChirality=False) if isinstance(smiles, str) else "" for smiles in drugs["smiles"]]
         title = np.array([smiles or f"none {row}" for row, smiles in enumerate(scaffold)], dtype=object)  # without a ring: alone
         yield "scaffold", 1, pd.factorize(title)[0], title
+    for what, grouped in (("target", target_groups), ("pathway", pathway_groups)):
+        if what in promises:
+            yield what, 1, pd.factorize(grouped(drugs))[0], drugs[what].fillna("unknown").to_numpy()
 
 
 def broken_promise(benchmark, split):

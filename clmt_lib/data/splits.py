@@ -1,4 +1,4 @@
-"""Who is held out: seeded splits by pair, line, compound, scaffold or tissue (chapter 01)."""
+"""Who is held out: seeded splits by pair, line, compound, scaffold, tissue, target or pathway (chapters 01 and 09b)."""
 
 import hashlib
 import json
@@ -11,9 +11,9 @@ import pandas as pd
 
 from clmt_lib.data.tables import DataError
 
-FOLDS = {"mixed": 10, "cell_blind": 5, "drug_blind": 10, "scaffold_blind": 5, "tissue_blind": 5}
-KINDS = tuple(FOLDS)
-VALID_SHARE = {"mixed": 1 / 9, "cell_blind": 0.1, "drug_blind": 0.1, "scaffold_blind": 0.1, "tissue_blind": 0.15}  # of what the test fold leaves
+FOLDS = {"mixed": 10, "cell_blind": 5, "drug_blind": 10, "scaffold_blind": 5, "tissue_blind": 5, "target_blind": 5, "pathway_blind": 10}
+KINDS = tuple(FOLDS)  # a kind's place here is part of its seed: new kinds go to the end
+VALID_SHARE = {"mixed": 1 / 9, "cell_blind": 0.1, "drug_blind": 0.1, "scaffold_blind": 0.1, "tissue_blind": 0.15, "target_blind": 0.1, "pathway_blind": 0.2}  # of what the test fold leaves
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,8 @@ class Split:
     Attributes
     ----------
     train, valid, test : int64 positions. Fit on train, choose on valid, report on test, once.
-    kind : mixed (8:1:1 pairs), cell_blind, drug_blind (all ids of a compound together), scaffold_blind, tissue_blind
+    kind : mixed (8:1:1 pairs), cell_blind, drug_blind (all ids of a compound together), scaffold_blind, tissue_blind,
+        target_blind (all drugs that share a listed target, directly or through others), pathway_blind (all drugs of a pathway)
     seed, fold, folds : which of the repeated partitions, and which part of it is the test role
     benchmark, checksum : the data the positions belong to
     """
@@ -53,7 +54,7 @@ def make_split(benchmark, kind, seed=0, fold=0):
     benchmark : DrugResponse
     kind : one of `KINDS`
     seed : another seed is another partition
-    fold : 0 .. folds - 1 (10 for mixed and drug_blind, else 5); the folds of a seed are disjoint test sets
+    fold : 0 .. folds - 1 (10 for mixed, drug_blind and pathway_blind, else 5); the folds of a seed are disjoint test sets
 
     Raises
     ------
@@ -84,7 +85,7 @@ def make_split(benchmark, kind, seed=0, fold=0):
 
 
 def groups_of(benchmark, kind):
-    """[pairs] label of what must stay together: the pair, line, compound, Murcko scaffold or tissue."""
+    """[pairs] label of what must stay together: the pair, line, compound, Murcko scaffold, tissue, target or pathway."""
     cell, drug = benchmark.pairs.T
     if kind == "mixed":
         return np.arange(len(benchmark))
@@ -95,21 +96,41 @@ def groups_of(benchmark, kind):
     compound = benchmark.drugs["compound"]
     if kind == "drug_blind":
         return compound.to_numpy()[drug].astype(str)
-    return scaffold_groups(benchmark.drugs).to_numpy()[drug].astype(str)
+    grouped = {"scaffold_blind": scaffold_groups, "target_blind": target_groups, "pathway_blind": pathway_groups}[kind]
+    return grouped(benchmark.drugs).to_numpy()[drug].astype(str)
 
 
 def scaffold_groups(drugs):
     """[D] series: drug ids that share a compound or a Bemis-Murcko scaffold get one label. A drug without a ring or structure stands alone."""
     from rdkit.Chem.Scaffolds import MurckoScaffold
-    from scipy.sparse.csgraph import connected_components
 
     def scaffold(smiles):
         return MurckoScaffold.MurckoScaffoldSmiles(smiles, includeChirality=False) if isinstance(smiles, str) else ""
 
-    compound, scaffolds = drugs["compound"].to_numpy(), np.array([scaffold(s) for s in drugs["smiles"]], dtype=object)
-    same = (compound[:, None] == compound[None]) | ((scaffolds[:, None] == scaffolds[None]) & (scaffolds != "")[:, None])
-    label = connected_components(same, directed=False)[1]
-    return pd.Series([f"group {i}" for i in label], index=drugs.index, name="scaffold")
+    return _joined(drugs, [{scaffold(smiles)} - {""} for smiles in drugs["smiles"]], "scaffold")
+
+
+def target_groups(drugs):
+    """[D] series: drug ids that share a compound or a listed target get one label, and so do those joined through others (A hits EGFR, B both EGFR and ERBB2, C ERBB2).
+
+    Targets are compared as they are spelt. A drug whose target is not known stands alone.
+    """
+    return _joined(drugs, [{part.strip().lower() for part in entry.split(",")} - {""} if isinstance(entry, str) else set() for entry in drugs["target"]], "target")
+
+
+def pathway_groups(drugs):
+    """[D] series: drug ids that share a compound or a pathway get one label. "Other" and the like are held out as if they were pathways; a drug without any stands alone."""
+    return _joined(drugs, [{entry.strip().lower()} - {""} if isinstance(entry, str) else set() for entry in drugs["pathway"]], "pathway")
+
+
+def _joined(drugs, facts, name):
+    """[D] series of labels: ids with a compound or a fact (one set for each id) in common, directly or through others, share one."""
+    from scipy.sparse.csgraph import connected_components
+
+    compound, known = drugs["compound"].to_numpy(), sorted(set().union(*facts))
+    holds = np.array([[fact in own for fact in known] for own in facts], dtype=float).reshape(len(facts), len(known))
+    label = connected_components((compound[:, None] == compound[None]) | (holds @ holds.T > 0), directed=False)[1]
+    return pd.Series([f"group {i}" for i in label], index=drugs.index, name=name)
 
 
 def _deal(sizes, parts, rng):

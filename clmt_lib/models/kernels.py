@@ -8,9 +8,10 @@ from clmt_lib.data.tables import DataError
 from clmt_lib.metrics import effects
 from clmt_lib.models.base import TableModel, cosine
 from clmt_lib.models.factors import factorise
+from clmt_lib.views.controls import drug_vectors
 from clmt_lib.views.molecules import fingerprints, jaccard, membership
 from clmt_lib.views.omics import fit_omics, train_cells
-from clmt_lib.views.text import centred, describe_drugs, encode
+from clmt_lib.views.text import centred
 
 TOLERANCE, MOST_STEPS = 1e-5, 1500  # stopping early looks right to a correlation and wrong to an error: solve to tolerance
 
@@ -84,31 +85,48 @@ def expression_kernel(benchmark, split):
     return 0.3 + np.exp(-distance / width) + 0.5 * np.eye(len(z))
 
 
+TEXTS = {  # kind -> source of its vectors, sharpnesses s of exp(s (cos - 1)), whether what all training texts share is taken off (in a long text it is most)
+    "text": ("annotation", (5.0, 10.0), False), "mechanism": ("mechanism", (2.0, 5.0), True), "long": ("long", (2.0, 5.0), True),
+    "name": ("name", (5.0, 10.0), False), "shuffled": ("shuffled", (5.0, 10.0), False), "random": ("random", (5.0, 10.0), False),
+}
+FACTS = ("identity", "fingerprint", "pathway", "targets", "annotation")
+
+
 def drug_kernels(benchmark, kind, split=None):
-    """Candidates for k [D, D], from facts about the drugs: [(setting, k), ...]. Only "mechanism" fits anything: its centre, on the training drugs of `split`.
+    """Candidates for k [D, D], from facts about the drugs: [(setting, k), ...]. Only the centred ones fit anything: their centre, on the training drugs of `split`.
 
     Parameters
     ----------
-    kind : identity, fingerprint (Tanimoto), annotation (same pathway + shared-target Jaccard), text (exp(s (cos - 1)) of
-        embeddings of a sentence with target and pathway) or mechanism (the same of centred embeddings of a paragraph on how the drug works)
+    kind : identity (nothing), fingerprint (Tanimoto), pathway (the same one), targets (Jaccard of those listed), annotation (half of each); or exp(s (cos - 1)) of embeddings:
+        text (of a sentence with target and pathway), mechanism (of a paragraph on how the drug works), long (both, and what pathway and targets do in a cell), and as
+        controls name (of nothing else), shuffled (the sentences, dealt to other compounds), random (no text at all)
+
+    Raises
+    ------
+    DataError
+        Unknown kind, or one that is centred without a split.
     """
+    if kind in FACTS:
+        return [({}, _likeness(benchmark.drugs, kind))]
+    if kind not in TEXTS:
+        raise DataError(f"unknown drug kernel {kind!r}", remedy=f"use {', '.join([*FACTS, *TEXTS][:-1])} or {[*FACTS, *TEXTS][-1]}")
+    source, sharpness, centre = TEXTS[kind]
+    if centre and split is None:
+        raise DataError(f"the {kind} kernel is centred on training drugs", remedy="pass the split")
+    z = drug_vectors(benchmark.drugs, source)
+    z = centred(z, np.unique(benchmark.pairs[split.train, 1])) if centre else z
+    likeness = cosine(z)
+    return [({"sharpness": s}, np.exp(s * (likeness - 1))) for s in sharpness]
+
+
+def _likeness(drugs, kind):
+    """[D, D] similarity of a kind in `FACTS`."""
     if kind == "identity":
-        return [({}, np.zeros((benchmark.n_drugs, benchmark.n_drugs)))]
+        return np.zeros((len(drugs), len(drugs)))
     if kind == "fingerprint":
-        return [({}, jaccard(fingerprints(benchmark.drugs)))]
-    if kind == "annotation":
-        target, pathway = membership(benchmark.drugs["target"]), membership(benchmark.drugs["pathway"].str.replace(",", ";"))
-        return [({}, 0.5 * jaccard(target) + 0.5 * jaccard(pathway))]
-    if kind == "text":
-        likeness = cosine(encode(describe_drugs(benchmark.drugs)))
-        return [({"sharpness": s}, np.exp(s * (likeness - 1))) for s in (5.0, 10.0)]
-    if kind == "mechanism":
-        if split is None:
-            raise DataError("the mechanism kernel is centred on training drugs", remedy="pass the split")
-        rows = np.unique(benchmark.pairs[split.train, 1])  # what all training texts share says nothing
-        likeness = cosine(centred(encode(describe_drugs(benchmark.drugs, "mechanism")), rows))
-        return [({"sharpness": s}, np.exp(s * (likeness - 1))) for s in (2.0, 5.0)]
-    raise DataError(f"unknown drug kernel {kind!r}", remedy="use identity, fingerprint, annotation, text or mechanism")
+        return jaccard(fingerprints(drugs))
+    target, pathway = (lambda: jaccard(membership(drugs["target"]))), (lambda: jaccard(membership(drugs["pathway"].str.replace(",", ";"))))
+    return target() if kind == "targets" else pathway() if kind == "pathway" else 0.5 * target() + 0.5 * pathway()
 
 
 @dataclass
@@ -117,7 +135,7 @@ class KernelRidge(TableModel):
 
     Parameters
     ----------
-    drug_kernel : identity, fingerprint, annotation, text or mechanism
+    drug_kernel : a kind of `drug_kernels`
     ridges : tried on the valid role, as is the weight s of [same compound]
     """
 

@@ -34,12 +34,13 @@ def read_grid(path):
     return sorted(early, key=lambda c: c.fold + c.seed) + configs[len(early) :]  # stable: within a round, the file's order
 
 
-def run_grid(configs, folder=None, *, share=(0, 1), device="auto", say=print):
+def run_grid(configs, folder=None, *, share=(0, 1), draws=False, device="auto", say=print):
     """Run what is missing of many configurations, one after the other; a failed run is reported and does not stop the rest.
 
     Parameters
     ----------
     share : (i, n): this process takes every n-th configuration from the i-th, so n processes divide the work
+    draws : a record that came without its bootstrap draws is run again
 
     Returns
     -------
@@ -52,7 +53,7 @@ def run_grid(configs, folder=None, *, share=(0, 1), device="auto", say=print):
         try:
             if key not in loaded:
                 loaded[key] = data.load(config.dataset, **config.options)
-            record = run(config, folder, device=device, benchmark=loaded[key])
+            record = run(config, folder, draws=draws, device=device, benchmark=loaded[key])
         except (ValueError, ArithmeticError, RuntimeError, MemoryError, OSError, TypeError) as error:
             failed.append((config, error))
             say(f"[{number}/{len(mine)}] FAILED {config}: {error}")

@@ -11,7 +11,7 @@ from statistics import median
 from clmt_lib import data
 from clmt_lib.data.tables import DataError
 from clmt_lib.records.grids import read_grid
-from clmt_lib.records.runs import RunConfig, home, read
+from clmt_lib.records.runs import DRAWS, RunConfig, home, read
 from clmt_lib.records.studies import read_study
 
 SPARE = 1.25  # of the memory that earlier runs took: a job that asks for too little is killed
@@ -26,10 +26,10 @@ class Job:
     name : id of its record; where that cannot be known, a name of its own
     config : RunConfig
     files : stems of the grid and study files that ask for it
-    done : its record is there (with predictions, where the plan was asked for them)
+    done : its record is there (with draws, where the plan was asked for them)
     seconds : what fitting should take, from earlier records; None where there is none to go by
     memory_mb : what it should need, from earlier records; None likewise
-    here : its predictions are on this computer; tables make those of other runs anew
+    here : it came with its draws; tables make those of other runs anew
     trouble : why it cannot be run (no data, unknown model); "" where nothing is known against it
     """
 
@@ -43,7 +43,7 @@ class Job:
     trouble: str = ""
 
 
-def plan(paths, folder=None, *, predictions=False):
+def plan(paths, folder=None, *, draws=False):
     """Every run that grid and study files name, once each, in the files' order.
 
     A run is done when the folder of its record is there: markers, times of files and what a scheduler remembers have no say in it. Each benchmark is loaded once,
@@ -53,7 +53,7 @@ def plan(paths, folder=None, *, predictions=False):
     ----------
     paths : grid files (`runs:` of models) and study files (`base:` and `variants:`)
     folder : where records live
-    predictions : a record without its predictions is not done (tables need them, and they stay on the computer that made them)
+    draws : a record without its bootstrap draws is not done (tables need them)
 
     Returns
     -------
@@ -79,8 +79,8 @@ def plan(paths, folder=None, *, predictions=False):
         except DataError as error:
             name, trouble = f"{config.dataset}-{config.split}-s{config.seed}-f{config.fold}-{config.model}-{hashlib.sha256(key.encode()).hexdigest()[:10]}", str(error)
         path = home(folder) / name
-        here = (path / "predictions.parquet").exists()
-        done = not trouble and path.exists() and (here or not predictions)
+        here = (path / DRAWS).exists()
+        done = not trouble and path.exists() and (here or not draws)
         jobs[name] = Job(name, config, tuple(dict.fromkeys(files)), done, *_estimate(config, known), here, trouble)
     return list(jobs.values())
 
@@ -153,7 +153,7 @@ def told(jobs, cores=1):
         out.append(f"{dataset:<12} {model:<24} {len(group):>7} {each:>9} {together:>9}")
     out += [f"cannot run {count} of them: {why}" for why, count in cannot.items()]
     away = sum(job.done and not job.here for job in jobs)
-    out += [f"{away} runs are in without their predictions, which stay on the computer that made them: tables make them anew, one by one"] * (away > 0)
+    out += [f"{away} runs are in without their bootstrap draws: tables make them anew, one by one"] * (away > 0)
     known = [job.seconds for job in missing if job.seconds is not None]
     cost = f"; about {_duration(sum(known) / cores)} of fitting on {cores} core{'s' * (cores > 1)}" if known else ""
     unknown = f"; {len(missing) - len(known)} of unknown cost" if len(known) < len(missing) else ""

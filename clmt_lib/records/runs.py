@@ -17,6 +17,7 @@ from clmt_lib.data.tables import DataError
 from clmt_lib.records.provenance import provenance
 
 ROLES = ("valid", "test")
+PREDICTIONS, DRAWS = "predictions.parquet", "draws.npy"
 
 
 def home(folder=None):
@@ -47,6 +48,15 @@ class RunConfig:
     settings: dict = field(default_factory=dict)
     options: dict = field(default_factory=dict)
 
+    @property
+    def label(self):
+        """The benchmark's name as tables know it: with its options, if it has any.
+
+        >>> RunConfig("ccle", "mixed", "als", options={"target": "act_area"}).label
+        'ccle-act_area'
+        """
+        return "-".join([self.dataset, *(str(self.options[key]) for key in sorted(self.options))])
+
     def id(self, checksum):
         """Readable name plus ten hexadecimal digits over configuration, data checksum and model version."""
         body = json.dumps([asdict(self), checksum, models.model_class(self.model).version], sort_keys=True)
@@ -68,6 +78,12 @@ class Record:
         path = self.path / "predictions.parquet"
         return pd.read_parquet(path) if path.exists() else None
 
+    @property
+    def draws(self):
+        """name -> [1000] bootstrap draws of the reported metrics on the test role, the same draws of entities for every run on a benchmark; None in a record made without."""
+        path = self.path / DRAWS
+        return dict(zip(metrics.REPORTED, np.load(path, allow_pickle=False), strict=True)) if path.exists() else None
+
 
 def read(path):
     """Read one record. Raises DataError where the folder is not a whole record."""
@@ -86,14 +102,14 @@ def read_config(path):
         raise DataError(f"not a configuration ({error})", file=path, remedy="copy the config.json of a record, and change what you want to change") from None
 
 
-def run(config, folder=None, *, predictions=False, device="auto", benchmark=None, progress=False):
+def run(config, folder=None, *, predictions=False, draws=False, device="auto", benchmark=None, progress=False):
     """Fit, predict and score one configuration, or read its record if it is there already.
 
     Parameters
     ----------
     config : RunConfig
     folder : where records live
-    predictions : the caller needs predictions: a record that came without them is computed again, and must give the same metrics
+    predictions, draws : the caller needs them: a record that came without is computed again, and must give the same metrics
     device : passed to models that train on one ("auto", "cpu", "cuda")
     benchmark : an already loaded benchmark, to save loading it
     progress : show a bar where a model trains step by step, if standard error is a terminal
@@ -106,16 +122,18 @@ def run(config, folder=None, *, predictions=False, device="auto", benchmark=None
     benchmark = benchmark if benchmark is not None else data.load(config.dataset, **config.options)
     name = config.id(benchmark.checksum)
     final = home(folder) / name
-    if final.exists() and (not predictions or (final / "predictions.parquet").exists()):
+    needed = [part for part, needs in ((PREDICTIONS, predictions), (DRAWS, draws)) if needs]
+    if final.exists() and all((final / part).exists() for part in needed):
         return read(final)
     with workplace(final) as work:
         if not final.exists():
             _compute(config, benchmark, work, device, progress)
             _publish(work, final)
-        elif predictions and not (final / "predictions.parquet").exists():
+        elif not all((final / part).exists() for part in needed):
             _compute(config, benchmark, work, device, progress)
             _same_metrics(final, work, models.model_class(config.model))
-            os.replace(work / "predictions.parquet", final / "predictions.parquet")
+            for part in (PREDICTIONS, DRAWS):
+                os.replace(work / part, final / part)
     return read(final)
 
 
@@ -189,8 +207,9 @@ def _compute(config, benchmark, work, device, progress):
     boot = metrics.Bootstrap(benchmark.n_cells, benchmark.n_drugs)
     draws = boot.statistics(benchmark.pairs[split.test], benchmark.y[split.test], frames[-1]["predicted"])
     found["interval"] = {key: metrics.interval(value) for key, value in draws.items()}
+    np.save(work / DRAWS, np.stack([draws[key] for key in metrics.REPORTED]).astype(np.float32), allow_pickle=False)
     found["chosen"] = model.chosen
-    pd.concat(frames).to_parquet(work / "predictions.parquet", index=False)
+    pd.concat(frames).to_parquet(work / PREDICTIONS, index=False)
     write(work / "config.json", asdict(config))
     write(work / "metrics.json", found)
     write(work / "history.json", getattr(model, "history", []))
@@ -213,7 +232,7 @@ def write(path, body):
 
 def _publish(work, final):
     """Rename the finished folder into place: a reader sees all of a record or nothing."""
-    for stray in set(work.iterdir()) - {work / f"{name}.json" for name in ("config", "metrics", "history", "provenance")} - {work / "predictions.parquet"}:
+    for stray in set(work.iterdir()) - {work / f"{name}.json" for name in ("config", "metrics", "history", "provenance")} - {work / PREDICTIONS, work / DRAWS}:
         stray.unlink()
     for part in work.iterdir():
         with open(part, "rb") as file:

@@ -169,11 +169,11 @@ def _benchmark(config, loaded):
     return loaded[key]
 
 
-def summarise_study(path, folder=None, draws=1000):
+def summarise_study(path, folder=None):
     """Paired differences of each variant from the base over the seeds and folds both have, with two-way bootstrap intervals, as the record `study-<file name>`.
 
-    A comparison that the record already holds, made from the runs that are here or from more, is kept as it is. Others need predictions: a run whose predictions are
-    not on this computer is computed again, and must give the same metrics.
+    A comparison that the record already holds, made from the runs that are here or from more, is kept as it is. Others need bootstrap draws: a run that came without
+    them is computed again, and must give the same metrics.
 
     Returns
     -------
@@ -181,8 +181,8 @@ def summarise_study(path, folder=None, draws=1000):
     """
     path, loaded, study = Path(path), {}, _checked(path)
     final = home(folder) / f"study-{path.stem}"
-    known = {_key(row): row for row in read(final).metrics["rows"]} if final.exists() and read(final).config.get("draws") == draws else {}
-    rows, planned, scored = [], 0, {}
+    known = {_key(row): row for row in read(final).metrics["rows"]} if final.exists() else {}
+    rows, planned = [], 0
     for about, pairs in _comparisons(path, study).items():
         benchmark = _benchmark(pairs[0][0], loaded)
         planned += len(pairs)
@@ -193,11 +193,11 @@ def summarise_study(path, folder=None, draws=1000):
         if stored and all(names in stored["runs"] for names in row["runs"]) and all(names in ids.values() for names in stored["runs"]):
             rows.append(stored)
         elif done:
-            rows.append({**row, **_compared([pairs[index] for index in done], folder, benchmark, draws, scored)})
+            rows.append({**row, **_compared([pairs[index] for index in done], folder, benchmark)})
     if not rows:
         return None
     body = {"rows": rows, "runs": {"done": sum(len(row["runs"]) for row in rows), "planned": planned}}
-    about = {"study": path.stem, "question": study["question"], "base": study["base"], "draws": draws}
+    about = {"study": path.stem, "question": study["question"], "base": study["base"], "draws": metrics.DRAWS}
     parts = {"config": about, "metrics": body, "provenance": provenance(None, benchmarks=[benchmark.describe() for benchmark in loaded.values()])}
     with workplace(final) as work:
         final.mkdir(exist_ok=True)
@@ -234,25 +234,13 @@ def _comparisons(path, study):
     return out
 
 
-def _compared(pairs, folder, benchmark, draws, scored):
-    """Means and paired differences of one row; `scored` keeps bootstrap statistics by run id."""
-    sides = [{(config.seed, config.fold): _scored(config, folder, benchmark, draws, scored) for config in side} for side in zip(*pairs, strict=True)]
-    base, value = ({key: float(np.mean([record.metrics["test"][key] for record, _ in side.values()])) for key in REPORTED} for side in sides)
-    difference = _difference("variant", sides[1], "base", sides[0])
+def _compared(pairs, folder, benchmark):
+    """Means and paired differences of one row."""
+    records = [{(config.seed, config.fold): run(config, folder, draws=True, benchmark=benchmark) for config in side} for side in zip(*pairs, strict=True)]
+    base, value = ({key: float(np.mean([record.metrics["test"][key] for record in side.values()])) for key in REPORTED} for side in records)
+    with_draws = [{which: (record, record.draws) for which, record in side.items()} for side in records]
+    difference = _difference("variant", with_draws[1], "base", with_draws[0])
     return {"folds": len(pairs), "base": base, "value": value, "difference": {key: difference[key] for key in REPORTED}}
-
-
-def _scored(config, folder, benchmark, draws, scored):
-    name = config.id(benchmark.checksum)
-    if name not in scored:
-        size = benchmark.n_cells, benchmark.n_drugs, draws
-        if size not in scored:
-            scored[size] = metrics.Bootstrap(*size)
-        record = run(config, folder, predictions=True, benchmark=benchmark)
-        rows = record.predictions.query("role == 'test'")
-        at = rows["position"].to_numpy()
-        scored[name] = record, scored[size].statistics(benchmark.pairs[at], benchmark.y[at], rows["predicted"].to_numpy())
-    return scored[name]
 
 
 def study(name, folder=None, metric=None):

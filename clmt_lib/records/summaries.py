@@ -11,7 +11,7 @@ from clmt_lib.data.tables import DataError
 from clmt_lib.records.provenance import provenance
 from clmt_lib.records.runs import home, read, run, workplace, write
 
-REPORTED = ("rmse", "pcc", "pcc_per_drug")
+REPORTED = metrics.REPORTED
 
 
 def table(folder=None, role="test"):
@@ -26,23 +26,24 @@ def table(folder=None, role="test"):
     return pd.DataFrame(rows)
 
 
-def summarise(configs, folder=None, *, benchmark=None, draws=1000):
+def summarise(configs, folder=None, *, benchmark=None, grid=""):
     """Means over folds and paired differences of the models run on one benchmark and split, with two-way bootstrap intervals, as a record of its own.
 
     The same draws of lines and drugs serve every model and fold, so a difference is paired pair by pair and draw by draw. Runs not done yet are left out and counted;
-    a run whose predictions are not on this computer is computed again first, and must give the same metrics.
+    a run that came without its draws is computed again first, and must give the same metrics.
 
     Parameters
     ----------
-    configs : RunConfigs that share dataset and split, one settings a model
+    configs : RunConfigs that share dataset, options and split, one settings a model
+    grid : name of a grid other than the main one; its summaries carry it
 
     Returns
     -------
-    Record `summary-<dataset>-<split>`, or None where no run is done.
+    Record `summary-[<grid>-]<label>-<split>`, or None where no run is done.
     """
     first = configs[0]
     benchmark = benchmark if benchmark is not None else data.load(first.dataset, **first.options)
-    found = _runs_that_are_in(configs, folder, benchmark, metrics.Bootstrap(benchmark.n_cells, benchmark.n_drugs, draws))
+    found = _runs_that_are_in(configs, folder, benchmark)
     if not found:
         return None
     splits = sorted({which for runs in found.values() for which in runs})
@@ -52,9 +53,9 @@ def summarise(configs, folder=None, *, benchmark=None, draws=1000):
         "models": {name: _mean_of_folds(runs) for name, runs in found.items()},
         "differences": [_difference(a, found[a], b, found[b]) for i, a in enumerate(found) for b in list(found)[:i]],
     }
-    final = home(folder) / f"summary-{first.dataset}-{first.split}"
+    final = _place(first.label, first.split, grid, folder)
     parts = {
-        "config": {"dataset": first.dataset, "split": first.split, "draws": draws, "checksum": benchmark.checksum},
+        "config": {"dataset": first.dataset, "options": first.options, "split": first.split, "grid": grid, "draws": metrics.DRAWS, "checksum": benchmark.checksum},
         "metrics": body, "provenance": provenance(benchmark),
     }
     with workplace(final) as work:
@@ -65,8 +66,8 @@ def summarise(configs, folder=None, *, benchmark=None, draws=1000):
     return read(final)
 
 
-def _runs_that_are_in(configs, folder, benchmark, boot):
-    """model -> (seed, fold) -> (record, bootstrap statistics of its test predictions), for the runs that are done."""
+def _runs_that_are_in(configs, folder, benchmark):
+    """model -> (seed, fold) -> (record, its bootstrap draws), for the runs that are done."""
     found = {}
     for config in configs:
         if not (home(folder) / config.id(benchmark.checksum)).exists():
@@ -74,10 +75,8 @@ def _runs_that_are_in(configs, folder, benchmark, boot):
         fold = found.setdefault(config.model, {})
         if (config.seed, config.fold) in fold:
             raise DataError(f"{config.model} appears twice for seed {config.seed}, fold {config.fold}", remedy="give a model one settings in the grid's rows of a split")
-        record = run(config, folder, predictions=True, benchmark=benchmark)
-        rows = record.predictions.query("role == 'test'")
-        at = rows["position"].to_numpy()
-        fold[config.seed, config.fold] = record, boot.statistics(benchmark.pairs[at], benchmark.y[at], rows["predicted"].to_numpy())
+        record = run(config, folder, draws=True, benchmark=benchmark)
+        fold[config.seed, config.fold] = record, record.draws
     return found
 
 
@@ -117,7 +116,11 @@ def _difference(a, runs_a, b, runs_b):
     return out
 
 
-def ladder(dataset, split, folder=None):
+def _place(dataset, split, grid, folder):
+    return home(folder) / "-".join(["summary", *filter(None, [grid]), dataset, split])
+
+
+def ladder(dataset, split, folder=None, grid=""):
     """[models] frame of one summary, in the order of the ladder: folds, seconds, metrics, `rmse_low`, `rmse_high` and so on for intervals.
 
     Raises
@@ -125,7 +128,7 @@ def ladder(dataset, split, folder=None):
     DataError
         No such summary.
     """
-    record = read(home(folder) / f"summary-{dataset}-{split}")
+    record = read(_place(dataset, split, grid, folder))
     rows = pd.DataFrame(record.metrics["models"]).T
     for key in REPORTED:
         rows[f"{key}_low"], rows[f"{key}_high"] = (rows[f"{key}_interval"].str[i] for i in (0, 1))
@@ -133,9 +136,9 @@ def ladder(dataset, split, folder=None):
     return rows.reindex([name for name in models.names() if name in rows.index])
 
 
-def difference(dataset, split, a, b, metric="rmse", folder=None):
+def difference(dataset, split, a, b, metric="rmse", folder=None, grid=""):
     """Paired difference a minus b from a summary: dict of mean, interval, folds_better, folds. Raises DataError where it is not there."""
-    for row in read(home(folder) / f"summary-{dataset}-{split}").metrics["differences"]:
+    for row in read(_place(dataset, split, grid, folder)).metrics["differences"]:
         if {row["a"], row["b"]} == {a, b} and metric in row:
             if row["a"] == a:
                 return {**row[metric], "folds": row["folds"]}

@@ -34,7 +34,7 @@ def test_the_same_configuration_costs_nothing(tmp_path, world, monkeypatch):
     first = records.run(config(), tmp_path, benchmark=world)
     monkeypatch.setattr(records.runs, "_compute", lambda *a: pytest.fail("computed again"))
     assert records.run(config(), tmp_path, benchmark=world).metrics == first.metrics
-    assert {p.name for p in first.path.iterdir()} == {"config.json", "metrics.json", "history.json", "provenance.json", "predictions.parquet"}
+    assert {p.name for p in first.path.iterdir()} == {"config.json", "metrics.json", "history.json", "provenance.json", "predictions.parquet", "draws.npy"}
     assert [p.name for p in tmp_path.iterdir()] == [first.path.name]
 
 
@@ -162,15 +162,15 @@ def test_provenance_tells_changed_code_and_code_of_no_repository(tmp_path, monke
 def test_paired_differences_are_the_difference_of_means_with_an_interval_around_it(tmp_path, world):
     grid = [config(model, seed=seed) for model in ("drug_mean", "effects") for seed in (0, 1)]
     records.run_grid(grid[:3], tmp_path)
-    record = records.summarise(grid, tmp_path, benchmark=world, draws=200)
+    record = records.summarise(grid, tmp_path, benchmark=world)
     assert record.metrics["runs"] == {"done": 3, "planned": 4}
     records.run_grid(grid, tmp_path)
-    records.summarise(grid, tmp_path, benchmark=world, draws=200)
-    ladder = records.ladder("simulated", "mixed", tmp_path)
-    gap = records.difference("simulated", "mixed", "effects", "drug_mean", folder=tmp_path)
+    records.summarise(grid, tmp_path, benchmark=world)
+    ladder = records.ladder(config().label, "mixed", tmp_path)
+    gap = records.difference(config().label, "mixed", "effects", "drug_mean", folder=tmp_path)
     assert gap["mean"] == pytest.approx(ladder.loc["effects", "rmse"] - ladder.loc["drug_mean", "rmse"], abs=2e-6)
     assert gap["interval"][0] < gap["mean"] < gap["interval"][1] < 0 and gap["folds_better"] == 2
-    back = records.difference("simulated", "mixed", "drug_mean", "effects", folder=tmp_path)
+    back = records.difference(config().label, "mixed", "drug_mean", "effects", folder=tmp_path)
     assert back["mean"] == -gap["mean"] and back["interval"][0] > 0 and back["folds_better"] == 0
 
 

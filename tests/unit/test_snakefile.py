@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -24,7 +25,7 @@ HERE = importlib.util.find_spec("snakemake") is not None
 snakemake = pytest.mark.skipif(not HERE, reason='snakemake is not installed here (pip install -e ".[grid]")')
 slurm = pytest.mark.skipif(not HERE or importlib.util.find_spec("snakemake_executor_plugin_slurm") is None, reason='snakemake or its plugin for Slurm is not installed here (pip install -e ".[grid]")')
 ROW = {"dataset": "simulated", "split": "mixed", "seeds": [0], "folds": [0], "models": ["drug_mean", "effects"], "options": {"cells": 48}}
-PARTS = {"config.json", "metrics.json", "history.json", "provenance.json", "predictions.parquet"}
+PARTS = {"config.json", "metrics.json", "history.json", "provenance.json", "predictions.parquet", "draws.npy"}
 
 
 def grid(folder, *rows, name="small.yaml"):
@@ -53,9 +54,9 @@ def test_a_plan_knows_what_is_done_without_a_marker_or_a_time(tmp_path):
     done = records.run(records.read_grid(path)[1], home)
     jobs = records.plan([path], home)
     assert [job.done for job in jobs] == [False, True] and jobs[1].name == done.path.name and jobs[1].files == ("small",)
-    (done.path / "predictions.parquet").unlink()
+    (done.path / "draws.npy").unlink()
     assert [job.done for job in records.plan([path], home)] == [False, True]
-    assert [job.done for job in records.plan([path], home, predictions=True)] == [False, False]
+    assert [job.done for job in records.plan([path], home, draws=True)] == [False, False]
 
 
 def test_a_plan_without_records_or_folder_makes_neither(tmp_path):
@@ -151,6 +152,20 @@ def test_a_run_asked_for_predictions_makes_them(tmp_path, capsys):
     words = ["run", "--config", str(found / "config.json"), "--records", str(home)]
     assert main(words) == 0 and not (found / "predictions.parquet").exists()
     assert main([*words, "--predictions"]) == 0 and (found / "predictions.parquet").exists()
+
+
+def test_a_grid_asked_for_draws_runs_again_only_what_came_without(tmp_path, monkeypatch):
+    path, home = grid(tmp_path, {**ROW, "models": ["effects", "drug_mean"]}), tmp_path / "records"
+    with_draws, without = (records.run(config, home) for config in records.read_grid(path)[:2])
+    before = without.draws
+    (without.path / "draws.npy").unlink()
+    made = []
+    compute = records.runs._compute
+    monkeypatch.setattr(records.runs, "_compute", lambda config, *rest: (made.append(config.model), compute(config, *rest)))
+    assert main(["run", "--grid", str(path), "--records", str(home)]) == 0 and without.draws is None
+    made.clear()
+    assert main(["run", "--grid", str(path), "--records", str(home), "--draws"]) == 0
+    assert made == [without.config["model"]] and all(np.array_equal(before[key], value) for key, value in without.draws.items())
 
 
 def test_the_profiles_go_on_after_a_failure_and_survive_a_kill():

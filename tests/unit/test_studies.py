@@ -124,13 +124,6 @@ def test_what_was_compared_already_is_kept_without_predictions_or_a_fit(copy, mo
     assert records.summarise_study(path, folder).metrics == before
 
 
-def test_other_draws_are_compared_afresh(copy):
-    path, folder = copy
-    before = records.study("small", folder)
-    records.summarise_study(path, folder, draws=50)
-    assert not np.allclose(records.study("small", folder)["low"], before["low"])
-
-
 def test_a_comparison_whose_runs_are_elsewhere_is_kept_and_a_new_run_is_counted(copy, tmp_path):
     path, folder = copy
     shutil.move(next(folder.glob("simulated-mixed-s1-f0-effects-*")), tmp_path / "elsewhere")
