@@ -28,7 +28,7 @@ comma := ,
 space := $(subst ,, )
 
 .DEFAULT_GOAL = help
-.PHONY: help setup book build test notebooks experiments grid lock clean
+.PHONY: help setup book build test notebooks experiments grid bench lock clean
 
 help:
 	@echo "make book         set up, execute the chapters that changed, build the book"
@@ -36,6 +36,7 @@ help:
 	@echo "make notebooks    execute the chapters and store their outputs in notebooks/"
 	@echo "make experiments  run the experiments whose records are missing (real data: set CLMT_DATA)"
 	@echo "make grid         the same as jobs of Snakemake, here or on a cluster (PROFILE=slurm, DRY=1 only tells the plan)"
+	@echo "make bench        measure speed, cost curves and time to accuracy (some 15 minutes; best on a quiet machine)"
 	@echo "make lock         pin the newest versions that pyproject.toml allows"
 	@echo "make clean        remove what the book build made (not the environment)"
 
@@ -94,6 +95,10 @@ grid: $(SETUP)
 	@$(PY) -c 'import snakemake' 2>/dev/null || { echo "Snakemake is not installed. Next: $(PY) -m pip install -e '.[grid]'"; exit 1; }
 	@$(PY) -m snakemake -s experiments/Snakefile tables $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(DRY),--dry-run --quiet rules) \
 	  --config 'files=[$(subst $(space),$(comma),$(wildcard experiments/grid.yaml experiments/studies/*.yaml))]' python='$(PY)'
+
+bench: $(SETUP)
+	@$(PY) experiments/bench.py speed curves $(if $(CLMT_DATA),accuracy) $(if $(FRESH),--fresh)
+	@echo "The records bench-* are in experiments/records. Next: make book"
 
 lock: $(SETUP)
 	@$(PY) book/lock.py

@@ -237,8 +237,14 @@ def _report(args):
             record = records.summarise(list(runs), args.records, benchmark=benchmark, grid="" if stem == "grid" else stem)
             if record is not None:
                 done = record.metrics["runs"]
-                print(f"{label} {split}: {done['done']} of {done['planned']} runs in; {record.path}", flush=True)
+                print(f"{label} {split}: {done['done']} of {done['planned']} runs in; {record.path}{_bounds(record)}", flush=True)
     print("next: make book")
+
+
+def _bounds(record):
+    """What to know of a summary whose responses are partly bounds."""
+    share = max((about.get("censored") or 0 for about in record.metrics["models"].values()), default=0)
+    return f"; {share:.0%} of its test responses are bounds, read as measured (`rmse_measured` leaves them out)" if share else ""
 
 
 def _add_audit(commands):
@@ -265,7 +271,24 @@ def _audit(args):
     return 0 if all(report.clean for report in reports) else 1
 
 
-PARTS = (_add_data, _add_run, _add_study, _add_plan, _add_report, _add_audit)  # each adds one command and sets its function
+def _add_transfer(commands):
+    """`clmt transfer`: fitted on one screen, asked about another."""
+    transfer = commands.add_parser("transfer", help="fit on one screen, compare with what another measured, as a record for each target; a finished fit costs nothing")
+    transfer.add_argument("file", metavar="FILE", help="such as experiments/transfer.yaml")
+    transfer.add_argument("--records", metavar="DIR")
+    transfer.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    transfer.set_defaults(command=_transfer)
+
+
+def _transfer(args):
+    from clmt_lib.records.transfer import run_transfer
+
+    for record in run_transfer(args.file, args.records, device=args.device, say=_say):
+        print(f"{record.path}: {len(record.metrics['rows'])} rows")
+    print("next: make book")
+
+
+PARTS = (_add_data, _add_run, _add_study, _add_plan, _add_report, _add_audit, _add_transfer)  # each adds one command and sets its function
 
 
 def _data_list(args):

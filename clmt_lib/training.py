@@ -21,6 +21,7 @@ class TrainConfig:
     patience : evaluations without improvement before stopping; None never stops early
     checkpoint_every : steps between checkpoints
     seed : of initialisation and dropout
+    fused : AdamW in one pass over the weights, several times faster for a network of millions of them; rounds differently
     """
 
     steps: int = 400
@@ -32,6 +33,7 @@ class TrainConfig:
     seed: int = 0
     schedule: str = "one_cycle"
     milestone: int | None = None
+    fused: bool = False
 
 
 def pick_device(device="auto"):
@@ -58,7 +60,7 @@ def train(build, loss, config, *, evaluate=None, checkpoint=None, device="cpu", 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         module = build().to(device)
-        optimiser = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        optimiser = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=config.fused or None)
         schedule = _schedule(optimiser, config)
         state = {"step": 0, "best": None, "weights": None, "since": 0, "history": []}
         state = _resume(checkpoint, module, optimiser, schedule, state, config, device)

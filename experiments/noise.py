@@ -2,14 +2,15 @@
 
     python experiments/noise.py gdsc2 tgsa
 
-needs `CLMT_DATA`, and takes about a minute a benchmark.
+needs `CLMT_DATA`, and takes about four minutes a benchmark.
 
 A *replicate* is a line and a compound that were measured under two drug ids. The two values differ by noise, and by all that was different when they were measured (batch, doses,
 laboratory); half of the variance of the difference is what one measurement carries. A *near twin* of a drug is another drug whose residuals, after drug and cell effects, are
-correlated with its own across lines (of a line: across drugs).
+correlated with its own across lines (of a line: across drugs). *Nonsense* is a model that reads the structure of another drug in the place of each.
 """
 
 import argparse
+import dataclasses
 import sys
 from itertools import combinations
 
@@ -86,6 +87,23 @@ def errors(benchmark, seeds):
             for (name, group), runs in found.items()]
 
 
+def nonsense(benchmark, seeds, folds=5):
+    """A kernel that reads every drug's structure, and one that reads another drug's: [{split, seed, fold, model, rmse, pcc_per_drug}], models means, swapped, true.
+
+    `means` are the drug + cell effects on random pairs, and the cell mean for new drugs. Every split draws its swap afresh.
+    """
+    rows = []
+    for kind, base, seed, fold in [("mixed", "effects", seed, 0) for seed in seeds] + [("drug_blind", "cell_mean", 0, fold) for fold in range(folds)]:
+        split = data.make_split(benchmark, kind, seed, fold)
+        order = np.random.default_rng([seed, fold]).permutation(benchmark.n_drugs)
+        swapped = dataclasses.replace(benchmark, drugs=benchmark.drugs.assign(smiles=benchmark.drugs["smiles"].to_numpy()[order]))
+        for model, rung, world in (("means", base, benchmark), ("swapped", "kernel_fingerprint", swapped), ("true", "kernel_fingerprint", benchmark)):
+            predicted = models.build(rung).fit(world, split).predict(benchmark.pairs[split.test])
+            found = metrics.evaluate(benchmark, split, predicted)
+            rows.append({"split": kind, "seed": seed, "fold": fold, "model": model, "rmse": found["rmse"], "pcc_per_drug": found["pcc_per_drug"]})
+    return rows
+
+
 def record(name, seeds=(0, 1, 2), folder=None):
     """Compute and write `noise-<name>`; returns its metrics."""
     benchmark = data.load(name)
@@ -97,7 +115,7 @@ def record(name, seeds=(0, 1, 2), folder=None):
         "noise": {"pairs_of_ids": len(ids), "mean": np.mean(sd), "low": np.min(sd), "high": np.max(sd)} if ids else None,
         "nearest": {"drugs": np.sort(drug), "lines": np.sort(line)},
         "twins": {"drug_r": DRUG_TWIN, "line_r": LINE_TWIN, "drugs": float((drug > DRUG_TWIN).mean()), "lines": float((line > LINE_TWIN).mean())},
-        "errors": errors(benchmark, seeds),
+        "errors": errors(benchmark, seeds), "nonsense": nonsense(benchmark, seeds),
     }
     body["nearest"] = {side: [float(v) for v in np.quantile(values, np.linspace(0, 1, 41))] for side, values in body["nearest"].items()}
     final = home(folder) / f"noise-{name}"

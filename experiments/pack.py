@@ -4,9 +4,9 @@
     python experiments/pack.py --minutes 20 --device cuda --records DIR              start them
     python experiments/pack.py --minutes 20 experiments/studies/defects.yaml         only this file's runs, into the records of the book
 
-A run is done when its record is in `--records` or in `--known` (the book's records), or when the study that asks for it holds its comparison. Earlier records say what a run cost in processor seconds; the first runs here say
-how much faster or slower this device is, by model, and every later estimate is scaled by it. No run is started that should end after the budget, and what still runs
-at its end is stopped; the same command goes on from there, a stopped training from its last checkpoint.
+A run is done when its record is in `--records` or in `--known` (the book's records), or when the study that asks for it holds its comparison. Earlier records say what
+a run cost in processor seconds; the first runs here say how much faster or slower this device is, by model, and every later estimate is scaled by it. No run is started
+that should end after the budget, and what still runs at its end is stopped; the same command goes on from there, a stopped training from its last checkpoint.
 """
 
 import argparse
@@ -80,6 +80,25 @@ def uses_device(model):
     return hasattr(models.model_class(model), "device")
 
 
+def _facts(missing, bases, variants, device):
+    """name -> (question, bases it waits for, leaves the device idle, tier, seconds) of each missing job."""
+    only_variants = {same(config) for runs in variants.values() for config in runs} - {same(config) for runs in bases.values() for config in runs}
+    needed = {}  # (stem, place) -> bases that must be in
+    for stem, runs in bases.items():
+        for config in runs:
+            needed.setdefault((stem, place(config)), set()).add(same(config))
+    facts = {}
+    for job in missing:
+        config, key = job.config, same(job.config)
+        by_grid = any(stem not in bases for stem in job.files)
+        is_variant = key in only_variants and not by_grid
+        waits = set().union(*(needed.get((stem, place(config)), set()) for stem in job.files)) - {key} if is_variant else set()
+        tier = 3 if is_variant else 0 if config.model in HEADLINE and by_grid else 1 if config.model in WHOLE or not by_grid else 2
+        idle = device == "cuda" and not uses_device(config.model)
+        facts[job.name] = question(config), waits, idle, tier, float("inf") if job.seconds is None else job.seconds
+    return facts
+
+
 def order(missing, done, bases, variants, device="auto"):
     """Missing jobs, the most informative first.
 
@@ -94,19 +113,7 @@ def order(missing, done, bases, variants, device="auto"):
     list of Job, by: a variant after its bases; fewest folds of its comparison so far, counting what comes before it here; the headline model, then whole published networks,
     bases and other rungs, then variants; cheap before dear.
     """
-    only_variants = {same(config) for runs in variants.values() for config in runs} - {same(config) for runs in bases.values() for config in runs}
-    needed = {}  # (stem, place) -> bases that must be in
-    for stem, runs in bases.items():
-        for config in runs:
-            needed.setdefault((stem, place(config)), set()).add(same(config))
-    facts = {}
-    for job in missing:
-        config, key = job.config, same(job.config)
-        is_variant = key in only_variants and all(stem in bases for stem in job.files)
-        waits = set().union(*(needed.get((stem, place(config)), set()) for stem in job.files)) - {key} if is_variant else set()
-        tier = 3 if is_variant else 0 if config.model in HEADLINE else 1 if config.model in WHOLE or any(stem in bases for stem in job.files) else 2
-        idle = device == "cuda" and not uses_device(config.model)
-        facts[job.name] = question(config), waits, idle, tier, float("inf") if job.seconds is None else job.seconds
+    facts = _facts(missing, bases, variants, device)
     folds, there = Counter(question(job.config) for job in done), {same(job.config) for job in done}
 
     def rank(job):
@@ -220,15 +227,12 @@ class Pack:
         """One worker's life: a process that makes one run after the other; a new one where it dies."""
         worker = None
         while (job := self.take()) is not None:
-            if worker is None or worker.poll() is not None:
+            if worker is None:
                 worker = self.start()
                 self.workers.append(worker)
-            try:
-                worker.stdin.write(json.dumps(asdict(job.config)) + "\n")
-                worker.stdin.flush()
-                answer = json.loads(worker.stdout.readline() or '{"error": "its process ended: out of memory, killed, or at the end of the budget"}')
-            except (OSError, ValueError) as error:
-                answer = {"error": f"its process could not be reached ({error})"}
+            answer = _asked(worker, job)
+            if answer is None:
+                answer, worker = {"error": "its process ended: out of memory, killed, or at the end of the budget"}, _ended(worker, kill=True)
             self.give(job, answer.get("seconds"), answer.get("error"))
         if worker is not None:
             worker.stdin.close()
@@ -247,7 +251,30 @@ class Pack:
                     worker.terminate()
             for lane in lanes:
                 lane.join(10.0)
+            for worker in self.workers:
+                _ended(worker)
         return self
+
+
+def _asked(worker, job):
+    """A worker's answer about a job, as a dictionary; None where it has none to give."""
+    try:
+        worker.stdin.write(json.dumps(asdict(job.config)) + "\n")
+        worker.stdin.flush()
+        return json.loads(worker.stdout.readline())
+    except (OSError, ValueError):
+        return None
+
+
+def _ended(worker, kill=False):
+    """Wait for a process whose input is closed or that was told to stop; end it where it does not listen."""
+    try:
+        if kill:
+            worker.kill()
+        worker.wait(10.0)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
 
 
 def starter(folder, device):
@@ -259,7 +286,8 @@ def starter(folder, device):
 
 def worker(folder, device):
     """Read a configuration a line from standard input, make its run, answer {"seconds": ...} or {"error": ...} on standard output; ends with its input."""
-    answers, sys.stdout, loaded = sys.stdout, sys.stderr, {}
+    answers, loaded = os.fdopen(os.dup(1), "w"), {}
+    os.dup2(2, 1)  # whatever else prints must not come between the answers
     for line in sys.stdin:
         config = records.RunConfig(**json.loads(line))
         key = json.dumps([config.dataset, config.options], sort_keys=True)
@@ -308,7 +336,7 @@ def main(argv=None):
     for why, count in Counter(job.trouble for job in jobs if job.trouble).items():
         print(f"cannot run {count} of them: {why}")
     queue = order(missing, done, bases, variants, args.device)[: args.most]
-    estimate = Estimates(args.factor, file=folder / ".grid" / f"pack-{args.device}.json")
+    estimate = Estimates(args.factor, min(300.0, 60 * args.minutes / 3), file=folder / ".grid" / f"pack-{args.device}.json")
     tell(queue, len(done), estimate, args)
     if args.dry_run:
         return 0

@@ -31,7 +31,7 @@ def load(folder=None):
     Raises
     ------
     DataError
-        From `locate`, `read_table` and `DrugResponse.from_tables`.
+        From `locate`, `read_table` and `DrugResponse.from_tables`; a line under two ids.
     """
     folder = locate(folder)
     path = folder / "ccle/response_gdsc2_tgsa_580x170.parquet"
@@ -42,6 +42,7 @@ def load(folder=None):
     drugs = drugs_by_name(read_drugs(folder), sorted(pairs["drug"].unique()))
     cells = read_cells(folder, "DEPMAP_ID")
     cells = cells.loc[[line for line in lines if line in cells.index]]
+    one_line_each(cells, pairs, path)
     files = {"cells": folder / "ids/cell_lines.parquet", "drugs": folder / "gdsc/drugs.parquet", "responses": path, **dict.fromkeys(omics, folder / "ccle")}
     return DrugResponse.from_tables("tgsa", cells, drugs, omics, pairs, file=files, licence=LICENCE, source=SOURCE)
 

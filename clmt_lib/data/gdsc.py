@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.benchmark import DrugResponse, check_smiles, group_compounds
+from clmt_lib.data.joins import one_line_each
 from clmt_lib.data.tables import DataError, locate, read_table
 
 RESPONSE_COLUMNS = (
@@ -52,7 +53,7 @@ def load(folder=None, responses=None, complete=True):
     Raises
     ------
     DataError
-        From `locate`, `read_table` and `DrugResponse.from_tables`.
+        From `locate`, `read_table` and `DrugResponse.from_tables`; a line under two ids.
     """
     folder = locate(folder)
     path = responses or folder / "gdsc/response_gdsc2.parquet"
@@ -68,6 +69,7 @@ def load(folder=None, responses=None, complete=True):
     lines = sorted(pairs["cell"].unique(), key=int)
     cells = read_cells(folder, "COSMIC_ID", table["SANGER_MODEL_ID"].unique())
     cells = cells.loc[[line for line in lines if line in cells.index]]
+    one_line_each(cells, pairs, path)
     drugs = drugs.assign(compound=group_compounds(drugs))
     files = {"cells": folder / "ids/cell_lines.parquet", "drugs": folder / "gdsc/drugs.parquet", "responses": path, **dict.fromkeys(omics, folder / "gdsc")}
     return DrugResponse.from_tables("gdsc2", cells, drugs, omics, pairs, file=files, licence=LICENCE, source=SOURCE)

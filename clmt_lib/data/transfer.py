@@ -248,13 +248,13 @@ def _dealt(benchmark, pairs, folds, seed):
 SOURCES = {"gdsc2": load_source}
 
 
-def load(source, target, folds=4, folder=None, words=None, **options):
+def load(source, dataset, folds=4, folder=None, words=None, **options):
     """Read two screens and `join` them.
 
     Parameters
     ----------
     source : a key of `SOURCES`
-    target : name of a benchmark on CCLE's omics (ccle, ctrp); `options` go to its reader
+    dataset : the target, a benchmark on CCLE's omics (ccle, ctrp); `options` go to its reader
     words : function from the target's table of drugs to one in the words of the source's table (targets, pathways), or None
 
     Raises
@@ -264,9 +264,48 @@ def load(source, target, folds=4, folder=None, words=None, **options):
     """
     if source not in SOURCES:
         raise DataError(f"unknown source {source!r}", remedy=f"use {', '.join(SOURCES)}")
-    known, asked, kept_back = SOURCES[source](folder), load_benchmark(target, folder=folder, **options), withheld(folder, target)
+    known, asked, kept_back = SOURCES[source](folder), load_benchmark(dataset, folder=folder, **options), withheld(folder, dataset)
     if kept_back["lines"] & set(known.cells.index) or kept_back["drugs"] & set(known.drugs.index):
         raise DataError(f"{source} holds responses of withheld lines or drugs: they are for testing alone", remedy="use the prepared folder as it is provided")
     joined = join(known, replace(asked, drugs=words(asked.drugs)) if words else asked, folds)
     tested = kept_back["lines"] & set(joined.benchmark.cells.index[np.unique(joined.pairs[:, 0])])
-    return replace(joined, counts={**joined.counts, "withheld": {"lines_in_table": kept_back["in_table"], "lines_tested": len(tested), "lines_trained": 0}})
+    about = {"lines_in_table": kept_back["in_table"], "lines_tested": len(tested), "compounds_tested": _of_compounds(kept_back["drugs"], joined, folder), "trained": 0}
+    return replace(joined, counts={**joined.counts, "withheld": about})
+
+
+def _of_compounds(ids, joined, folder):
+    """How many compounds asked about are those of these GDSC ids."""
+    table = gdsc.read_drugs(locate(folder))
+    table = table[table.index.isin(ids)]
+    asked = joined.benchmark.drugs.iloc[np.unique(joined.pairs[:, 1])]
+    compound = group_compounds(pd.concat([table[["name", "inchikey"]], asked[["name", "inchikey"]]], ignore_index=True))
+    return len(set(compound[: len(table)]) & set(compound[len(table) :]))
+
+
+def invented_screens(world, seed=0, share=0.75, noise=1.0):
+    """Two screens of one simulated world, as two laboratories might run them (chapter 09d): a source that reports ln IC50, and a target that reports an area, higher if sensitive.
+
+    Each tries a `share` of the lines and of the compounds, chosen by `seed`; what both try is what they share. The target adds `noise` (sd, ln uM) of its own to what the
+    world holds, and turns it into an area between 0 and 8.
+
+    Returns
+    -------
+    (source, target) : DrugResponse named "first-lab" and "second-lab"
+    """
+    rng = np.random.default_rng(seed)
+    compound = world.drugs["compound"].factorize()[0]
+    lines, compounds = rng.permutation(world.n_cells), rng.permutation(compound.max() + 1)
+    y = world.y + noise * rng.standard_normal(len(world))
+    area = 8 / (1 + np.exp((y - np.median(y)) / 2))
+    first = _part(world, lines[: round(share * len(lines))], np.isin(compound, compounds[: round(share * len(compounds))]), world.y, "first-lab", "ln_ic50")
+    second = _part(world, lines[-round(share * len(lines)) :], np.isin(compound, compounds[-round(share * len(compounds)) :]), area, "second-lab", "act_area")
+    return first, second
+
+
+def _part(world, lines, drugs, y, name, target):
+    cell, drug = world.pairs.T
+    rows = np.flatnonzero(np.isin(cell, lines) & drugs[drug])
+    cells, drugs = (frame.iloc[np.unique(which[rows])] for frame, which in ((world.cells, cell), (world.drugs, drug)))
+    pairs = pd.DataFrame({"cell": world.cells.index[cell[rows]], "drug": world.drugs.index[drug[rows]], target: y[rows]})
+    about = {"target": target, "trust_units": True, "licence": world.licence, "source": world.source, "simulated": world.simulated}
+    return DrugResponse.from_tables(name, cells, drugs, {kind: table.loc[cells.index] for kind, table in world.omics.items()}, pairs, **about)

@@ -8,7 +8,7 @@ A check is a function answer -> None where the answer is right, else a hint for 
 A check gives `Ellipsis` back, or raises it in a hint, where there is no answer yet.
 """
 
-from clmt_lib.exercises import ablations, alignment, attributes, data, graphs, ladder, text, training  # noqa: F401, each registers its checks
+from clmt_lib.exercises import ablations, alignment, attributes, best, data, graphs, ladder, reproduction, scaling, text, textworth, training, transfer  # noqa: F401, each registers its checks
 from clmt_lib.exercises.core import CHECKS, check, exercise
 
 __all__ = ["CHECKS", "check", "exercise"]

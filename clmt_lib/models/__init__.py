@@ -27,18 +27,19 @@ LADDER = {  # rung -> (module, class, settings); order is the order of the page
     "kernel_annotation": ("kernels", "KernelRidge", {"drug_kernel": "annotation"}),
     "kernel_text": ("kernels", "KernelRidge", {"drug_kernel": "text"}),
     "kernel_mechanism": ("kernels", "KernelRidge", {"drug_kernel": "mechanism"}),
-    "kernel_long": ("kernels", "KernelRidge", {"drug_kernel": "long"}),
-    "kernel_pathway": ("kernels", "KernelRidge", {"drug_kernel": "pathway"}),
-    "kernel_targets": ("kernels", "KernelRidge", {"drug_kernel": "targets"}),
-    "kernel_name": ("kernels", "KernelRidge", {"drug_kernel": "name"}),
-    "kernel_shuffled": ("kernels", "KernelRidge", {"drug_kernel": "shuffled"}),
-    "kernel_random": ("kernels", "KernelRidge", {"drug_kernel": "random"}),
+    **{f"drugs_{part}": ("drug_ridge", "DrugRidge", {"kinds": (part,), "ridges": (0.3, 1.0, 2.5, 6.0)}) for part in (
+        "random", "shuffled", "name", "fingerprint", "pathway", "targets", "annotation", "text", "mechanism", "long", "steps")},
+    "processes": ("drug_ridge", "DrugRidge", {}),
     "learned_kernel": ("kernels", "LearnedKernelRidge", {}),
     "clmt_published": ("published", "Published", {}),
     "clmt_repaired": ("published", "Published", {"defects": ()}),
     "clmt_unaligned": ("clmt", "CLMT", {"alignment": "none"}),
     "clmt_response": ("clmt", "CLMT", {"alignment": "response", "weight": 0.3}),
     "clmt": ("clmt", "CLMT", {}),
+    "clmt_long": ("clmt", "CLMT", {"steps": 500}),
+    "clmt_kernel": ("stack", "Blend", {}),
+    "stack": ("stack", "Stack", {}),
+    "stack_clmt": ("stack", "Blend", {"parts": ("stack", "clmt")}),
 }
 
 

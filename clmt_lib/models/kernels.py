@@ -87,7 +87,7 @@ def expression_kernel(benchmark, split):
 
 TEXTS = {  # kind -> source of its vectors, sharpnesses s of exp(s (cos - 1)), whether what all training texts share is taken off (in a long text it is most)
     "text": ("annotation", (5.0, 10.0), False), "mechanism": ("mechanism", (2.0, 5.0), True), "long": ("long", (2.0, 5.0), True),
-    "name": ("name", (5.0, 10.0), False), "shuffled": ("shuffled", (5.0, 10.0), False), "random": ("random", (5.0, 10.0), False),
+    "name": ("name", (5.0, 10.0), False), "shuffled": ("shuffled", (5.0, 10.0), False), "random": ("random", (10.0,), False),
 }
 FACTS = ("identity", "fingerprint", "pathway", "targets", "annotation")
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -193,7 +193,10 @@ def _compute(config, benchmark, work, device, progress):
         model.checkpoint = work / "checkpoint.pt"
     resumed = any(work.glob("checkpoint*"))
     start, cpu = time.perf_counter(), time.process_time()
-    model.fit(benchmark, split)
+    if hasattr(model, "parts"):  # a blend of models that have records of their own is made of those
+        model.fit(benchmark, split, [_table(replace(config, model=name, settings=model.settings.get(name, {})), work.parent, benchmark) for name in model.parts])
+    else:
+        model.fit(benchmark, split)
     fitted, cpu = time.perf_counter(), time.process_time() - cpu
     frames, found = [], {}
     for role in ROLES:
@@ -214,6 +217,14 @@ def _compute(config, benchmark, work, device, progress):
     write(work / "metrics.json", found)
     write(work / "history.json", getattr(model, "history", []))
     write(work / "provenance.json", provenance(benchmark, seconds, version=type(model).version, device=str(getattr(model, "device_used", "cpu"))))
+
+
+def _table(config, folder, benchmark):
+    """[C, D] predictions of a run on its valid and test pairs, NaN elsewhere."""
+    rows = run(config, folder, predictions=True, benchmark=benchmark).predictions
+    out = np.full((benchmark.n_cells, benchmark.n_drugs), np.nan)
+    out[tuple(benchmark.pairs[rows["position"]].T)] = rows["predicted"]
+    return out
 
 
 def write(path, body):

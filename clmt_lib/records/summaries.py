@@ -9,7 +9,7 @@ import pandas as pd
 from clmt_lib import data, metrics, models
 from clmt_lib.data.tables import DataError
 from clmt_lib.records.provenance import provenance
-from clmt_lib.records.runs import home, read, run, workplace, write
+from clmt_lib.records.runs import home, read, workplace, write
 
 REPORTED = metrics.REPORTED
 
@@ -29,8 +29,8 @@ def table(folder=None, role="test"):
 def summarise(configs, folder=None, *, benchmark=None, grid=""):
     """Means over folds and paired differences of the models run on one benchmark and split, with two-way bootstrap intervals, as a record of its own.
 
-    The same draws of lines and drugs serve every model and fold, so a difference is paired pair by pair and draw by draw. Runs not done yet are left out and counted;
-    a run that came without its draws is computed again first, and must give the same metrics.
+    The same draws of lines and drugs serve every model and fold, so a difference is paired pair by pair and draw by draw. Runs not done yet are left out and counted. For
+    a model with a run that came without its draws, intervals and differences are those of the earlier summary, if that was made of the same runs; else there are none.
 
     Parameters
     ----------
@@ -46,14 +46,15 @@ def summarise(configs, folder=None, *, benchmark=None, grid=""):
     found = _runs_that_are_in(configs, folder, benchmark)
     if not found:
         return None
+    final = _place(first.label, first.split, grid, folder)
+    means = {name: _mean_of_folds(runs) for name, runs in found.items()}
+    means, differences = _with_earlier(means, found, read(final).metrics if final.exists() else None)
     splits = sorted({which for runs in found.values() for which in runs})
     body = {
-        "runs": {"done": sum(map(len, found.values())), "planned": len(configs)},
+        "runs": {"done": sum(map(len, found.values())), "planned": len(configs), "without_draws": sum(draws is None for runs in found.values() for _, draws in runs.values())},
         "replicates": float(np.mean([_replicated(benchmark, data.make_split(benchmark, first.split, *which)) for which in splits])),
-        "models": {name: _mean_of_folds(runs) for name, runs in found.items()},
-        "differences": [_difference(a, found[a], b, found[b]) for i, a in enumerate(found) for b in list(found)[:i]],
+        "models": means, "differences": differences,
     }
-    final = _place(first.label, first.split, grid, folder)
     parts = {
         "config": {"dataset": first.dataset, "options": first.options, "split": first.split, "grid": grid, "draws": metrics.DRAWS, "checksum": benchmark.checksum},
         "metrics": body, "provenance": provenance(benchmark),
@@ -67,17 +68,37 @@ def summarise(configs, folder=None, *, benchmark=None, grid=""):
 
 
 def _runs_that_are_in(configs, folder, benchmark):
-    """model -> (seed, fold) -> (record, its bootstrap draws), for the runs that are done."""
+    """model -> (seed, fold) -> (record, its bootstrap draws or None), for the runs that are done."""
     found = {}
     for config in configs:
-        if not (home(folder) / config.id(benchmark.checksum)).exists():
+        path = home(folder) / config.id(benchmark.checksum)
+        if not path.exists():
             continue
         fold = found.setdefault(config.model, {})
         if (config.seed, config.fold) in fold:
             raise DataError(f"{config.model} appears twice for seed {config.seed}, fold {config.fold}", remedy="give a model one settings in the grid's rows of a split")
-        record = run(config, folder, draws=True, benchmark=benchmark)
+        record = read(path)
         fold[config.seed, config.fold] = record, record.draws
     return found
+
+
+def _with_earlier(means, found, earlier):
+    """(means, differences), where draws are missing completed from an earlier summary of the same runs."""
+    drawn = {name for name, runs in found.items() if all(draws is not None for _, draws in runs.values())}
+    old = {name: row for name, row in (earlier or {"models": {}})["models"].items() if name in means and _same_runs(row, means[name])}
+    known = {frozenset((row["a"], row["b"])): row for row in (earlier or {"differences": []})["differences"] if row["a"] in old and row["b"] in old}
+    differences = []
+    for i, a in enumerate(found):
+        for b in list(found)[:i]:
+            if {a, b} <= drawn:
+                differences.append(_difference(a, found[a], b, found[b]))
+            elif frozenset((a, b)) in known:
+                differences.append(known[frozenset((a, b))])
+    return {name: old[name] if name in old and name not in drawn else row for name, row in means.items()}, differences
+
+
+def _same_runs(one, other):
+    return all(one[key] is None or abs(one[key] - other[key]) < 2e-6 for key in ("folds", "rmse", "rmse_sd", "mae"))
 
 
 def _replicated(benchmark, split):
@@ -94,8 +115,9 @@ def _mean_of_folds(runs):
     for key in tests[0]:
         values = [np.nan if test[key] is None else test[key] for test in tests]
         out[key], out[f"{key}_sd"] = float(np.mean(values)), float(np.std(values))
+    drawn = all(draws is not None for _, draws in runs.values())
     for key in REPORTED:
-        out[f"{key}_interval"] = metrics.interval(np.mean([draws[key] for _, draws in runs.values()], axis=0))
+        out[f"{key}_interval"] = metrics.interval(np.mean([draws[key] for _, draws in runs.values()], axis=0)) if drawn else [np.nan, np.nan]
     return out
 
 

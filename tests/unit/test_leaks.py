@@ -19,7 +19,8 @@ def world():
     return load("simulated", cells=60, drugs=drugs)
 
 
-SMALL = {"trees": 8, "steps": 3, "hidden": 32, "ridges": (100.0, 1000.0), "width": 8, "epochs": 1, "batch": 1024}  # where a model has such a setting: leaks do not need long fits
+SMALL = {"trees": 8, "steps": 3, "hidden": 32, "ridges": (100.0, 1000.0), "width": 8, "epochs": 1, "batch": 1024, "inner": 2,
+         "settings": {"clmt": {"steps": 3, "hidden": 32}, "stack": {"inner": 2, "boost": False}}}  # where a model has such a setting: leaks do not need long fits
 
 
 @pytest.mark.parametrize("kind", ["mixed", "cell_blind", "drug_blind"])

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import tiny
 
-from clmt_lib import metrics, records
+from clmt_lib import metrics, models, records
 from clmt_lib.audit import audit
 from clmt_lib.cli import main
 from clmt_lib.data import BENCHMARKS, RESPONSES, DataError, DrugResponse, load, make_split
@@ -230,11 +230,11 @@ def test_one_line_under_two_ids_names_both_rows(folder):
     assert_refused(lambda: load("ccle", folder=folder), path, "row 22", "one line under two names", "'ACH-000001' (row 16)", "'ACH-000007'", "LINE1_LUNG")
 
 
-@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("name", (*NEW, "gdsc2"))
 def test_two_ids_that_share_a_registry_id_are_one_line(folder, name):
     changed(folder / "ids/cell_lines.parquet", lambda t: t.assign(RRID=t["RRID"].where(t.index != t.index[4], t["RRID"].iloc[2])))
-    one, other = ("9003", "9005") if name == "gdsc1" else ("ACH-000002", "ACH-000004")
-    width = 15 if name == "gdsc1" else 14
+    one, other = ("9003", "9005") if name.startswith("gdsc") else ("ACH-000002", "ACH-000004")
+    width = 15 if name.startswith("gdsc") else 14
     assert_refused(lambda: load(name, folder=folder), folder / RESPONSES[name], f"row {4 * width + 2}", f"'{one}' (row {2 * width + 2}) and '{other}' share the RRID CVCL_0002")
 
 
@@ -356,6 +356,14 @@ def test_one_tissue_cannot_be_split_by_tissue_but_by_line(folder):
         assert len(make_split(data, "cell_blind").test)
 
 
+def test_with_one_tissue_the_mean_in_the_tissue_is_still_a_mean(folder):
+    changed(folder / "ids/cell_lines.parquet", lambda t: t.assign(tissue="Lung"))
+    data = load("ctrp", folder=folder)
+    split = make_split(data, "cell_blind")
+    one, other = (models.build(name).fit(data, split).table for name in ("tissue_drug_mean", "drug_mean"))
+    np.testing.assert_allclose(one, other, atol=1e-9)  # what is above the drug's mean in the only tissue is nothing
+
+
 def test_every_fold_has_a_test_drug_or_the_split_is_refused(folder):
     data = load("ccle", folder=folder)
     for kind, folds in (("drug_blind", 10), ("scaffold_blind", 5)):
@@ -385,6 +393,21 @@ def test_run_tells_that_bounds_were_read_as_measured(folder, tmp_path, monkeypat
     for name, told in (("ccle", True), ("gdsc1", False)):
         assert main(["run", "--dataset", name, "--split", "mixed", "--model", "drug_mean", "--records", str(tmp_path / "records")]) == 0
         assert ("are bounds, read here as measured" in capsys.readouterr().out) == told
+
+
+def test_report_and_ladder_say_that_bounds_were_read_as_measured_even_where_a_fold_has_none(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CLMT_DATA", str(folder))
+    first = set(make_split(load("ccle", folder=folder), "drug_blind").test)
+    pairs, raw = load("ccle", folder=folder), pd.read_parquet(folder / RESPONSES["ccle"])
+    drugs = set(pairs.drugs.index[pairs.pairs[sorted(first), 1]])
+    changed(folder / RESPONSES["ccle"], lambda t: t.assign(**{"IC50 (uM)": raw["IC50 (uM)"].where(~raw["Compound"].isin(drugs), 1.0 + raw.index % 7)}))  # the first fold's drugs lose their bounds
+    (tmp_path / "grid.yaml").write_text("runs:\n  - {dataset: ccle, split: drug_blind, seeds: [0], folds: [0, 1], models: [cell_mean]}\n  - {dataset: gdsc1, split: mixed, seeds: [0], folds: [0], models: [cell_mean]}\n")
+    for command in (["run", "--grid"], ["report", "--grid"]):
+        assert main([*command, str(tmp_path / "grid.yaml"), "--records", str(tmp_path / "records")]) == 0
+    told = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if "runs in" in line}
+    assert "of its test responses are bounds, read as measured" in told["ccle"] and "bounds" not in told["gdsc1"]
+    row = records.ladder("ccle", "drug_blind", folder=tmp_path / "records").loc["cell_mean"]
+    assert 0 < row["censored"] < 1 and row["rmse_measured"] > 0 and row["folds"] == 2
 
 
 # Real tables

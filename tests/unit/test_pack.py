@@ -127,10 +127,10 @@ def test_no_run_is_handed_out_twice():
     assert len(taken) == len(set(taken)) == 60 and not packed.running
 
 
-def grid(tmp_path, **row):
+def grid(tmp_path, *rows):
     path = tmp_path / "small.yaml"
-    row = {"dataset": "simulated", "split": "mixed", "seeds": [0], "folds": [0], "models": ["drug_mean", "effects"], "options": {"cells": 48}, **row}
-    path.write_text(yaml.safe_dump({"runs": [row]}))
+    row = {"dataset": "simulated", "split": "mixed", "seeds": [0], "folds": [0], "models": ["drug_mean", "effects"], "options": {"cells": 48}}
+    path.write_text(yaml.safe_dump({"runs": [{**row, **changes} for changes in rows or [{}]]}))
     return path
 
 
@@ -148,7 +148,7 @@ def test_a_dry_run_starts_nothing(tmp_path):
 
 
 def test_a_failed_run_is_reported_and_does_not_stop_the_others(tmp_path):
-    path, home = grid(tmp_path, models=["effects", "als"], settings={"rank": 2}), tmp_path / "records"
+    path, home = grid(tmp_path, {"models": ["effects"]}, {"models": ["als"], "settings": {"rank": 2}}), tmp_path / "records"
     done = subprocess.run(command(path, home), capture_output=True, text=True)
     assert done.returncode == 1 and "no setting 'rank'" in done.stdout and "1 done, 1 failed" in done.stdout, done.stdout + done.stderr
     assert len(finished(home)) == 1
@@ -161,7 +161,7 @@ def test_a_folder_that_is_no_grid_is_one_clear_line(tmp_path, capsys):
 
 
 def test_a_killed_pack_goes_on_where_it_stopped_and_ends_as_if_undisturbed(tmp_path):
-    path, home, calm = grid(tmp_path, models=["drug_mean", "effects", "ridge", "als", "kernel_identity"], folds=[0, 1]), tmp_path / "killed", tmp_path / "calm"
+    path, home, calm = grid(tmp_path, {"models": ["drug_mean", "effects", "als", "kernel_identity"], "folds": [0, 1]}), tmp_path / "killed", tmp_path / "calm"
     records.run_grid(records.read_grid(path), calm, say=lambda line: None)
     first = subprocess.Popen(command(path, home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
@@ -171,12 +171,21 @@ def test_a_killed_pack_goes_on_where_it_stopped_and_ends_as_if_undisturbed(tmp_p
         os.killpg(first.pid, signal.SIGKILL)  # parent and workers
         first.wait()
     before = finished(home)
-    subprocess.run(command(path, home, "--minutes", "5"), capture_output=True, check=True)
+    subprocess.run(command(path, home, "--minutes", "60"), capture_output=True, check=True)
     assert before and finished(home) == finished(calm)
     for name in finished(calm):
         assert (home / name / "metrics.json").read_bytes() == (calm / name / "metrics.json").read_bytes()
     again = subprocess.run(command(path, home), capture_output=True, text=True, check=True).stdout
     assert f"{len(finished(calm))} runs are in, 0 to do" in again and not list(home.glob(".work-*"))
+
+
+def test_a_worker_that_dies_costs_its_own_run_only():
+    dies = "import json, sys\nfor n, line in enumerate(sys.stdin):\n    if 'ridge' in line: sys.exit(9)\n    print(json.dumps({'seconds': 0.1}), flush=True)"
+    start = lambda: subprocess.Popen([sys.executable, "-c", dies], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    queue = [job("als", 0), job("ridge", 0), job("effects", 0), job("drug_mean", 0)]
+    packed = pack.Pack(queue, pack.Estimates(), 60.0, start, say=lambda line: None).run(1)
+    assert [j.config.model for j in packed.done] == ["als", "effects", "drug_mean"] and len(packed.workers) == 2
+    assert [j.config.model for j, _ in packed.failed] == ["ridge"] and all(worker.poll() is not None for worker in packed.workers)
 
 
 def test_what_still_runs_at_the_end_of_the_budget_is_stopped(tmp_path):

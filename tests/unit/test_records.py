@@ -163,7 +163,7 @@ def test_paired_differences_are_the_difference_of_means_with_an_interval_around_
     grid = [config(model, seed=seed) for model in ("drug_mean", "effects") for seed in (0, 1)]
     records.run_grid(grid[:3], tmp_path)
     record = records.summarise(grid, tmp_path, benchmark=world)
-    assert record.metrics["runs"] == {"done": 3, "planned": 4}
+    assert record.metrics["runs"] == {"done": 3, "planned": 4, "without_draws": 0}
     records.run_grid(grid, tmp_path)
     records.summarise(grid, tmp_path, benchmark=world)
     ladder = records.ladder(config().label, "mixed", tmp_path)
@@ -217,3 +217,20 @@ def test_killed_again_and_again_ends_as_if_undisturbed(tmp_path):
     assert calm.name == storm.name
     assert json.loads((calm / "metrics.json").read_text()) == json.loads((storm / "metrics.json").read_text())
     assert sorted(p.name for p in (tmp_path / "storm" / "records").rglob("*")) == sorted(p.name for p in (tmp_path / "calm" / "records").rglob("*"))
+
+
+def test_without_draws_a_summary_keeps_what_an_earlier_one_found_of_the_same_runs(tmp_path, world, monkeypatch):
+    grid = [config(model, seed=seed) for model in ("drug_mean", "effects") for seed in (0, 1)]
+    records.run_grid(grid, tmp_path)
+    before = records.summarise(grid, tmp_path, benchmark=world).metrics
+    for path in tmp_path.glob("*-effects-*/draws.npy"):
+        path.unlink()
+    records.run_grid([config("global_mean", seed=seed) for seed in (0, 1)], tmp_path)
+    monkeypatch.setattr(records.runs, "_compute", lambda *_: pytest.fail("computed again"))
+    after = records.summarise([*grid, *(config("global_mean", seed=seed) for seed in (0, 1))], tmp_path, benchmark=world).metrics
+    assert after["runs"] == {"done": 6, "planned": 6, "without_draws": 2}
+    assert after["models"]["effects"] == before["models"]["effects"] and before["differences"][0] in after["differences"]
+    assert {(row["a"], row["b"]) for row in after["differences"]} == {("effects", "drug_mean"), ("global_mean", "drug_mean")}, "nothing is invented for effects and the new model"
+    (tmp_path / next(tmp_path.glob("summary-*")).name / "metrics.json").write_text(json.dumps({**after, "models": {}}))
+    fresh = records.summarise(grid, tmp_path, benchmark=world).metrics
+    assert fresh["models"]["effects"]["rmse_interval"] == [None, None] and fresh["differences"] == []

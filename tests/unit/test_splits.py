@@ -1,5 +1,6 @@
 """Splits: disjoint, complete, blind as promised, different per seed, safe on disk. The names say what each prevents."""
 
+import hashlib
 import json
 import os
 
@@ -8,9 +9,9 @@ import pytest
 import tiny
 
 from clmt_lib.data import KINDS, DataError, DrugResponse, load, load_split, make_split, save_split
-from clmt_lib.data.splits import FOLDS
+from clmt_lib.data.splits import FOLDS, pathway_groups, target_groups
 
-BLIND_TO = {"cell_blind": "line", "drug_blind": "compound", "scaffold_blind": "scaffold", "tissue_blind": "tissue"}
+BLIND_TO = {"cell_blind": "line", "drug_blind": "compound", "scaffold_blind": "scaffold", "tissue_blind": "tissue", "target_blind": "target", "pathway_blind": "pathway"}
 
 
 def entities(data, kind, positions):
@@ -25,6 +26,8 @@ def entities(data, kind, positions):
     drugs = data.drugs.iloc[rows["drug"].unique()]
     if kind == "drug_blind":
         return set(drugs["name"].str.lower())
+    if kind in ("target_blind", "pathway_blind"):
+        return {part.strip() for entry in drugs[kind.split("_")[0]].dropna() for part in (entry.split(",") if kind == "target_blind" else [entry])}
     return {MurckoScaffoldSmiles(smiles) for smiles in drugs["smiles"].dropna()} - {""}
 
 
@@ -57,7 +60,7 @@ def test_no_blinded_entity_is_in_two_roles(data, kind):
             assert not roles["train"] & roles["test"] and not roles["train"] & roles["valid"] and not roles["valid"] & roles["test"]
 
 
-@pytest.mark.parametrize("kind", ["drug_blind", "scaffold_blind"])
+@pytest.mark.parametrize("kind", ["drug_blind", "scaffold_blind", "target_blind", "pathway_blind"])
 def test_ids_of_one_compound_stay_together(data, kind):
     assert data.drugs["compound"].duplicated().any()
     for fold in range(FOLDS[kind]):
@@ -127,6 +130,29 @@ def test_split_of_other_data_is_refused(data, tmp_path):
     save_split(make_split(data, "mixed"), path)
     with pytest.raises(DataError, match="split of tiny .*Remedy: use the data it was made for"):
         load_split(path, tiny.benchmark(seed=1))
+
+
+def test_chain_of_shared_targets_stays_together_and_an_unknown_target_stands_alone():
+    """A hits EGFR, B both EGFR and ERBB2, C ERBB2: holding out A alone would leave its mechanism in train twice over."""
+    made = tiny.tables()
+    made["drugs"]["target"] = [None, None, "EGFR", "ERBB2, egfr", "ERBB2", *[None] * 10]
+    groups = target_groups(made["drugs"])
+    assert groups.iloc[2] == groups.iloc[3] == groups.iloc[4] and groups.iloc[0] == groups.iloc[1]
+    assert groups.nunique() == 12  # 15 ids: one chain of three, one compound of two, and ten alone
+
+
+def test_a_pathway_is_one_group_and_a_drug_without_one_stands_alone():
+    made = tiny.tables()
+    made["drugs"]["pathway"] = ["Mitosis"] * 3 + [" mitosis", None, None] + ["other"] * 9
+    groups = pathway_groups(made["drugs"])
+    assert groups.iloc[:4].nunique() == 1 and groups.nunique() == 4
+
+
+@pytest.mark.parametrize("kind, found", [("mixed", "81c7dd21707567bf"), ("cell_blind", "9ea255b71fb8e68d"), ("drug_blind", "f5bad677747ffb10"), ("scaffold_blind", "68c875aefb4c5a39"), ("tissue_blind", "4313f7601cf44a4c")])
+def test_older_kinds_of_split_have_not_moved_by_a_bit(kind, found):
+    """A kind's place in KINDS is part of its seed: a new kind anywhere but at the end would change every record."""
+    roles = make_split(load("simulated"), kind, seed=1, fold=3).roles().values()
+    assert hashlib.sha256(b"".join(role.tobytes() for role in roles)).hexdigest()[:16] == found
 
 
 def test_benchmark_of_one_tissue_is_refused_by_the_tissue_blind_split():

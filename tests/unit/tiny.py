@@ -29,6 +29,7 @@ def tables(lines=21, tissues=7, seed=0):
     )
     names = ["benzene", *STRUCTURES]
     drugs = pd.DataFrame({"name": names, "smiles": [STRUCTURES[name] for name in names], "inchikey": None, "target": "EGFR, KRAS", "pathway": "a pathway", "pubchem_cid": None})
+    drugs["target"], drugs["pathway"] = ([f"{what} {max(0, i - 1) % 12}" for i in range(len(drugs))] for what in ("TARGET", "pathway"))  # the first two ids are one compound
     drugs.index = [str(1001 + i) for i in range(len(names))]
     drugs["compound"] = group_compounds(drugs)
     omics = {

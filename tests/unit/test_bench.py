@@ -1,0 +1,187 @@
+"""The bench: its plain path computes what the fast path computes, and the fast path is faster, by ratio and never by absolute time."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "experiments"))
+
+import bench  # noqa: E402
+import bench_curves  # noqa: E402
+import bench_speed  # noqa: E402
+import bench_tools  # noqa: E402
+import per_pair  # noqa: E402
+
+from clmt_lib.data import DataError  # noqa: E402
+from clmt_lib.models import published  # noqa: E402
+
+SMALL = {"lines": 60, "drugs": 24, "genes": 200, "mutations": 12, "copy_numbers": 12, "text": 16, "bits": 1024}
+REPAIRED, HELD_OUT = bench_tools.AS_PUBLISHED, ("no_drug_to_cell", "unweighted_responses")
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    return bench_tools.Tensors(bench_tools.bench_config(width=16), **SMALL)
+
+
+def network(tensors, **changes):
+    torch.manual_seed(0)
+    config = bench_tools.bench_config(width=16, **changes)
+    return config, published.Network(tensors, config).eval()
+
+
+@pytest.mark.parametrize("changes", [{}, {"defects": HELD_OUT}, {"defects": (*REPAIRED, "false_negatives", "positive_left_out")}, {"views": ("text", "attribute"), "tasks": ()}])
+def test_loss_and_gradients_of_both_paths_are_equal(tensors, changes):
+    config, net = network(tensors, **changes)
+    found = bench_speed.equal(net, tensors, config, pairs=100)
+    assert found["loss_fast"] == pytest.approx(found["loss_per_pair"], rel=1e-5)
+    assert found["gradient_difference"] < 1e-3 and found["parameters"] > 20
+
+
+def test_the_comparison_of_gradients_notices_a_path_that_differs(tensors, monkeypatch):
+    config, net = network(tensors)
+    monkeypatch.setattr(per_pair, "aggregate_first", lambda sage, x, graph: {node: value * 1.01 for node, value in sage(x, graph).items()})
+    found = bench_speed.equal(net, tensors, config, pairs=100)
+    assert found["gradient_difference"] > 5e-3
+
+
+def test_predictions_of_both_paths_are_equal_pair_by_pair(tensors):
+    config, net = network(tensors)
+    pairs = tensors.pairs[torch.randperm(len(tensors.pairs))[:64]]
+    with torch.inference_mode():
+        plain = per_pair.predict_pairs(net, *per_pair.encode_pairs(net, tensors, pairs, tensors.graph))
+        fast = net(tensors, pairs).prediction
+    assert fast.std() > 0 and torch.allclose(plain, fast, atol=1e-5)
+
+
+def test_the_plain_path_encodes_a_drug_as_often_as_it_is_named(tensors):
+    config, net = network(tensors)
+    seen = []
+    net.text_drug.register_forward_hook(lambda module, given, out: seen.append(len(out)))
+    pairs = torch.zeros(50, 2, dtype=torch.int64)
+    for module in (per_pair, published):
+        module.objective(net, tensors, pairs, torch.zeros(50), config)
+    assert seen == [50, 1]
+
+
+def test_the_fast_path_is_faster_than_the_plain_path_by_ratio():
+    """A short bench: at a quarter of the widths and 2,048 pairs a step, at least 5 times the plain path's pairs a processor second (it is some 20 times)."""
+    config = bench_tools.bench_config(width=32)
+    tensors = bench_tools.Tensors(config, 200, 60, 1000)
+    _, actions = bench_speed.steps(tensors, config, ("per_pair", "random"))
+    found = bench_tools.interleaved(actions, 2)
+    pairs = {"per_pair": bench_speed.PER_PAIR, "random": bench_speed.RANDOM}
+    rate = {name: pairs[name] / found[name]["cpu_seconds"] for name in pairs}
+    assert rate["random"] > 5 * rate["per_pair"]
+
+
+def test_tiles_are_blocks_of_training_pairs_and_nothing_else():
+    pairs = torch.cartesian_prod(torch.arange(3, 40), torch.arange(2, 20))
+    pairs = pairs[torch.rand(len(pairs)) < 0.8]
+    draw, size = published.tiles(pairs, (10, 6))
+    for _ in range(20):
+        rows = draw()
+        assert len(rows.unique()) == len(rows) > 0
+        lines, drugs = (ids.unique() for ids in pairs[rows].unbind(1))
+        assert len(lines) <= 10 and len(drugs) <= 6
+        inside = torch.isin(pairs[:, 0], lines) & torch.isin(pairs[:, 1], drugs)
+        assert torch.equal(inside.nonzero()[:, 0], rows.sort().values)  # every measured pair of the block
+    assert 0.6 * 60 < size < 60
+
+
+def test_a_tile_without_a_measured_pair_is_drawn_again():
+    pairs = torch.stack([torch.arange(12), torch.arange(12)], 1)  # a diagonal: most blocks are empty
+    draw, size = published.tiles(pairs, (2, 2))
+    assert all(len(draw()) for _ in range(30)) and size == 1
+
+
+def test_a_tile_larger_than_the_table_is_the_table():
+    pairs = torch.cartesian_prod(torch.arange(5), torch.arange(4))
+    draw, size = published.tiles(pairs, (100, 100))
+    assert sorted(draw().tolist()) == list(range(20)) and size == 20
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(DataError, match="unknown precision 'float8'.*float32"):
+        published.PublishedConfig(precision="float8")
+    assert published.PublishedConfig(precision="bfloat16").precision == "bfloat16"
+
+
+def test_half_precision_trains_towards_the_same_thing(tensors):
+    """bfloat16 keeps 8 bits: the loss of one step agrees to a few per cent, its weights stay float32."""
+    config, net = network(tensors)
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            losses.append(published.objective(net, tensors, tensors.pairs[:200], tensors.y[:200], config).total)
+    exact, half = (loss.item() for loss in losses)
+    assert half == pytest.approx(exact, rel=0.05) and half != exact
+    losses[1].backward()
+    assert all(p.grad.dtype == torch.float32 for p in net.parameters() if p.grad is not None)
+
+
+def test_a_curve_ends_before_a_step_takes_too_long(monkeypatch):
+    monkeypatch.setattr(bench_curves, "point", lambda lines, drugs, pairs, rounds, device: {"lines": lines, "cpu_seconds": lines / 100})
+    found = bench_curves.curve("lines", False, "cpu")
+    assert [row["factor"] for row in found["rows"]] == [1, 2] and found["rows"][1]["lines"] == 1250 and "4 times the lines" in found["stopped"]
+    assert bench_curves.curve("drugs", True, "cpu")["stopped"] is None and bench_curves.sizes("pairs", 4) == (625, 188, 4 * 8192)
+
+
+def test_exponents_are_slopes_on_logarithms():
+    rows = [{"factor": k, "cpu_seconds": 3 * k**0.5} for k in (1, 2, 4, 8)]
+    assert bench_curves.slope(rows) == pytest.approx(0.5)
+    found = {name: {"rows": rows, "stopped": "too slow" if name == "drugs" else None} for name in ("lines", "drugs", "pairs")}
+    made = bench_curves.assemble(found)
+    assert made["doubling"]["pairs"] == pytest.approx(2**0.5) and len(made["drugs"]) == 4 and made["stopped"] == {"drugs": "too slow"}
+
+
+class Fake:
+    """A bench of three parts, the second of which fails at first."""
+
+    CHILDREN = {}
+
+    def __init__(self):
+        self.made, self.broken = [], True
+
+    def part(self, name):
+        self.made.append(name)
+        if name == "b" and self.broken:
+            raise KeyboardInterrupt
+        return {"value": name}
+
+    def measure(self, keep, short, device):
+        for name in "abc":
+            keep(name, lambda: self.part(name))
+
+    def assemble(self, found):
+        return found
+
+
+def test_an_interrupted_bench_goes_on_where_it_stopped_and_a_finished_one_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLMT_RECORDS", str(tmp_path))
+    fake = Fake()
+    with pytest.raises(KeyboardInterrupt):
+        bench.bench("fake", fake, False, False, "cpu")
+    assert not (tmp_path / "bench-fake").exists()
+    fake.broken = False
+    bench.bench("fake", fake, False, False, "cpu")
+    assert fake.made == ["a", "b", "b", "c"]
+    assert sorted(path.name for path in (tmp_path / "bench-fake").iterdir()) == ["config.json", "metrics.json", "provenance.json"]
+    bench.bench("fake", fake, False, False, "cpu")
+    assert fake.made == ["a", "b", "b", "c"]
+    bench.bench("fake", fake, False, True, "cpu")
+    assert fake.made == ["a", "b", "b", "c", "a", "b", "c"]
+
+
+def test_a_short_record_gives_way_to_a_long_one_and_not_the_other_way_round(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLMT_RECORDS", str(tmp_path))
+    fake = Fake()
+    fake.broken = False
+    for short, expected in ((True, 3), (False, 6), (True, 6)):
+        bench.bench("fake", fake, short, False, "cpu")
+        assert len(fake.made) == expected
+    assert json.loads((tmp_path / "bench-fake/config.json").read_text())["short"] is False

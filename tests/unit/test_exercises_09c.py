@@ -1,0 +1,71 @@
+"""The checks of section 09c accept right answers and name the usual wrong ones; its figures show ties, gaps and what is not in."""
+
+import numpy as np
+import pandas as pd
+from page import exercise_tests
+
+from clmt_lib import plotting
+
+DEALT = {"mixed": "pairs", "cell_blind": "lines", "drug_blind": "compounds", "tissue_blind": "tissues"}
+
+
+def by_fold(fit, x, y, fold, place=True, same=False):
+    out, parts = np.empty(len(x)), []
+    for k in np.unique(fold):
+        known = fold == k if same else fold != k
+        parts.append(fit(x[known], y[known])(x[fold == k]))
+        out[fold == k] = parts[-1]
+    return out if place else np.concatenate(parts)
+
+
+RIGHT = {"09c.1": [24, 24.0, np.int64(24)], "09c.2": [DEALT], "09c.3": [by_fold, lambda *given: by_fold(*given).tolist()]}
+WRONG = {
+    "09c.1": [(20, "final prediction"), (4, "many times"), (6, "one* base"), (25, "no base"), (7, "first figure"), ("24", "without quotes")],
+    "09c.2": [(DEALT | {"mixed": "lines"}, "known lines"), (DEALT | {"cell_blind": "pairs"}, "new lines"), (DEALT | {"drug_blind": "pairs"}, "new compounds"),
+              (DEALT | {"tissue_blind": "lines"}, "easier"), (DEALT | {"mixed": 1}, "choose one of")],
+    "09c.3": [
+        (lambda fit, x, y, fold: fit(x, y)(x), "in-sample"), (lambda *given: by_fold(*given, same=True), "turned around"), (lambda *given: by_fold(*given, place=False), "the order is not"),
+        (lambda fit, x, y, fold: np.zeros(len(x)), "for each k"), (lambda fit, x, y, fold: np.zeros(3), "shape"), (0.9, "without calling"),
+    ],
+}
+
+
+(
+    test_right_answers_are_accepted, test_typical_mistakes_get_their_hint, test_a_stub_gets_a_neutral_line, test_nothing_that_is_handed_in_raises,
+    test_the_chapter_asks_exactly_what_is_checked_and_solves_it,
+) = exercise_tests("09c", RIGHT, WRONG, DEALT, {"np": np})
+
+
+def texts(axes):
+    return " ".join(text.get_text() for ax in np.ravel(axes) for text in ax.texts)
+
+
+def test_a_plan_asks_every_inner_fold_once_and_scores_test_in_the_last_fit_only():
+    ax = plotting.stack_plan(4)
+    assert len(ax.patches) == 4 * 4 + 6 and [tick.get_text() for tick in ax.get_yticklabels()] == ["fit 1", "fit 2", "fit 3", "fit 4", "last fit"]
+
+
+def test_a_plan_never_asks_the_last_fit_about_training_pairs():
+    from matplotlib.colors import to_rgb
+
+    ax = plotting.stack_plan(3)
+    last = [to_rgb(patch.get_facecolor()) for patch in ax.patches if patch.get_y() > 3]
+    assert len(set(last[:3])) == 1 and len(set(last)) == 3
+    assert [to_rgb(patch.get_facecolor()) for patch in ax.patches].count(last[0]) == 3 * 2 + 3
+
+
+def test_a_tie_is_hollow_and_what_is_not_in_says_so():
+    rows = [("tgsa mixed", "learned_kernel", "clmt", "rmse", -0.1, -0.2, 0.1), ("tgsa mixed", "learned_kernel", "stack", "rmse", -0.1, -0.2, -0.05),
+            ("gdsc2 mixed", "kernel_text", "stack", "rmse", np.nan, np.nan, np.nan)]
+    (ax,) = plotting.beside_kernel(pd.DataFrame(rows, columns=["where", "kernel", "model", "metric", "mean", "low", "high"]), metrics=("rmse",))
+    marks = [line for line in ax.lines if line.get_marker() in ("*", "X")]
+    assert [mark.get_markerfacecolor() == "none" for mark in marks] == [True, False]
+    assert "not in yet" in texts(ax) and "0 is kernel ridge (text)" in texts(ax) and "0 is learned-kernel ridge" in texts(ax)
+
+
+def test_weights_and_inner_folds_are_drawn_and_an_empty_panel_says_so():
+    axes = plotting.base_weights({"a": pd.DataFrame({"plain": [0.2, 0.4], "text": [0.5, 0.5]}), "b": pd.DataFrame()})
+    assert np.allclose([bar.get_width() for bar in axes[0].patches], [0.3, 0.5]) and "not in yet" in texts(axes)
+    table = np.array([[0.0, 1, -1], [np.nan, 1, 0]])
+    shown = plotting.inner_fold_maps({"x": table})[0].images[0].get_array()
+    assert np.ma.getmaskarray(shown)[1, 0] and shown[0].tolist() == [0, 1, -1]
