@@ -3,7 +3,7 @@
 #   make book PYTHON=python3.12   set up with another Python (3.11 or later)
 #   make book PY=python           use the active environment (conda) and set nothing up
 #   make book FRESH=1             execute every chapter, changed or not
-#   make experiments CORES=8      as many runs at a time (and tests, for make test)
+#   make experiments CORES=8      as many runs at a time (and tests, for make test); ONLY=gdsc2: the runs on one benchmark
 
 PYTHON ?= python3
 PY ?= .venv/bin/python
@@ -86,9 +86,14 @@ notebooks: $(SETUP)
 	@echo "notebooks/ holds the new outputs. Next: git diff --stat notebooks, then make test"
 
 experiments: $(SETUP)
-	@$(PY) -m clmt_lib run --grid experiments/grid.yaml --jobs $(CORES)
-	@$(PY) -m clmt_lib report --grid experiments/grid.yaml
+	@for grid in experiments/grid.yaml $(if $(ONLY),,experiments/text.yaml); do \
+	  $(PY) -m clmt_lib run --grid $$grid --jobs $(CORES) $(if $(ONLY),--only $(ONLY)) && $(PY) -m clmt_lib report --grid $$grid $(if $(ONLY),--only $(ONLY)) || exit 1; done
+ifndef ONLY
+	@$(PY) experiments/by_drug.py experiments/text.yaml
+	@$(PY) experiments/noise.py gdsc2
 	@for study in experiments/studies/*.yaml; do $(PY) -m clmt_lib study $$study --jobs $(CORES) || exit 1; done
+	@$(PY) -m clmt_lib transfer experiments/transfer.yaml
+endif
 	@echo "The records are in experiments/records. Next: make book"
 
 grid: $(SETUP)

@@ -4,6 +4,7 @@
     python book/execute.py --fresh    all of them
     python book/execute.py --store    and write the outputs back to notebooks/ (what is committed)
     python book/execute.py --real gdsc2   all of them on real tables (CLMT_DATA), into _build/real; seconds and memory become the record chapters-gdsc2
+    python book/execute.py --real gdsc2 09_reproduction   these chapters alone; what the record holds of the others stays
 
 Each notebook runs in a process of its own, two at a time, on one thread, in the folder notebooks/.
 A chapter appears under its name only when all of it ran; its stamp holds a hash of everything it was made from.
@@ -39,9 +40,10 @@ def chapters(root=ROOT):
 
 
 def _made_from(root):
-    """Files that every chapter depends on: the library, what is committed of the records, the lock and this file."""
+    """Files that every chapter depends on: the library, what is committed of the records, grids, studies and claims, the lock and this file."""
     found = [path for path in (root / "clmt_lib").rglob("*") if "__pycache__" not in path.parts]
     found += [path for path in (root / "experiments" / "records").glob("[!.]*/*") if not path.name.startswith((".", "predictions", "draws"))]
+    found += (root / "experiments").glob("**/*.yaml")
     return sorted(path for path in [*found, root / "requirements.lock", root / "book" / "execute.py"] if path.is_file())
 
 
@@ -165,10 +167,13 @@ def execute(notebook, store=False, root=ROOT):
     return time.perf_counter() - start
 
 
-def execute_real(dataset, root=ROOT):
-    """Execute every chapter on the real tables of `dataset`, one after the other; returns {chapter: {"seconds", "peak_memory_mb"}} as each chapter's last line tells them."""
+def execute_real(dataset, only=(), root=ROOT):
+    """Execute chapters (all, or `only` these names) on the real tables of `dataset`, one after the other; returns {chapter: {"seconds", "peak_memory_mb"}} as each one's last line tells them."""
     folder, out = root / "_build" / "real" / dataset, {}
-    for notebook in chapters(root):
+    unknown = sorted(set(only) - {notebook.stem for notebook in chapters(root)})
+    if unknown:
+        raise ChapterError(f"no chapter {unknown[0]}")
+    for notebook in (path for path in chapters(root) if not only or path.stem in only):
         executed = run_notebook(notebook, root, (("profile", "real"), ("dataset", dataset)), folder)
         _write(folder / notebook.name, executed)
         told = re.findall(r"(\d+) s, peak memory (\d+) MB", json.dumps(executed["cells"][-1]["outputs"]))
@@ -179,16 +184,19 @@ def execute_real(dataset, root=ROOT):
     return out
 
 
-def _record_real(dataset, root=ROOT):
-    """The record `chapters-<dataset>`: what every chapter took on real tables."""
+def _record_real(dataset, only=(), root=ROOT):
+    """The record `chapters-<dataset>`: what every chapter took on real tables. With `only`, the others' numbers are kept."""
     from clmt_lib.records import home
     from clmt_lib.records.provenance import provenance
     from clmt_lib.records.runs import write
     from clmt_lib.training import pick_device
 
-    found = execute_real(dataset, root)
+    found = execute_real(dataset, only, root)
     final = home(root / "experiments" / "records") / f"chapters-{dataset}"
     final.mkdir(parents=True, exist_ok=True)
+    if only and (final / "metrics.json").exists():
+        there = {notebook.stem for notebook in chapters(root)}
+        found = {**{name: row for name, row in _read(final / "metrics.json").items() if name in there}, **found}
     for name, part in {"config": {"dataset": dataset, "profile": "real"}, "metrics": found, "provenance": provenance(None, device=str(pick_device()))}.items():
         write(final / f"{name}.json", part)
 
@@ -208,10 +216,11 @@ def main(argv=None):
     parser.add_argument("--store", action="store_true", help="write the outputs back to notebooks/")
     parser.add_argument("--jobs", type=int, default=2, help="chapters at a time (default 2)")
     parser.add_argument("--real", metavar="DATASET", help="execute every chapter on real tables, and record what it took")
+    parser.add_argument("only", metavar="CHAPTER", nargs="*", help="with --real: these chapters alone, such as 09_reproduction")
     options = parser.parse_args(argv)
     if options.real:
         try:
-            return _record_real(options.real)
+            return _record_real(options.real, options.only)
         except ChapterError as error:
             return f"FAILED\n{error}"
     _drop_strangers(ROOT)

@@ -66,6 +66,7 @@ def _add_run(commands):
     """`clmt run`: one configuration, or a grid."""
     run = commands.add_parser("run", help="fit and score one model on one split, or a whole grid; a finished run costs nothing")
     run.add_argument("--grid", metavar="FILE", help="a grid of configurations, such as experiments/grid.yaml")
+    run.add_argument("--only", metavar="BENCHMARK", help="of a grid: the runs on this benchmark alone, such as ccle")
     run.add_argument("--jobs", type=int, default=1, help="processes that divide a grid (each gets its share of the cores)")
     run.add_argument("--share", metavar="I/N", default="0/1", help=argparse.SUPPRESS)
     run.add_argument("--config", metavar="FILE", help="a config.json as records keep them")
@@ -108,11 +109,21 @@ def _run(args):
 def _run_grid(args):
     from clmt_lib import records
 
-    configs = records.read_grid(args.grid)
+    configs = _named(records.read_grid(args.grid), args.only)
     if args.jobs > 1:
-        return _divided(args, ["run", "--grid", args.grid, *(["--draws"] if args.draws else [])])
+        return _divided(args, ["run", "--grid", args.grid, *(["--draws"] if args.draws else []), *(["--only", args.only] if args.only else [])])
     failed = records.run_grid(configs, args.records, share=_share(args), draws=args.draws, device=args.device, say=_say)
     return _told(configs, failed, args, "clmt report")
+
+
+def _named(configs, only):
+    """The configurations on one benchmark, or all of them."""
+    from clmt_lib.data.tables import DataError
+
+    left = [config for config in configs if only in (None, config.dataset)]
+    if not left:
+        raise DataError(f"the grid has no run on {only!r}", remedy=f"use one of: {', '.join(sorted({config.dataset for config in configs}))}")
+    return left
 
 
 def _divided(args, words):
@@ -218,6 +229,7 @@ def _add_report(commands):
     """`clmt report`: summaries of the runs of a grid."""
     report = commands.add_parser("report", help="means, intervals and paired differences of the runs of a grid, as records the book reads")
     report.add_argument("--grid", metavar="FILE", default="experiments/grid.yaml")
+    report.add_argument("--only", metavar="BENCHMARK", help="the summaries of this benchmark alone")
     report.add_argument("--records", metavar="DIR")
     report.set_defaults(command=_report)
 
@@ -229,7 +241,7 @@ def _report(args):
     from clmt_lib import data, records
 
     stem = Path(args.grid).stem
-    configs = sorted(records.read_grid(args.grid), key=lambda c: (c.label, c.split))
+    configs = sorted(_named(records.read_grid(args.grid), args.only), key=lambda c: (c.label, c.split))
     for label, rows in groupby(configs, key=lambda c: c.label):
         rows = list(rows)
         benchmark = data.load(rows[0].dataset, **rows[0].options)

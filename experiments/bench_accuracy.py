@@ -90,7 +90,8 @@ def learning(kind, device):
         began[:] = time.perf_counter(), time.process_time()
         return error
 
-    train(lambda: published.Network(inputs, config), step, TrainConfig(config.epochs * every, RATE, config.weight_decay, evaluate_every=every, schedule="step", fused=kind == "bfloat16"), evaluate=look, device=device)
+    length = TrainConfig(config.epochs * every, RATE, config.weight_decay, evaluate_every=every, schedule="step", fused=kind == "bfloat16")
+    train(lambda: published.Network(inputs, config), step, length, evaluate=look, device=device)
     return {"curve": curve, "pairs_per_step": size}
 
 

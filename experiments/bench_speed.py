@@ -54,7 +54,7 @@ def paths(short, device):
     inputs = Tensors(config, **SIZES, device=device)
     net, actions = steps(inputs, config)
     sizes = {
-        "lines": SIZES["lines"], "drugs": SIZES["drugs"], "genes": SIZES["genes"], "width": config.width, "pairs": len(inputs.pairs), "parameters": sum(p.numel() for p in net.parameters()),
+        **{name: SIZES[name] for name in ("lines", "drugs", "genes")}, "width": config.width, "pairs": len(inputs.pairs), "parameters": sum(p.numel() for p in net.parameters()),
         "atoms": len(inputs.molecules.atom), "bonds": inputs.molecules.bond_index.shape[1], "angles": inputs.molecules.angle_index.shape[1],
     }
     equality = equal(net, inputs, config)
@@ -206,7 +206,7 @@ def training(device):
 
 
 def preparation():
-    """Seconds of every part of making GDSC2 ready for the corrected preset, in this process, with whatever caches there are."""
+    """Seconds, and processor seconds (`_cpu`), of every part of making GDSC2 ready for the corrected preset, in this process, with whatever caches there are."""
     from clmt_lib.models.base import cosine
     from clmt_lib.models.linear import per_drug_targets
     from clmt_lib.views.controls import drug_vectors
@@ -216,19 +216,22 @@ def preparation():
     from clmt_lib.views.structure import response_graph
     from clmt_lib.views.text import describe_cells, encode
 
-    out, start = {}, time.perf_counter()
+    out, start = {}, (time.perf_counter(), time.process_time())
 
     def timed(name, action):
-        begun = time.perf_counter()
+        begun = time.perf_counter(), time.process_time()
         made = action()
-        out[name] = time.perf_counter() - begun
+        note(name, begun)
         return made
+
+    def note(name, begun):
+        out[name], out[f"{name}_cpu"] = time.perf_counter() - begun[0], time.process_time() - begun[1]
 
     config = clmt.CLMTConfig.corrected()
     benchmark = timed("load", lambda: data.load("gdsc2"))
     split = data.make_split(benchmark, "mixed")
     clmt.Inputs(clmt.make_views(benchmark, split, config), config, pick_device())
-    out["ready"] = time.perf_counter() - start
+    note("ready", start)
     expression = timed("omics", lambda: fit_omics(benchmark, split)(benchmark))
     bits = timed("fingerprints", lambda: fingerprints(benchmark.drugs))
     omics = {name: benchmark.omics[name] for name in ("mutation", "copy_number")}
@@ -242,11 +245,13 @@ def preparation():
 
 
 def prepared():
-    """Cold (a new process, no cache of ours), then warm (another new process, the cache full): part -> {cold, warm}; medians of three for warm."""
+    """Cold (a new process, no cache of ours), then warm (another new process, the cache full): part -> {cold, warm, cold_cpu, warm_cpu}; medians of three for warm."""
     with tempfile.TemporaryDirectory() as cache:
         cold = fresh("preparation", CLMT_CACHE=cache)
         warm = [fresh("preparation", CLMT_CACHE=cache) for _ in range(3)]
-    out = {part: {"cold": cold[part], "warm": statistics.median(row[part] for row in warm)} for part in cold if part != "molecules"}
+    warm = {name: statistics.median(row[name] for row in warm) for name in cold}
+    parts = [name for name in cold if name != "molecules" and not name.endswith("_cpu")]
+    out = {part: {"cold": cold[part], "warm": warm[part], "cold_cpu": cold[f"{part}_cpu"], "warm_cpu": warm[f"{part}_cpu"]} for part in parts}
     out["conformers"]["molecules"] = cold["molecules"]
     return {"dataset": "gdsc2", **out}
 

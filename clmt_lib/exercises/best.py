@@ -42,7 +42,7 @@ def _out_of_fold(answer):
     rng = np.random.default_rng(9)
     x, fold = rng.permutation(12).astype(float) + 1, np.array([2, 0, 1, 1, 0, 2, 0, 2, 1, 0, 2, 1])
     y = 2 * x + rng.normal(size=12)
-    for fit in (_nearest, _line):
+    for fit in (_line, _nearest):
         right, one = np.empty(12), []
         for k in range(3):
             right[fold == k] = fit(x[fold != k], y[fold != k])(x[fold == k])

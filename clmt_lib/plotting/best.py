@@ -82,12 +82,15 @@ def base_weights(frames):
     import matplotlib.pyplot as plt
     import seaborn
 
-    most = max([len(frame.columns) for frame in frames.values()] + [3])
-    fig, axes = plt.subplots(1, len(frames), figsize=(3.1 * len(frames), 1.0 + 0.32 * most), squeeze=False)
+    most, wide = max([len(frame.columns) for frame in frames.values()] + [3]), min(len(frames), 3)
+    deep = -(-len(frames) // wide)
+    axes = plt.subplots(deep, wide, figsize=(3.1 * wide, deep * (1.0 + 0.28 * most)), squeeze=False)[1].ravel()
     blue = seaborn.color_palette("colorblind")[0]
-    for ax, (title, frame) in zip(axes[0], frames.items(), strict=True):
+    for ax in axes[len(frames):]:
+        ax.axis("off")
+    for ax, (title, frame) in zip(axes, frames.items(), strict=False):
         if not len(frame):
-            ax.text(0.5, 0.5, "not in yet", transform=ax.transAxes, ha="center")
+            ax.text(0.5, 0.5, "no weights yet", transform=ax.transAxes, ha="center")
             ax.set(title=title, xticks=[], yticks=[])
             continue
         ax.barh(range(len(frame.columns)), frame.mean(), color=blue, alpha=0.35)
@@ -97,11 +100,11 @@ def base_weights(frames):
         ax.set_ylim(len(frame.columns) - 0.4, -0.6)
         ax.set(title=title, xlabel="weight")
         ax.set_xlim(left=min(0.0, float(frame.min().min())))
-    return axes[0]
+    return axes[: len(frames)]
 
 
 def beside_kernel(frame, metrics=("rmse", "pcc_per_drug")):
-    """Differences to the best kernel rung, one panel a metric, one block of rows a benchmark and split; zero is the kernel rung itself.
+    """Differences to the best kernel rung, one panel a metric, one block of rows a benchmark and split; its first row, at zero, is the kernel rung itself.
 
     Parameters
     ----------
@@ -109,40 +112,51 @@ def beside_kernel(frame, metrics=("rmse", "pcc_per_drug")):
 
     Returns
     -------
-    [metrics] array of axes. An interval that holds zero is drawn hollow: a tie. What is not in says so.
+    [metrics] array of axes. An interval that holds zero is drawn hollow: a tie. What is not in says so in the first panel.
     """
     import matplotlib.pyplot as plt
 
-    order = list(dict.fromkeys(zip(frame["where"], frame["model"], strict=True)))
-    blocks = list(dict.fromkeys(frame["where"]))
-    height = {key: row + blocks.index(key[0]) * 1.6 + 1 for row, key in enumerate(order)}  # a heading and a gap for each block
-    fig, axes = plt.subplots(1, len(metrics), figsize=(4.3 * len(metrics), 0.9 + 0.24 * (len(order) + 1.6 * len(blocks))), sharey=True, squeeze=False)
+    rows = _blocks(frame)
+    fig, axes = plt.subplots(1, len(metrics), figsize=(4.3 * len(metrics), 0.9 + 0.24 * (max(rows.values()) + 1)), sharey=True, squeeze=False)
     for ax, metric in zip(axes[0], metrics, strict=True):
         for _, row in frame[frame["metric"] == metric].iterrows():
-            _beside(ax, row, height[row["where"], row["model"]])
-        ax.axvline(0, color=GREY, linewidth=1)
+            _beside(ax, row, rows[row["where"], row["model"]], say=ax is axes[0][0])
+        for (where, model), y in rows.items():
+            if model in frame.loc[frame["where"] == where, "kernel"].to_numpy():
+                _, colour, marker = look(model)
+                ax.plot(0, y, marker, color=colour, markersize=5)
+                ax.axhline(y - 0.8, color=FAINT, linewidth=0.8)
+        ax.axvline(0, color=GREY, linewidth=1, zorder=0)
         ax.grid(axis="x")
         ax.set_xlabel(f"difference in {LABELS.get(metric, metric)}")
-    _headings(axes[0], frame, blocks, height)
+    _name_rows(axes[0][0], frame, rows)
     return axes[0]
 
 
-def _beside(ax, row, y):
+def _blocks(frame):
+    """(where, model) -> height, the kernel rung first in its block, half a row and more between blocks."""
+    rows, y = {}, 0.0
+    for where, block in frame.groupby("where", sort=False):
+        for model in dict.fromkeys([block["kernel"].iloc[0], *block["model"]]):
+            rows[where, model] = y
+            y += 1
+        y += 0.6
+    return rows
+
+
+def _beside(ax, row, y, say):
     _, colour, marker = look(row["model"])
     if not np.isfinite(row["mean"]):
-        return ax.annotate("not in yet", (0, y), xytext=(4, 0), textcoords="offset points", color=GREY, fontsize=8, va="center")
+        return ax.annotate("not in yet" if say else "", (0, y), xytext=(4, 0), textcoords="offset points", color=GREY, fontsize=8, va="center")
     tie = row["low"] <= 0 <= row["high"]
     ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=2.2, alpha=0.6)
     return ax.plot(row["mean"], y, marker, color=colour, markersize=9 if marker == "*" else 6, markerfacecolor="none" if tie else colour)
 
 
-def _headings(axes, frame, blocks, height):
-    """Names of the models at the left, and above each block which benchmark it is and who stands at zero."""
-    axes[0].set_yticks(list(height.values()), [display_name(model) for _, model in height])
-    axes[0].set_ylim(max(height.values()) + 0.7, -0.8)
-    for block in blocks:
-        top = min(y for (where, _), y in height.items() if where == block) - 1
-        kernel = frame.loc[frame["where"] == block, "kernel"].iloc[0]
-        axes[0].annotate(f"{block}; 0 is {display_name(kernel)}", (0, top), xycoords=("axes fraction", "data"), fontsize=9, fontweight="bold", va="center")
-        for ax in axes:
-            ax.axhline(top - 0.7, color=FAINT, linewidth=0.8)
+def _name_rows(ax, frame, rows):
+    """Names at the left; that of the kernel rung carries the benchmark and split of its block, in bold."""
+    kernels = dict(zip(frame["where"], frame["kernel"], strict=True))
+    ax.set_yticks(list(rows.values()), [f"{where}: {display_name(model)}" if kernels[where] == model else display_name(model) for where, model in rows])
+    for (where, model), label in zip(rows, ax.get_yticklabels(), strict=True):
+        label.set_fontweight("bold" if kernels[where] == model else "normal")
+    ax.set_ylim(max(rows.values()) + 0.7, -0.8)

@@ -5,10 +5,10 @@ import numpy as np
 from clmt_lib.plotting.style import FAINT, GREY, display_name
 
 GROUPS = {  # what a rung is told -> (place in the colour-blind palette, marker)
-    "nothing": (7, "s"), "structure": (2, "^"), "facts": (0, "D"), "words": (1, "o"), "facts and words": (4, "*"),
+    "nothing (controls)": (7, "s"), "structure": (2, "^"), "facts": (0, "D"), "words": (1, "o"), "facts and words": (4, "*"),
 }
 TOLD = {
-    "cell_mean": "nothing", "drugs_random": "nothing", "drugs_shuffled": "nothing", "drugs_name": "nothing", "drugs_fingerprint": "structure", "drugs_pathway": "facts",
+    "cell_mean": "nothing (controls)", "drugs_random": "nothing (controls)", "drugs_shuffled": "nothing (controls)", "drugs_name": "nothing (controls)", "drugs_fingerprint": "structure", "drugs_pathway": "facts",
     "drugs_targets": "facts", "drugs_annotation": "facts", "drugs_steps": "facts", "drugs_text": "words", "drugs_mechanism": "words", "drugs_long": "words", "processes": "facts and words",
 }
 

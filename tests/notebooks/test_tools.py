@@ -206,9 +206,24 @@ def test_every_chapter_has_run_on_real_tables():
     assert all(found["seconds"] > 0 and 0 < found["peak_memory_mb"] < 2500 for found in record.values())
 
 
+def test_one_chapter_on_real_tables_leaves_what_is_recorded_of_the_others(tmp_path, monkeypatch):
+    for name in ("01_one", "02_two"):
+        write(tmp_path / "notebooks" / f"{name}.ipynb", "1")
+    (tmp_path / "experiments" / "records").mkdir(parents=True)
+    runs = iter([{"01_one": {"seconds": 1}, "02_two": {"seconds": 2}}, {"02_two": {"seconds": 5}}])
+    monkeypatch.setattr(execute, "execute_real", lambda *_: next(runs))
+    execute._record_real("tiny", root=tmp_path)
+    execute._record_real("tiny", ["02_two"], tmp_path)
+    record = json.loads((tmp_path / "experiments" / "records" / "chapters-tiny" / "metrics.json").read_text())
+    assert record == {"01_one": {"seconds": 1}, "02_two": {"seconds": 5}}
+    monkeypatch.undo()
+    with pytest.raises(execute.ChapterError, match="03_absent"):
+        execute.execute_real("tiny", ["03_absent"], tmp_path)
+
+
 def test_a_chapter_on_real_tables_gets_its_parameters_and_tells_its_cost(tmp_path):
     line = "assert (profile, dataset) == ('real', 'tiny')\nprint('data tiny, 3 s, peak memory 42 MB')"
     path = write(tmp_path / "notebooks" / "01_tiny.ipynb", line)
     path.write_text(json.dumps({**json.loads(path.read_text()), "metadata": execute.NOTEBOOK_METADATA}))
-    assert execute.execute_real("tiny", tmp_path) == {"01_tiny": {"seconds": 3, "peak_memory_mb": 42}}
+    assert execute.execute_real("tiny", root=tmp_path) == {"01_tiny": {"seconds": 3, "peak_memory_mb": 42}}
     assert (tmp_path / "_build" / "real" / "tiny" / "01_tiny.ipynb").is_file() and not list((tmp_path / "book" / "notebooks").glob("*.ipynb"))

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from page import exercise_tests
 
-from clmt_lib import plotting
+from clmt_lib import data, metrics, models, plotting
+from clmt_lib.models import stack
 
 DEALT = {"mixed": "pairs", "cell_blind": "lines", "drug_blind": "compounds", "tissue_blind": "tissues"}
 
@@ -60,12 +62,31 @@ def test_a_tie_is_hollow_and_what_is_not_in_says_so():
     (ax,) = plotting.beside_kernel(pd.DataFrame(rows, columns=["where", "kernel", "model", "metric", "mean", "low", "high"]), metrics=("rmse",))
     marks = [line for line in ax.lines if line.get_marker() in ("*", "X")]
     assert [mark.get_markerfacecolor() == "none" for mark in marks] == [True, False]
-    assert "not in yet" in texts(ax) and "0 is kernel ridge (text)" in texts(ax) and "0 is learned-kernel ridge" in texts(ax)
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == ["tgsa mixed: learned-kernel ridge", "CLMT", "stack", "gdsc2 mixed: kernel ridge (text)", "stack"]
+    assert texts(ax).split() == ["not", "in", "yet"] and [line.get_ydata()[0] for line in ax.lines if line.get_marker() in "Do"] == [0.0, 3.6]
 
 
 def test_weights_and_inner_folds_are_drawn_and_an_empty_panel_says_so():
     axes = plotting.base_weights({"a": pd.DataFrame({"plain": [0.2, 0.4], "text": [0.5, 0.5]}), "b": pd.DataFrame()})
-    assert np.allclose([bar.get_width() for bar in axes[0].patches], [0.3, 0.5]) and "not in yet" in texts(axes)
+    assert np.allclose([bar.get_width() for bar in axes[0].patches], [0.3, 0.5]) and "no weights yet" in texts(axes)
     table = np.array([[0.0, 1, -1], [np.nan, 1, 0]])
     shown = plotting.inner_fold_maps({"x": table})[0].images[0].get_array()
     assert np.ma.getmaskarray(shown)[1, 0] and shown[0].tolist() == [0, 1, -1]
+
+
+@pytest.mark.parametrize("kind", ["cell_blind", "drug_blind"])
+def test_weights_learnt_in_sample_go_to_the_closest_fit_and_cost_on_test(kind):
+    world = data.load("simulated", cells=100)
+    split, bases = data.make_split(world, kind), {"cell_blind": stack.new_line_bases, "drug_blind": stack.new_drug_bases}[kind]
+    whole, honest = bases(world, split, stack.drug_facts(world)), models.build("stack", inner=3).fit(world, split)
+    in_sample = stack.blend([(whole, world.pairs[split.train], world.y[split.train])], centre=kind == "drug_blind")
+
+    def error(weights, role):
+        cell, drug = world.pairs[role].T
+        return metrics.rmse(world.y[role], (whole.offset + whole.spread * np.tensordot(weights, np.stack(list(whole.tables.values())), 1))[cell, drug])
+
+    alone = [error(row, split.train) for row in np.eye(len(in_sample))]
+    weights = honest.fitted["weights"]
+    assert in_sample.argmax() == np.argmin(alone) != weights.argmax()
+    assert error(in_sample, split.train) < error(weights, split.train) - 0.05 and error(in_sample, split.test) > error(weights, split.test) + 0.005

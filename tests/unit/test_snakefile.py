@@ -168,6 +168,17 @@ def test_a_grid_asked_for_draws_runs_again_only_what_came_without(tmp_path, monk
     assert made == [without.config["model"]] and all(np.array_equal(before[key], value) for key, value in without.draws.items())
 
 
+def test_one_benchmark_of_a_grid_alone(tmp_path, capsys):
+    path = tmp_path / "two.yaml"
+    path.write_text(yaml.safe_dump({"runs": [{**ROW, "models": ["drug_mean"]}, {**ROW, "dataset": "ccle", "models": ["drug_mean"]}]}))
+    home = ["--records", str(tmp_path / "records")]
+    assert main(["run", "--grid", str(path), "--only", "simulated", *home]) == 0
+    assert main(["report", "--grid", str(path), "--only", "simulated", *home]) == 0
+    assert {found.name.split("-")[0] for found in (tmp_path / "records").glob("[!.]*")} == {"simulated", "summary"}
+    assert main(["run", "--grid", str(path), "--only", "tgsa", *home]) == 2
+    assert "use one of: ccle, simulated" in capsys.readouterr().err
+
+
 def test_the_profiles_go_on_after_a_failure_and_survive_a_kill():
     for name in ("default", "slurm"):
         profile = yaml.safe_load((ROOT / "experiments" / "profiles" / name / "config.yaml").read_text())
