@@ -66,8 +66,8 @@ def groups(benchmark, split):
     cell, drug = benchmark.pairs[split.test].T
     line, twin = (near[which] > least for near, which, least in zip(nearest(benchmark, split), (cell, drug), (LINE_TWIN, DRUG_TWIN), strict=True))
     compound = benchmark.drugs["compound"].factorize()[0]
-    key = lambda positions: benchmark.pairs[positions][:, 0] * benchmark.n_drugs + compound[benchmark.pairs[positions][:, 1]]  # noqa: E731
-    again = np.isin(key(split.test), key(split.train))
+    asked = benchmark.pairs[:, 0] * benchmark.n_drugs + compound[benchmark.pairs[:, 1]]  # [pairs] one number for each line and compound
+    again = np.isin(asked[split.test], asked[split.train])
     return {"all": np.full(len(cell), True), "drug has a twin": twin, "drug has none": ~twin, "line has a twin": line, "line has none": ~line,
             "neither has a twin": ~twin & ~line, "replicate in train": again, "no replicate in train": ~again}
 
@@ -113,11 +113,10 @@ def record(name, seeds=(0, 1, 2), folder=None):
     body = {
         "density": len(benchmark) / (benchmark.n_cells * benchmark.n_drugs), "two_ids": ids,
         "noise": {"pairs_of_ids": len(ids), "mean": np.mean(sd), "low": np.min(sd), "high": np.max(sd)} if ids else None,
-        "nearest": {"drugs": np.sort(drug), "lines": np.sort(line)},
+        "nearest": {side: [float(v) for v in np.quantile(values, np.linspace(0, 1, 41))] for side, values in (("drugs", drug), ("lines", line))},
         "twins": {"drug_r": DRUG_TWIN, "line_r": LINE_TWIN, "drugs": float((drug > DRUG_TWIN).mean()), "lines": float((line > LINE_TWIN).mean())},
         "errors": errors(benchmark, seeds), "nonsense": nonsense(benchmark, seeds),
     }
-    body["nearest"] = {side: [float(v) for v in np.quantile(values, np.linspace(0, 1, 41))] for side, values in body["nearest"].items()}
     final = home(folder) / f"noise-{name}"
     final.mkdir(parents=True, exist_ok=True)
     for part, content in {"config": {"dataset": name, "split": "mixed", "seeds": list(seeds), "models": list(MODELS)}, "metrics": body, "provenance": provenance(benchmark)}.items():

@@ -76,7 +76,7 @@ def _batches(answer):
     pairs = np.argwhere(rng.random((60, 40)) < 0.8)
     pairs = pairs[rng.permutation(len(pairs))]
     got = called(answer, pairs.copy(), most)
-    if isinstance(got, (str, bytes, dict)) or not hasattr(got, "__len__") or not len(got):
+    if isinstance(got, (str, bytes, dict)) or not hasattr(got, "__len__") or not 0 < len(got) <= len(pairs):
         raise Hint("return a list of arrays, one a batch, with positions into `pairs`.")
     batches = [np.asarray(batch) for batch in got]
     if any(batch.ndim != 1 or batch.dtype.kind not in "iu" for batch in batches):

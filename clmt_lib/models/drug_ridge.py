@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from clmt_lib.data.tables import DataError
-from clmt_lib.models.base import TableModel, cosine
+from clmt_lib.models.base import TableModel
 from clmt_lib.models.factors import factorise
 from clmt_lib.models.kernels import FACTS, TEXTS, drug_kernels
-from clmt_lib.views.controls import drug_vectors
 from clmt_lib.views.genesets import reactome, steps
 from clmt_lib.views.molecules import jaccard
 
@@ -83,6 +82,4 @@ def _part(benchmark, part, split):
     """[D, D] kernel of one part of a sum: of an embedding the sharper kernel of a short text, the softer one of a long one."""
     if part == "steps":
         return 0.0 if benchmark.simulated else jaccard(steps(benchmark.drugs, reactome()))
-    if part == "text":
-        return np.exp(10.0 * (cosine(drug_vectors(benchmark.drugs)) - 1))
-    return drug_kernels(benchmark, part, split)[0][1]
+    return drug_kernels(benchmark, part, split)[-1 if part == "text" else 0][1]

@@ -75,14 +75,23 @@ def _full_table_inverse(k_cell, k_drug, density, ridge):
     return lambda rest: u_cell @ ((u_cell.T @ rest @ u_drug) / spectrum) @ u_drug.T
 
 
+def correlation(rows):
+    """[n, n] Pearson correlation of rows."""
+    return cosine(rows - rows.mean(1, keepdims=True))
+
+
+def rbf(x, rows):
+    """[n, n] RBF kernel of the rows of x [n, features], bandwidth the median squared distance among `rows`."""
+    square = (x**2).sum(1)
+    distance = np.maximum(square[:, None] + square[None] - 2 * x @ x.T, 0)
+    width = np.median(distance[np.ix_(rows, rows)][np.triu_indices(len(rows), 1)])
+    return np.exp(-distance / max(width, 1e-12))
+
+
 def expression_kernel(benchmark, split):
     """[C, C] 0.3 + RBF + 0.5 I on expression standardised on training lines, bandwidth the median squared distance among them."""
     z = fit_omics(benchmark, split, "expression")(benchmark)
-    square = (z**2).sum(1)
-    distance = np.maximum(square[:, None] + square[None] - 2 * z @ z.T, 0)
-    cells = train_cells(benchmark, split)
-    width = np.median(distance[np.ix_(cells, cells)][np.triu_indices(len(cells), 1)])
-    return 0.3 + np.exp(-distance / width) + 0.5 * np.eye(len(z))
+    return 0.3 + rbf(z, train_cells(benchmark, split)) + 0.5 * np.eye(len(z))
 
 
 TEXTS = {  # kind -> source of its vectors, sharpnesses s of exp(s (cos - 1)), whether what all training texts share is taken off (in a long text it is most)
@@ -206,5 +215,4 @@ class LearnedKernelRidge(TableModel):
         return self.choose(benchmark, split, candidates())
 
     def _kernel(self, rows):
-        rows = rows - rows.mean(1, keepdims=True)
-        return 0.3 + np.exp(self.sharpness * (cosine(rows) - 1)) + 0.3 * np.eye(len(rows))
+        return 0.3 + np.exp(self.sharpness * (correlation(rows) - 1)) + 0.3 * np.eye(len(rows))

@@ -11,10 +11,10 @@ from scipy.optimize import nnls
 
 from clmt_lib.data.splits import groups_of
 from clmt_lib.metrics import effects
-from clmt_lib.models.base import RANKING, TableModel, cosine
+from clmt_lib.models.base import RANKING, TableModel
 from clmt_lib.models.drug_ridge import DrugRidge
 from clmt_lib.models.factors import factorise
-from clmt_lib.models.kernels import drug_kernels, solve_pairs
+from clmt_lib.models.kernels import correlation, drug_kernels, rbf, solve_pairs
 from clmt_lib.models.linear import per_drug_targets
 from clmt_lib.views.omics import fit_omics, train_cells
 
@@ -153,23 +153,10 @@ def nearest(similar, seen, target, row, column):
     return values, near, ((values * weight).sum(1) / weight.sum(1))[:, None]
 
 
-def correlation(rows):
-    """[n, n] Pearson correlation of rows."""
-    return cosine(rows - rows.mean(1, keepdims=True))
-
-
 def drug_facts(benchmark):
     """Kernels [D, D] of what is known of drugs, responses apart: text, annotation, fingerprint, same compound."""
     compound = benchmark.drugs["compound"].to_numpy()
     return {name: drug_kernels(benchmark, name)[0][1] for name in ("text", "annotation", "fingerprint")} | {"same": (compound[:, None] == compound[None]).astype(float)}
-
-
-def rbf(x, rows):
-    """[C, C] RBF kernel, bandwidth the median squared distance among `rows`."""
-    square = (x**2).sum(1)
-    distance = np.maximum(square[:, None] + square[None] - 2 * x @ x.T, 0)
-    width = np.median(distance[np.ix_(rows, rows)][np.triu_indices(len(rows), 1)])
-    return np.exp(-distance / max(width, 1e-12))
 
 
 def told(x, target, rows):

@@ -60,7 +60,7 @@ def transfer_scores(frames, models, origin="held_out"):
 
     Parameters
     ----------
-    frames : title -> frame as `records.transfers` gives it; an empty one leaves its panel empty
+    frames : title -> frame as `records.transfers` gives it; the panel of an empty one says that it is not in yet
     models : names, from top to bottom of a row; a model on fewer folds than the others is drawn hollow
     origin : "held_out" or "natural"
 
@@ -80,13 +80,19 @@ def transfer_scores(frames, models, origin="held_out"):
                 if name in of_kind.index:
                     _mark(ax, of_kind.loc[name], _looks(models)[name], place + 0.72 * ((step + 0.5) / len(models) - 0.5), of_kind["folds"].max())
         ax.axvline(0, color=GREY, linewidth=1, linestyle=":")
-        ax.set(title=title)
-        ax.grid(axis="x")
+        _titled(ax, title, frame)
     axes[0][0].set_yticks(range(len(KINDS)), [label.replace(" and ", "\nand ").replace(" in ", "\nin ") for label, _ in KINDS.values()])
     axes[0][0].set_ylim(len(KINDS) - 0.45, -0.55)
     axes[0][len(frames) // 2].set_xlabel(AXIS)
     _names(fig, models)
     return axes[0]
+
+
+def _titled(ax, title, frame):
+    ax.set(title=title)
+    ax.grid(axis="x")
+    if frame.empty:
+        ax.text(0.5, 0.5, "not in yet", transform=ax.transAxes, ha="center", va="center", color=GREY)
 
 
 def _ceiling(ax, rows, place):
@@ -142,8 +148,7 @@ def across_laboratories(frames, model):
                 ax.plot([row["within"], row["value"]], [place, place], color=colour, linewidth=1.6, alpha=0.6)
                 ax.plot(row["within"], place, marker, color=colour, markerfacecolor="none", markersize=7)
                 ax.plot(row["value"], place, marker, color=colour, markersize=7)
-        ax.set(title=title)
-        ax.grid(axis="x")
+        _titled(ax, title, frame)
     axes[0][0].set_yticks(range(len(kinds)), [KINDS[kind][0] for kind in kinds])
     axes[0][0].set_ylim(len(kinds) - 0.45, -0.55)
     fig.supxlabel(f"per-drug ρ of {display_name(model)}: hollow, same laboratory; filled, the other", fontsize=10)

@@ -309,7 +309,7 @@ def _easier(test, shelf):
         (a, (low, high), _, n), (b, (low_b, high_b), _, n_b) = pair
         where = side(low - high_b, high - low_b, test["metric"])
         why = {"better": "easier, intervals apart", "tie": "intervals overlap", "worse": "harder, intervals apart"}[where]
-        rows.append(about | {"mean": a - b, "low": low - high_b, "high": high - low_b, "folds": min(n, n_b)} | _decided(where == "better", min(n, n_b), why))
+        rows.append(about | {"mean": a - b, "low": low - high_b, "high": high - low_b, "folds": min(n, n_b)} | _decided(where == "better", min(n, n_b), why, where == "tie"))
     return rows
 
 

@@ -146,6 +146,8 @@ def test_splits_are_in_order_only_where_intervals_are_apart(tmp_path):
     for mean, expected in ((1.2, "reproduced"), (0.9, "not"), (0.5, "not")):
         summary(tmp_path / "records", split="cell_blind", als=(mean, 0.05, 0.01))
         assert judged(tmp_path, test)[0] == expected
+    summary(tmp_path / "records", folds=1, split="cell_blind", als=(0.9, 0.05, 0.01))
+    assert judged(tmp_path, test)[0] == "open"  # an overlap on one fold says nothing, as any tie
 
 
 def test_a_study_is_read_against_another_seed(tmp_path):

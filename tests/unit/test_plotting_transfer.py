@@ -49,6 +49,7 @@ def test_every_model_stands_in_every_row_beside_the_ceiling_and_few_folds_are_ho
     plt.gcf().canvas.draw()
     marks = [line for line in axes[0].lines if line.get_marker() not in ("None", "", None)]
     assert len(marks) == 3 * 5 and len(axes[0].collections) == 5 and len(axes[1].lines) == 1  # the empty panel has its line at zero
+    assert [text.get_text() for text in axes[1].texts] == ["not in yet"] and not axes[0].texts
     assert len({(line.get_color(), line.get_marker()) for line in marks}) == 3  # two of one family are told apart
     assert all((line.get_markerfacecolor() == "none") == (line.get_marker() == "*") for line in marks)
     assert not plotting.transfer_scores({"one": frame()}, ["clmt"], origin="natural")[0].collections  # no ceiling without a second measurement
