@@ -121,7 +121,7 @@ def _named(configs, only):
     from clmt_lib.data.tables import DataError
 
     left = [config for config in configs if only in (None, config.dataset)]
-    if not left:
+    if only and not left:
         raise DataError(f"the grid has no run on {only!r}", remedy=f"use one of: {', '.join(sorted({config.dataset for config in configs}))}")
     return left
 
@@ -249,7 +249,8 @@ def _report(args):
             record = records.summarise(list(runs), args.records, benchmark=benchmark, grid="" if stem == "grid" else stem)
             if record is not None:
                 done = record.metrics["runs"]
-                print(f"{label} {split}: {done['done']} of {done['planned']} runs in; {record.path}{_bounds(record)}", flush=True)
+                without = f", {done['without_draws']} without draws (clmt run --grid {args.grid} --draws makes them)" if done["without_draws"] else ""
+                print(f"{label} {split}: {done['done']} of {done['planned']} runs in{without}; {record.path}{_bounds(record)}", flush=True)
     print("next: make book")
 
 

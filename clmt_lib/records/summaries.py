@@ -83,22 +83,29 @@ def _runs_that_are_in(configs, folder, benchmark):
 
 
 def _with_earlier(means, found, earlier):
-    """(means, differences), where draws are missing completed from an earlier summary of the same runs."""
+    """(means, differences), where draws are missing completed from an earlier summary of the same runs: its means there must be those of the runs that are here."""
     drawn = {name for name, runs in found.items() if all(draws is not None for _, draws in runs.values())}
-    old = {name: row for name, row in (earlier or {"models": {}})["models"].items() if name in means and _same_runs(row, means[name])}
-    known = {frozenset((row["a"], row["b"])): row for row in (earlier or {"differences": []})["differences"] if row["a"] in old and row["b"] in old}
+    earlier = earlier or {"models": {}, "differences": []}
+    known = {frozenset((row["a"], row["b"])): row for row in earlier["differences"]}
     differences = []
     for i, a in enumerate(found):
         for b in list(found)[:i]:
             if {a, b} <= drawn:
                 differences.append(_difference(a, found[a], b, found[b]))
-            elif frozenset((a, b)) in known:
+            elif frozenset((a, b)) in known and _same_difference(known[frozenset((a, b))], found):
                 differences.append(known[frozenset((a, b))])
-    return {name: old[name] if name in old and name not in drawn else row for name, row in means.items()}, differences
+    same = {name for name, row in earlier["models"].items() if name in means and all(_near(row[key], means[name][key]) for key in ("folds", "rmse", "rmse_sd", "mae"))}
+    return {name: earlier["models"][name] if name in same - drawn else row for name, row in means.items()}, differences
 
 
-def _same_runs(one, other):
-    return all(one[key] is None or abs(one[key] - other[key]) < 2e-6 for key in ("folds", "rmse", "rmse_sd", "mae"))
+def _same_difference(row, found):
+    common = sorted(set(found[row["a"]]) & set(found[row["b"]]))
+    gaps = {key: np.mean([found[row["a"]][fold][0].metrics["test"][key] - found[row["b"]][fold][0].metrics["test"][key] for fold in common]) for key in REPORTED if key in row}
+    return row["folds"] == len(common) and all(_near(row[key]["mean"], gap) for key, gap in gaps.items())
+
+
+def _near(one, other):
+    return one is None or abs(one - other) < 2e-6
 
 
 def _replicated(benchmark, split):

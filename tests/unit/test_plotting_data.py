@@ -29,7 +29,7 @@ def test_anatomy_shows_the_responses_and_leaves_holes_open():
     axes = plotting.anatomy(benchmark, lines=21, drugs=15, genes=6)
     assert np.array_equal(picture(axes[1, 1]), benchmark.matrix(), equal_nan=True)
     assert np.allclose(picture(axes[1, 0]), benchmark.omics["expression"])
-    assert picture(axes[0, 1]).shape == (1, benchmark.n_drugs)  # one pathway
+    assert picture(axes[0, 1]).shape == (benchmark.drugs["pathway"].nunique(), benchmark.n_drugs)  # a row a pathway
 
 
 def test_anatomy_copes_with_fewer_entities_than_it_samples():
