@@ -231,6 +231,7 @@ def test_without_draws_a_summary_keeps_what_an_earlier_one_found_of_the_same_run
     assert after["runs"] == {"done": 6, "planned": 6, "without_draws": 2}
     assert after["models"]["effects"] == before["models"]["effects"] and before["differences"][0] in after["differences"]
     assert {(row["a"], row["b"]) for row in after["differences"]} == {("effects", "drug_mean"), ("global_mean", "drug_mean")}, "nothing is invented for effects and the new model"
-    (tmp_path / next(tmp_path.glob("summary-*")).name / "metrics.json").write_text(json.dumps({**after, "models": {}}))
+    other = [{**row, "rmse": {**row["rmse"], "mean": row["rmse"]["mean"] + 0.1}} for row in after["differences"]]  # of other runs
+    (next(tmp_path.glob("summary-*")) / "metrics.json").write_text(json.dumps({**after, "models": {}, "differences": other}))
     fresh = records.summarise(grid, tmp_path, benchmark=world).metrics
     assert fresh["models"]["effects"]["rmse_interval"] == [None, None] and fresh["differences"] == []
