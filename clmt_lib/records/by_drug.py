@@ -1,6 +1,5 @@
 """Drug by drug: the per-drug r of every test drug, so that a page can ask whose gain a gain is (chapter 09b)."""
 
-import os
 
 import numpy as np
 import pandas as pd
@@ -8,7 +7,7 @@ import pandas as pd
 from clmt_lib import data, metrics
 from clmt_lib.data.tables import DataError
 from clmt_lib.records.provenance import provenance
-from clmt_lib.records.runs import home, read, run, workplace, write
+from clmt_lib.records.runs import home, read, rewrite, run
 
 
 def summarise_drugs(configs, grid, folder=None, *, benchmark=None):
@@ -42,12 +41,7 @@ def summarise_drugs(configs, grid, folder=None, *, benchmark=None):
         "config": {"dataset": first.dataset, "options": first.options, "split": first.split, "grid": grid, "checksum": benchmark.checksum},
         "metrics": {"rows": list(rows.values())}, "provenance": provenance(benchmark),
     }
-    with workplace(final) as work:
-        final.mkdir(exist_ok=True)
-        for name, part in parts.items():
-            write(work / f"{name}.json", part)
-            os.replace(work / f"{name}.json", final / f"{name}.json")
-    return read(final)
+    return rewrite(final, parts)
 
 
 def _per_drug(benchmark, found):

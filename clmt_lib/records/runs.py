@@ -241,6 +241,23 @@ def write(path, body):
     Path(path).write_text(json.dumps(plain(body), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def rewrite(final, parts):
+    """Write or replace a record made of other records (a summary, a study, a transfer), and read it back.
+
+    Each file is replaced whole; a kill between two leaves a record that the same command repairs.
+
+    Parameters
+    ----------
+    parts : "config", "metrics" and "provenance" -> what `write` takes
+    """
+    with workplace(final) as work:
+        final.mkdir(exist_ok=True)
+        for name, part in parts.items():
+            write(work / f"{name}.json", part)
+            os.replace(work / f"{name}.json", final / f"{name}.json")
+    return read(final)
+
+
 def _publish(work, final):
     """Rename the finished folder into place: a reader sees all of a record or nothing."""
     for stray in set(work.iterdir()) - {work / f"{name}.json" for name in ("config", "metrics", "history", "provenance")} - {work / PREDICTIONS, work / DRAWS}:

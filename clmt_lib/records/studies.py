@@ -1,7 +1,6 @@
 """Studies: one base, and variants that differ from it in one thing, run on the same splits and compared pair by pair (chapter 07)."""
 
 import json
-import os
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from clmt_lib.data.tables import DataError
 from clmt_lib.models.base import RANKING
 from clmt_lib.records.grids import run_grid
 from clmt_lib.records.provenance import provenance
-from clmt_lib.records.runs import RunConfig, home, read, run, workplace, write
+from clmt_lib.records.runs import RunConfig, home, read, rewrite, run
 from clmt_lib.records.summaries import REPORTED, _difference
 
 COLUMNS = ("variant", "dataset", "split", "metric", "folds", "base", "value", "difference", "low", "high", "folds_better", "name", "options")
@@ -199,12 +198,7 @@ def summarise_study(path, folder=None):
     body = {"rows": rows, "runs": {"done": sum(len(row["runs"]) for row in rows), "planned": planned}}
     about = {"study": path.stem, "question": study["question"], "base": study["base"], "draws": metrics.DRAWS}
     parts = {"config": about, "metrics": body, "provenance": provenance(None, benchmarks=[benchmark.describe() for benchmark in loaded.values()])}
-    with workplace(final) as work:
-        final.mkdir(exist_ok=True)
-        for name, part in parts.items():  # as in `summarise`: each file is replaced whole
-            write(work / f"{name}.json", part)
-            os.replace(work / f"{name}.json", final / f"{name}.json")
-    return read(final)
+    return rewrite(final, parts)
 
 
 def _ids(pair, benchmark):

@@ -1,7 +1,6 @@
 """Records read back as tables: means over folds, intervals, paired differences."""
 
 import json
-import os
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,7 @@ import pandas as pd
 from clmt_lib import data, metrics, models
 from clmt_lib.data.tables import DataError
 from clmt_lib.records.provenance import provenance
-from clmt_lib.records.runs import home, read, workplace, write
+from clmt_lib.records.runs import home, read, rewrite
 
 REPORTED = metrics.REPORTED
 
@@ -59,12 +58,7 @@ def summarise(configs, folder=None, *, benchmark=None, grid=""):
         "config": {"dataset": first.dataset, "options": first.options, "split": first.split, "grid": grid, "draws": metrics.DRAWS, "checksum": benchmark.checksum},
         "metrics": body, "provenance": provenance(benchmark),
     }
-    with workplace(final) as work:
-        final.mkdir(exist_ok=True)
-        for name, part in parts.items():  # each file is replaced whole; a kill between two leaves a summary that the next report repairs
-            write(work / f"{name}.json", part)
-            os.replace(work / f"{name}.json", final / f"{name}.json")
-    return read(final)
+    return rewrite(final, parts)
 
 
 def _runs_that_are_in(configs, folder, benchmark):

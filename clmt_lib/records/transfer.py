@@ -16,7 +16,7 @@ from clmt_lib import metrics, models
 from clmt_lib.data import transfer as screens
 from clmt_lib.data.tables import DataError
 from clmt_lib.records.provenance import provenance
-from clmt_lib.records.runs import home, read, workplace, write
+from clmt_lib.records.runs import home, read, rewrite
 
 KEYS = {"question": str, "source": str, "targets": list, "folds": int, "models": dict}
 CEILING = "the source's own measurement"
@@ -101,16 +101,7 @@ def _one_target(plan, row, folder, device, say):
         "config": {"source": plan["source"], "target": row["dataset"], "options": row.get("options", {}), "folds": plan["folds"], "models": plan["models"], "checksum": joined.benchmark.checksum},
         "metrics": body, "provenance": provenance(joined.benchmark, measures=joined.measures),
     }
-    return _written(home(folder) / label(plan["source"], row), parts)
-
-
-def _written(final, parts):
-    with workplace(final) as work:
-        final.mkdir(parents=True, exist_ok=True)
-        for name, part in parts.items():  # each file is replaced whole; a kill between two leaves a record that the next run repairs
-            write(work / f"{name}.json", part)
-            os.replace(work / f"{name}.json", final / f"{name}.json")
-    return read(final)
+    return rewrite(home(folder) / label(plan["source"], row), parts)
 
 
 def fit(joined, name, settings, fold, kind, folder=None, device="auto"):
