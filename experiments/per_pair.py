@@ -6,6 +6,7 @@ The weights are those of `clmt_lib.models.published.Network`, and so is the resu
 * a drug's molecule, fingerprint and text, and a line's omics and text, are encoded once for every pair of the batch that names them;
 * a message is averaged over raw features (8,000 genes wide) and projected afterwards;
 * every relation has its own product for what a node knows itself;
+* the network of angles reads every angle, and every dropout draws a number for each element;
 * the head reads one row of 2,048 numbers for each pair.
 
 Two of the authors' defects must be off, because with them the encoding of an entity depends on chance, or on its batch-mates: `dropout_at_test` and `graph_norm_over_batch`.
@@ -14,12 +15,14 @@ that is faster than gathering 8,000 numbers along every edge.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from clmt_lib.models import auxiliary
 from clmt_lib.models.published import Batch, contrastive
 from clmt_lib.nn.heads import LossOutput
 from clmt_lib.nn.hetero import row_mean
+from clmt_lib.nn.molecular import mean_of_atoms
 
 NOT_A_FUNCTION_OF_THE_ENTITY = ("dropout_at_test", "graph_norm_over_batch")
 
@@ -39,12 +42,28 @@ def aggregate_first(sage, x, adjacency):
     return x
 
 
+def encode_molecules(encoder, graphs):
+    """[n, width] as `clmt_lib.nn.molecular.GeometricEncoder` without lengths and masses."""
+    def block(block, h, edge_index, edge, graph, keep):
+        out = block.graph_norm(block.layer_norm(block.pass_messages(h, edge_index, edge)), graph, graphs.n)
+        return F.dropout(out.relu() if block.act else out, block.drop, block.training) + keep
+
+    h, e, states = encoder.atoms(graphs.atom), encoder.bonds[0](graphs.bond), []
+    for number, atoms in enumerate(encoder.atom_blocks):
+        states.append(h)
+        h = block(atoms, h, graphs.bond_index, e, graphs.molecule, h)
+        if number < len(encoder.bond_blocks):
+            angle, fresh = encoder.angles[number](graphs.angle[:, None]), encoder.bonds[number + 1](graphs.bond)
+            e = block(encoder.bond_blocks[number], fresh, graphs.angle_index, angle, graphs.bond_molecule, e)
+    return encoder.read_out(mean_of_atoms(torch.cat([*states, h], 1), graphs.molecule, graphs.n))
+
+
 def encode_pairs(net, inputs, pairs, graph):
     """({view: [pairs, width]} of lines, the same of drugs): one row a pair, the same entity encoded as often as it is named."""
     cells, drugs = pairs.unbind(1)
     nodes = aggregate_first(net.graph, {"cell": inputs.expression, "drug": inputs.bits}, graph)
     expression = net.expression(inputs.expression[cells])
-    molecule = torch.cat([net.fingerprint(inputs.wide_bits[drugs]), net.geometry(inputs.molecules.take(drugs))], 1)
+    molecule = torch.cat([net.fingerprint(inputs.wide_bits[drugs]), encode_molecules(net.geometry, inputs.molecules.take(drugs))], 1)
     cell = {
         "text": net.text_cell(inputs.text_cell[cells]) * inputs.told_cell[cells, None], "graph": nodes["cell"][cells],
         "attribute": torch.cat([expression, net.mutation(inputs.mutation[cells]), net.copy_number(inputs.copy_number[cells])], 1), "anchor": expression,

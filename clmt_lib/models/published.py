@@ -26,6 +26,7 @@ from clmt_lib.models import auxiliary
 from clmt_lib.models.base import Configured, check_names, loss
 from clmt_lib.models.linear import per_drug_targets
 from clmt_lib.nn.contrast import info_nce
+from clmt_lib.nn.encoders import Dropout
 from clmt_lib.nn.heads import LossOutput
 from clmt_lib.nn.hetero import HeteroSAGE
 from clmt_lib.nn.molecular import FingerprintEncoder, GeometricEncoder
@@ -276,7 +277,7 @@ class Batch:
 
 
 def _layer(features, width, drop):
-    return nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Dropout(drop))
+    return nn.Sequential(nn.Linear(features, width), nn.ReLU(), Dropout(drop))
 
 
 class Network(nn.Module):
@@ -298,7 +299,7 @@ class Network(nn.Module):
         self.auxiliary = auxiliary.AuxiliaryHeads(2 * w, 2 * w, inputs.classes["cell_type"], inputs.classes["pathway"])
         wide = sum({"text": w, "graph": w, "attribute": 2 * w}[view] for view in config.views)
         self.head_cell, self.head_drug = nn.Linear(wide, 2 * w), nn.Linear(wide, 2 * w, bias=False)
-        self.head = nn.Sequential(nn.ELU(), nn.Dropout(drop), nn.Linear(2 * w, w // 2), nn.ELU(), nn.Dropout(drop), nn.Linear(w // 2, 1))
+        self.head = nn.Sequential(nn.ELU(), Dropout(drop), nn.Linear(2 * w, w // 2), nn.ELU(), Dropout(drop), nn.Linear(w // 2, 1))
 
     def forward(self, inputs, pairs, graph=None):
         """`Batch` of [n, 2] pairs, from the training graph or the one given."""
@@ -316,7 +317,7 @@ class Network(nn.Module):
             "anchor": self.project(molecule),
         }
         z_cell, z_drug = (head(torch.cat([side[view] for view in self.config.views], 1)) for head, side in ((self.head_cell, cell), (self.head_drug, drug)))
-        return Batch(self.head(z_cell[row] + z_drug[column])[:, 0], cells, drugs, cell, drug, row, column)
+        return Batch(self.head(z_cell.index_select(0, row) + z_drug.index_select(0, column))[:, 0], cells, drugs, cell, drug, row, column)
 
 
 def tiles(pairs, tile):

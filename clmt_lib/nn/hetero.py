@@ -37,25 +37,31 @@ class SAGELayer(nn.Module):
 
     def __init__(self, features, relations, hidden):
         super().__init__()
+        self.relations = list(relations)
         self.incoming = {node: [relation for relation in relations if relation[2] == node] for node in features}
         self.heard = nn.ModuleDict({_key(relation): nn.Linear(features[relation[0]], hidden) for relation in relations})
         self.own = nn.ModuleDict({_key(relation): nn.Linear(features[relation[2]], hidden, bias=False) for relation in relations})
         self.alone = nn.ModuleDict({node: nn.Linear(width, hidden) for node, width in features.items() if not self.incoming[node]})
 
     def forward(self, x, mean):
-        out = {}
+        said, out = self._project(x), {}
         for node, incoming in self.incoming.items():
             if not incoming:
-                out[node] = self.alone[node](x[node])
+                out[node] = said[node, None] + self.alone[node].bias
                 continue
-            weight = torch.stack([self.own[_key(relation)].weight for relation in incoming]).mean(0)
-            total = sum(self._message(relation, x, mean[relation]) for relation in incoming)
-            out[node] = total / len(incoming) + x[node] @ weight.T  # [n, hidden]; the mean of linear maps is one linear map
+            heard = sum(mean[relation] @ said[relation[0], relation] + self.heard[_key(relation)].bias for relation in incoming)
+            out[node] = heard / len(incoming) + said[node, None]
         return out
 
-    def _message(self, relation, x, mean):
-        linear = self.heard[_key(relation)]
-        return mean @ (x[relation[0]] @ linear.weight.T) + linear.bias  # projected first: 8,000 genes wide would be summed otherwise
+    def _project(self, x):
+        """(node, relation or None for itself) -> [n, hidden]: before anything is averaged, as 8,000 genes would be otherwise, and in one product for each kind of node."""
+        out = {}
+        for node, incoming in self.incoming.items():
+            own = torch.stack([self.own[_key(relation)].weight for relation in incoming]).mean(0) if incoming else self.alone[node].weight  # the mean of linear maps is one
+            weights = {None: own} | {relation: self.heard[_key(relation)].weight for relation in self.relations if relation[0] == node}
+            parts = (x[node] @ torch.cat(list(weights.values())).T).split(own.shape[0], 1)
+            out |= {(node, relation): part for relation, part in zip(weights, parts, strict=True)}
+        return out
 
 
 class HeteroSAGE(nn.Module):

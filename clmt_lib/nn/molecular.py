@@ -3,10 +3,13 @@
 Each takes all drugs of a batch at once and returns one row a drug. A drug without a structure (no atoms) is a row of zeros, to be masked by the caller.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from clmt_lib.nn.encoders import dropout
 from clmt_lib.views.geometry import load_pyg
 
 LENGTH = 1.45, 0.15  # mean and spread of a bond in a drug, angstrom, so that the number enters near 0
@@ -14,17 +17,23 @@ MASS = 13.0, 3.0  # of a heavy atom in a drug, Da
 
 
 class Categories(nn.Module):
-    """Sum of one learned vector for each category: [n, columns] integers -> [n, dim]. `sizes` are the numbers of categories."""
+    """Sum of one learned vector for each category: [n, columns] integers -> [n, dim]. `sizes` are the numbers of categories.
+
+    Thousands of bonds are of a few kinds: the sum is made once a kind.
+    """
 
     def __init__(self, sizes, dim):
         super().__init__()
         self.tables = nn.ModuleList([nn.Embedding(size, dim) for size in sizes])
         for table in self.tables:
             nn.init.normal_(table.weight, std=len(sizes) ** -0.5)  # so that the sum has about unit variance
+        self.sizes, self.steps = sizes, [math.prod(sizes[:i]) for i in range(len(sizes))]
 
     def forward(self, x):
         """[n, dim]."""
-        return sum(table(column) for table, column in zip(self.tables, x.unbind(1), strict=True))
+        kinds, which = sum(step * column for step, column in zip(self.steps, x.unbind(1), strict=True)).unique(return_inverse=True)
+        made = sum(table(kinds // step % size) for table, step, size in zip(self.tables, self.steps, self.sizes, strict=True))
+        return made.index_select(0, which)
 
 
 def atom_categories(dim):
@@ -56,6 +65,17 @@ def mean_of_atoms(h, molecule, n):
     return total / torch.bincount(molecule, minlength=n).clamp(min=1)[:, None]
 
 
+def graph_norm(norm, x, graph, n):
+    """PyG's `GraphNorm` `norm` (Cai et al. 2021) of x [nodes, dim] over each of n graphs, `graph` [nodes], in half the time: fewer passes over the nodes."""
+    nodes = torch.bincount(graph, minlength=n).clamp(min=1)[:, None]
+
+    def mean(values):
+        return values.new_zeros(n, values.shape[1]).index_add(0, graph, values) / nodes
+
+    out = x - (norm.mean_scale * mean(x)).index_select(0, graph)
+    return out * (norm.weight * (mean(out * out) + norm.eps).rsqrt()).index_select(0, graph) + norm.bias
+
+
 class Block(nn.Module):
     """GINE, LayerNorm, GraphNorm (Cai et al. 2021), perhaps ReLU, dropout, and the input added back, on atoms or on bonds.
 
@@ -79,9 +99,8 @@ class Block(nn.Module):
         if not len(h):
             return keep
         out = self.layer_norm(self.pass_messages(h, edge_index, edge))
-        out = self.graph_norm(out) if self.whole_batch else self.graph_norm(out, graph, n)
-        out = F.dropout(F.relu(out) if self.act else out, self.drop, self.training or self.alive)
-        return out + keep
+        out = graph_norm(self.graph_norm, out, *((torch.zeros_like(graph), 1) if self.whole_batch else (graph, n)))
+        return dropout(F.relu(out) if self.act else out, self.drop, self.training or self.alive) + keep
 
 
 class GeometricEncoder(nn.Module):
@@ -120,11 +139,12 @@ class GeometricEncoder(nn.Module):
     def atom_states(self, graphs):
         """[N, (layers + 1) dim] what each atom holds after every round; a drug's result is the mean of `read_out` over its atoms."""
         h, e, layers = self._atoms(graphs), self._bonds(graphs, 0), []
+        angles, which = graphs.angle.unique(return_inverse=True)  # many corners of drugs have the same angle: each is read once
         for number, block in enumerate(self.atom_blocks):
             layers.append(h)
             h = block(h, graphs.bond_index, e, graphs.molecule, graphs.n)
             if number < len(self.bond_blocks):
-                angle, fresh = self.angles[number](graphs.angle[:, None]), self._bonds(graphs, number + 1)
+                angle, fresh = self.angles[number](angles[:, None]).index_select(0, which), self._bonds(graphs, number + 1)
                 e = self.bond_blocks[number](fresh, graphs.angle_index, angle, graphs.bond_molecule, graphs.n, keep=e)
         return torch.cat([*layers, h], 1)
 

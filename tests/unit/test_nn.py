@@ -9,7 +9,7 @@ from torch import nn
 
 from clmt_lib import data, models
 from clmt_lib.nn.contrast import info_nce, response_alignment
-from clmt_lib.nn.encoders import Tower
+from clmt_lib.nn.encoders import Dropout, Tower, dropout
 from clmt_lib.nn.heads import LossOutput, PairHead
 from clmt_lib.nn.hetero import ResponseLayer
 from clmt_lib.training import TrainConfig, train
@@ -158,3 +158,26 @@ def test_clmt_learns_and_copes_with_missing_structures_and_texts(alignment):
     assert np.isfinite(model.table).all()
     assert model.history[-1]["error"] < model.history[0]["error"]
     assert (model.history[0]["alignment"] > 0) == (alignment != "none")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.9])
+def test_dropout_loses_its_share_keeps_the_expectation_and_leaves_elements_independent(share):
+    torch.manual_seed(0)
+    x = torch.ones(400, 999, requires_grad=True)
+    out = dropout(x, share)
+    kept = out > 0
+    assert (~kept).float().mean().item() == pytest.approx(share, abs=5e-3) and out.detach().unique().tolist() == pytest.approx([0, 1 / (1 - share)], rel=1e-4)
+    assert all((~kept).flatten()[i::4].float().mean().item() == pytest.approx(share, abs=8e-3) for i in range(4))  # four elements come from one random number
+    assert np.abs(np.corrcoef(kept.flatten()[: 4 * 99900].reshape(-1, 4).T.numpy()) - np.eye(4)).max() < 0.02
+    out.sum().backward()
+    assert torch.equal(x.grad, out.detach())
+
+
+def test_dropout_follows_the_seed_and_does_nothing_when_off():
+    x, drop = torch.randn(7, 5), Dropout(0.5)
+    torch.manual_seed(3)
+    first = drop(x)
+    torch.manual_seed(3)
+    assert torch.equal(drop(x), first) and not torch.equal(drop(x), first)
+    assert torch.equal(drop.eval()(x), x) and torch.equal(dropout(x, 0.0), x) and not dropout(x, 1.0).any()
+    assert dropout(x.bfloat16(), 0.5).dtype == torch.bfloat16
