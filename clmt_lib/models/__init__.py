@@ -30,6 +30,7 @@ LADDER = {  # rung -> (module, class, settings); order is the order of the page
     **{f"drugs_{part}": ("drug_ridge", "DrugRidge", {"kinds": (part,), "ridges": (0.3, 1.0, 2.5, 6.0)}) for part in (
         "random", "shuffled", "name", "fingerprint", "pathway", "targets", "annotation", "text", "mechanism", "long", "steps")},
     "processes": ("drug_ridge", "DrugRidge", {}),
+    "target_states": ("drug_ridge", "DrugRidge", {"states": (0.05, 0.1, 0.15)}),
     "learned_kernel": ("kernels", "LearnedKernelRidge", {}),
     "clmt_published": ("published", "Published", {}),
     "clmt_repaired": ("published", "Published", {"defects": ()}),

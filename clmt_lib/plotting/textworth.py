@@ -10,6 +10,7 @@ GROUPS = {  # what a rung is told -> (place in the colour-blind palette, marker)
 TOLD = {
     "cell_mean": "nothing (controls)", "drugs_random": "nothing (controls)", "drugs_shuffled": "nothing (controls)", "drugs_name": "nothing (controls)", "drugs_fingerprint": "structure", "drugs_pathway": "facts",
     "drugs_targets": "facts", "drugs_annotation": "facts", "drugs_steps": "facts", "drugs_text": "words", "drugs_mechanism": "words", "drugs_long": "words", "processes": "facts and words",
+    "target_states": "facts and words",
 }
 
 

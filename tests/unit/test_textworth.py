@@ -1,6 +1,7 @@
 """What chapter 09b stands on: drug kernels, the ridge over drugs, gene sets, and who gains."""
 
 import gzip
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,10 +12,11 @@ from clmt_lib import data, metrics, models, plotting, records
 from clmt_lib.audit import proves_blind
 from clmt_lib.data import DataError
 from clmt_lib.models.base import RANKING
-from clmt_lib.models.drug_ridge import DrugRidge
+from clmt_lib.models.drug_ridge import DrugRidge, target_states
 from clmt_lib.models.kernels import FACTS, TEXTS, drug_kernels
 from clmt_lib.records.by_drug import by_drug, gain, summarise_drugs
 from clmt_lib.views.genesets import reactome, steps, target_genes
+from clmt_lib.views.omics import train_cells
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,44 @@ def test_ridge_told_nothing_ranks_the_lines_alike_for_every_new_drug(world, spli
     assert np.corrcoef(table.T).min() > 0.99
 
 
-@pytest.mark.parametrize("name", ["drugs_long", "processes"])
+def test_states_of_targets_are_where_the_targets_are(world, split):
+    """Equation 4 of the chapter, written out; a line rich in a drug's target gets less of the response, and a drug of unknown targets nothing."""
+    drugs = world.drugs.copy()
+    drugs["target"] = None
+    drugs.iloc[3, drugs.columns.get_loc("target")], drugs.iloc[4, drugs.columns.get_loc("target")] = "EGFR", "NOSUCH1"
+    known = replace(world, drugs=drugs)
+    z = np.random.default_rng(0).normal(size=(world.n_cells, 30))
+    state = target_states(known, split, z, rank=5)
+    assert not np.delete(state, 3, axis=1).any()
+    rows = train_cells(world, split)
+    own = np.zeros(world.n_cells)
+    for kind in ("expression", "copy_number"):
+        x = world.omics[kind]["EGFR"].to_numpy(float)
+        own -= (x - x[rows].mean()) / x[rows].std()
+    hit = world.omics["mutation"]["EGFR"].to_numpy(float)
+    own -= 4 * (hit - hit[rows].mean())
+    line = z.mean(1) - z.mean()
+    rest = np.column_stack([column - line * (line @ column) / (line @ line) for column in z.T])
+    u = np.linalg.svd(rest - rest.mean(0))[0][:, :5]
+    assert np.allclose(state[:, 3], sum(v * (v @ own) for v in u.T) + 0.2 * own)
+    assert np.corrcoef(state[:, 3], own)[0, 1] > 0.5 and np.corrcoef(state[:, 3], world.omics["expression"]["EGFR"])[0, 1] < 0
+
+
+def test_states_of_targets_help_where_responses_follow_them(world, split):
+    """A planted truth: every drug is resisted by lines poor in its targets, and nothing else; the ridge alone cannot know it of a new mechanism."""
+    rng = np.random.default_rng(1)
+    genes, place = target_genes(world.drugs), {gene: i for i, gene in enumerate(world.omics["expression"].columns)}
+    x = world.omics["expression"].to_numpy(float)
+    own = np.stack([x[:, [place[g] for g in g_ if g in place]].mean(1) if any(g in place for g in g_) else np.zeros(len(x)) for g_ in genes], axis=1)
+    own = own / own.std()
+    y = -own[tuple(world.pairs.T)] + 0.3 * rng.normal(size=len(world.pairs))
+    planted = replace(world, responses=world.responses.assign(ln_ic50=y))
+    asked = planted.pairs[split.test]
+    score = {name: metrics.evaluate(planted, split, models.build(name).fit(planted, split).predict(asked))["pcc_per_drug"] for name in ("processes", "target_states")}
+    assert score["target_states"] > score["processes"] + 0.1
+
+
+@pytest.mark.parametrize("name", ["drugs_long", "processes", "target_states"])
 def test_ridge_over_drugs_is_blind_to_test_responses_and_to_test_drugs_facts(world, split, name):
     report = proves_blind(lambda bench, part: models.build(name).fit(bench, part).state(), world, split)
     assert report.clean, str(report)
