@@ -90,7 +90,7 @@ experiments: $(SETUP)
 	  $(PY) -m clmt_lib run --grid $$grid --jobs $(CORES) $(if $(ONLY),--only $(ONLY)) && $(PY) -m clmt_lib report --grid $$grid $(if $(ONLY),--only $(ONLY)) || exit 1; done
 ifndef ONLY
 	@$(PY) experiments/by_drug.py experiments/text.yaml
-	@$(PY) experiments/noise.py gdsc2
+	@$(PY) experiments/noise.py gdsc2 tgsa
 	@for study in experiments/studies/*.yaml; do $(PY) -m clmt_lib study $$study --jobs $(CORES) || exit 1; done
 	@$(PY) -m clmt_lib transfer experiments/transfer.yaml
 endif
@@ -99,7 +99,7 @@ endif
 grid: $(SETUP)
 	@$(PY) -c 'import snakemake' 2>/dev/null || { echo "Snakemake is not installed. Next: $(PY) -m pip install -e '.[grid]'"; exit 1; }
 	@$(PY) -m snakemake -s experiments/Snakefile tables $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(DRY),--dry-run --quiet rules) \
-	  --config 'files=[$(subst $(space),$(comma),$(wildcard experiments/grid.yaml experiments/studies/*.yaml))]' python='$(PY)'
+	  --config 'files=[$(subst $(space),$(comma),$(wildcard experiments/grid.yaml experiments/text.yaml experiments/studies/*.yaml))]' python='$(PY)'
 
 bench: $(SETUP)
 	@$(PY) experiments/bench.py speed curves $(if $(CLMT_DATA),accuracy) $(if $(FRESH),--fresh)

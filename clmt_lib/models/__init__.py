@@ -35,6 +35,7 @@ LADDER = {  # rung -> (module, class, settings); order is the order of the page
     "clmt_published": ("published", "Published", {}),
     "clmt_repaired": ("published", "Published", {"defects": ()}),
     "clmt_unaligned": ("clmt", "CLMT", {"alignment": "none"}),
+    "clmt_soft": ("clmt", "CLMT", {"alignment": "soft"}),
     "clmt_response": ("clmt", "CLMT", {"alignment": "response", "weight": 0.3}),
     "clmt": ("clmt", "CLMT", {}),
     "clmt_long": ("clmt", "CLMT", {"steps": 500}),

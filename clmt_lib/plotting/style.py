@@ -13,8 +13,9 @@ NAMES = {  # rung -> what a reader sees
     "drugs_random": "random vectors", "drugs_shuffled": "sentences, shuffled", "drugs_name": "name only", "drugs_fingerprint": "fingerprint", "drugs_pathway": "pathway, one-hot",
     "drugs_targets": "shared targets", "drugs_annotation": "pathway + targets", "drugs_text": "sentence: target, pathway", "drugs_mechanism": "mechanism paragraph",
     "drugs_long": "long text", "drugs_steps": "shared steps (Reactome)", "processes": "steps + targets + texts", "target_states": "the same + targets in lines",
-    "clmt_published": "CLMT as published", "clmt_repaired": "CLMT as published, repaired", "clmt_unaligned": "CLMT, not aligned", "clmt_response": "CLMT, aligned to response",
-    "clmt_long": "CLMT, trained longer", "clmt_kernel": "CLMT + best kernel", "stack": "stack", "stack_clmt": "stack + CLMT",
+    "clmt_published": "CLMT as published", "clmt_repaired": "CLMT as published, repaired", "clmt_unaligned": "CLMT, not aligned",
+    "clmt_soft": "CLMT, softly aligned", "clmt_response": "CLMT, aligned to response",
+    "clmt_long": "CLMT, trained longer", "clmt_kernel": "CLMT + kernel", "stack": "stack", "stack_clmt": "stack + CLMT",
 }
 FAMILIES = {  # family -> (rungs, place in the colour-blind palette, marker)
     "means": (("global_mean", "drug_mean", "cell_mean", "tissue_drug_mean", "effects"), 7, "s"),
@@ -25,7 +26,7 @@ FAMILIES = {  # family -> (rungs, place in the colour-blind palette, marker)
     "kernels": (("kernel_identity", "kernel_fingerprint", "kernel_annotation", "kernel_text", "kernel_mechanism"), 1, "o"),
     "ridge over drugs": (("drugs_random", "drugs_shuffled", "drugs_name", "drugs_fingerprint", "drugs_pathway", "drugs_targets", "drugs_annotation", "drugs_text", "drugs_mechanism",
                           "drugs_long", "drugs_steps", "processes", "target_states"), 9, "h"),
-    "network": (("clmt", "clmt_unaligned", "clmt_response", "clmt_long", "clmt_published", "clmt_repaired"), 4, "*"),
+    "network": (("clmt", "clmt_unaligned", "clmt_soft", "clmt_response", "clmt_long", "clmt_published", "clmt_repaired"), 4, "*"),
     "combined": (("clmt_kernel", "stack", "stack_clmt"), 6, "X"),
 }
 LABELS = {  # metric -> label of its axis

@@ -12,7 +12,7 @@ from clmt_lib.views.molecules import fingerprints
 from clmt_lib.views.omics import fit_omics
 
 QUICK = {"random_forest": {"trees": 20}, "lightgbm": {"trees": 40}}
-QUICK |= dict.fromkeys(("clmt", "clmt_unaligned", "clmt_response"), {"steps": 60, "hidden": 64, "dim": 32, "message": 32})
+QUICK |= dict.fromkeys(("clmt", "clmt_unaligned", "clmt_soft", "clmt_response"), {"steps": 60, "hidden": 64, "dim": 32, "message": 32})
 QUICK |= dict.fromkeys(("clmt_published", "clmt_repaired"), {"epochs": 10, "batch": 512, "width": 16, "learning_rate": 5e-3})
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from clmt_lib import data, metrics, models, plotting
 from clmt_lib.data import simulated
@@ -215,3 +216,31 @@ def test_schedule_descent_and_threshold_draw_what_they_are_given():
     assert len(plotting.descent((w, w), np.add.outer(w**2, w**2), {"path": np.zeros((3, 2))}, ("w", "b")).lines) == 2
     ax = plotting.threshold(np.zeros(3), w, w, {"mode": 0.2, "threshold": 0.1})
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["mode", "threshold"]
+
+
+class Waits(TorchDispatchMode):
+    """Notes every operation whose result the host must have before it can go on: on a GPU each would stop the queue."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "unique_dim", "_unique2"):
+            self.seen.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("alignment", clmt.ALIGNMENTS)
+def test_a_step_of_the_corrected_model_never_waits_for_the_device(alignment):
+    world = data.load("simulated", cells=48)
+    config = clmt.CLMTConfig.corrected(hidden=16, dim=8, message=8, alignment=alignment, hide_cells=0.3, hide_drugs=0.3)
+    inputs = clmt.Inputs(clmt.make_views(world, data.make_split(world, "cell_blind"), config), config, torch.device("cpu"))
+    network = clmt.Network(inputs, config)
+    with Waits() as waits:
+        clmt.objective(network, inputs, config).total.backward()
+    assert not waits.seen
+    with waits:
+        float(network.head.cell.bias)
+    assert waits.seen == {"_local_scalar_dense"}  # the net would have caught one
