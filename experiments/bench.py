@@ -4,7 +4,8 @@
 
 Writes `experiments/records/bench-speed`, `bench-curves` and `bench-accuracy`. Each part of a record is kept as soon as it is measured, so an interrupted bench goes on where it stopped,
 and a finished record is left alone unless `--fresh`, or unless it was `--short` and this is not. What needs real tables is left out where CLMT_DATA is not set.
-Seconds are wall time; beside them stand the processor seconds of all threads, which other work on the machine disturbs less. Best run on a quiet machine: the load is part of the record.
+Seconds are wall time; beside them stand the processor seconds of all threads, which other work on the machine disturbs less.
+Best run on a quiet machine: the load at its start and at its end is part of the record.
 """
 
 import os
@@ -66,7 +67,7 @@ def bench(name, module, short, again, device):
     if again:
         shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
-    found, start = {}, time.perf_counter()
+    found, start, load = {}, time.perf_counter(), list(os.getloadavg())
 
     def keep(part, make):
         file = work / f"{part}.part"
@@ -81,7 +82,7 @@ def bench(name, module, short, again, device):
     module.measure(keep, short, device)
     write(work / "metrics.json", module.assemble(found))
     write(work / "config.json", {"bench": name, "short": short, "device": device, **getattr(module, "SETTINGS", {})})
-    write(work / "provenance.json", {**records.provenance(None, time.perf_counter() - start), "threads": THREADS, "load": list(os.getloadavg()), "device": device})
+    write(work / "provenance.json", {**records.provenance(None, time.perf_counter() - start), "threads": THREADS, "load_before": load, "load": list(os.getloadavg()), "device": device})
     for file in [*work.glob("*.part"), *work.glob("*.new")]:
         file.unlink()
     shutil.rmtree(final, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Cost curves: what a training step costs when there are more lines, more drugs, or more pairs (simulated tensors)."""
+"""Cost curves: what a training step costs when there are more lines, more drugs, both, or more pairs (simulated tensors)."""
 
 from functools import partial
 
@@ -12,21 +12,22 @@ BASE = {"lines": 625, "drugs": 188, "genes": 2000}  # times 16: 10,000 lines, 3,
 WIDTH, PAIRS = 128, 8192
 SETTINGS = {"base": {**BASE, "pairs": PAIRS, "width": WIDTH}}
 FACTORS = (1, 2, 4, 8, 16)
+BOTH = FACTORS[:3]  # lines and drugs together: tables of all pairs grow with the square
 MOST_SECONDS = 20.0  # of processor time a step; a curve ends before the next size would take longer
 
 
 def curve(name, short, device):
     """{"rows": the places of a curve in growing order, "stopped": why it ended early, or None}. Memory only grows on the way, so each place shows its own."""
-    rows = []
-    for factor in FACTORS[:3] if short else FACTORS:
+    rows, grown = [], "lines and drugs" if name == "both" else name
+    for factor in BOTH if name == "both" else FACTORS[:3] if short else FACTORS:
         if rows and 2 * rows[-1]["cpu_seconds"] > MOST_SECONDS:
-            return {"rows": rows, "stopped": f"a step with {factor} times the {name} would take longer than {MOST_SECONDS:.0f} s of processor time"}
+            return {"rows": rows, "stopped": f"a step with {factor} times the {grown} would take longer than {MOST_SECONDS:.0f} s of processor time"}
         rows.append({"factor": factor, **point(*sizes(name, factor), 1 if short else 3, device)})
     return {"rows": rows, "stopped": None}
 
 
 def point(lines, drugs, pairs, rounds, device):
-    """{lines, drugs, pairs, seconds, cpu_seconds, peak_memory_mb}: medians of some steps over `pairs` random pairs, after a first one."""
+    """{lines, drugs, pairs, steps, seconds, cpu_seconds, peak_memory_mb}: medians of `rounds` steps over `pairs` random pairs, after a first one."""
     config = bench_config(width=WIDTH)
     inputs = Tensors(config, lines, drugs, BASE["genes"], device=device)
     torch.manual_seed(0)
@@ -40,18 +41,18 @@ def point(lines, drugs, pairs, rounds, device):
     step = train_step(objective, net, optimiser, device=device)
     step()
     seconds, cpu = np.median([clock(step, device) for _ in range(rounds)], axis=0)
-    return {"lines": lines, "drugs": drugs, "pairs": pairs, "seconds": seconds, "cpu_seconds": cpu, "peak_memory_mb": peak_memory_mb(device)}
+    return {"lines": lines, "drugs": drugs, "pairs": pairs, "steps": rounds, "seconds": seconds, "cpu_seconds": cpu, "peak_memory_mb": peak_memory_mb(device)}
 
 
 def sizes(name, factor):
     """Lines, drugs, pairs a step at one place of a curve."""
-    lines, drugs = (BASE[side] * (factor if name == side else 1) for side in ("lines", "drugs"))
+    lines, drugs = (BASE[side] * (factor if name in (side, "both") else 1) for side in ("lines", "drugs"))
     return lines, drugs, PAIRS * (factor if name == "pairs" else 1)
 
 
 def measure(keep, short, device):
     """Every curve in a process of its own."""
-    for name in ("pairs", "lines", "drugs"):
+    for name in ("pairs", "lines", "drugs", "both"):
         keep(name, partial(fresh, f"curve:{name}:{int(short)}:{device}"))
 
 

@@ -6,17 +6,33 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager, nullcontext
 
 import per_pair
 import torch
+import torch.nn.functional as F
 from bench_tools import SIZES, THREADS, Tensors, bench_config, clock, fresh, gflop, interleaved, matmul_gflops, peak_memory_mb, train_step
 
 from clmt_lib import data, models
 from clmt_lib.models import clmt, published
+from clmt_lib.nn import encoders, molecular
 from clmt_lib.training import pick_device
 
 PER_PAIR, RANDOM, TILE = 256, 8192, (969, 74)  # all lines and a third of the drugs: a molecule is the dearest entity to encode
 PATHS = ("per_pair", "random", "tiles", "random_bfloat16", "tiles_bfloat16")
+CHECKS = ("random_256", "random_library", "tiles_library")  # what of the factors is the batch, and what is a quicker dropout and GraphNorm
+
+
+@contextmanager
+def library_layers():
+    """PyTorch's dropout and PyG's GraphNorm in place of ours: another mask of the same kind, and the same norm."""
+    ours = encoders.dropout, molecular.dropout, molecular.graph_norm
+    encoders.dropout = molecular.dropout = F.dropout
+    molecular.graph_norm = lambda norm, x, graph, n: norm(x, graph, n)
+    try:
+        yield
+    finally:
+        encoders.dropout, molecular.dropout, molecular.graph_norm = ours
 
 
 def draws(inputs):
@@ -25,7 +41,8 @@ def draws(inputs):
         return lambda: torch.randint(len(inputs.pairs), (n,))
 
     tile, _ = published.tiles(inputs.pairs.cpu(), TILE)
-    return {"per_pair": random(PER_PAIR), "random": random(RANDOM), "tiles": tile, "random_bfloat16": random(RANDOM), "tiles_bfloat16": tile}
+    return {"per_pair": random(PER_PAIR), "random": random(RANDOM), "tiles": tile, "random_bfloat16": random(RANDOM), "tiles_bfloat16": tile,
+            "random_256": random(PER_PAIR), "random_library": random(RANDOM), "tiles_library": tile}
 
 
 def steps(inputs, config, names=PATHS):
@@ -39,10 +56,12 @@ def steps(inputs, config, names=PATHS):
     draw, out = draws(inputs), {}
     for name in names:
         half = name.endswith("bfloat16")
+        layers = library_layers if name.endswith("library") else nullcontext
 
-        def objective(pick=draw[name], module=per_pair if name == "per_pair" else published):
+        def objective(pick=draw[name], module=per_pair if name == "per_pair" else published, layers=layers):
             rows = pick().to(inputs.device)
-            return module.objective(net, inputs, inputs.pairs[rows], inputs.y[rows], config)
+            with layers():
+                return module.objective(net, inputs, inputs.pairs[rows], inputs.y[rows], config)
 
         out[name] = train_step(objective, net, optimisers[half], "bfloat16" if half else "float32", inputs.device)
     return net, out
@@ -52,7 +71,7 @@ def paths(short, device):
     """{sizes, paths, equality, parts}."""
     config = bench_config()
     inputs = Tensors(config, **SIZES, device=device)
-    net, actions = steps(inputs, config)
+    net, actions = steps(inputs, config, PATHS + CHECKS)
     sizes = {
         **{name: SIZES[name] for name in ("lines", "drugs", "genes")}, "width": config.width, "pairs": len(inputs.pairs), "parameters": sum(p.numel() for p in net.parameters()),
         "atoms": len(inputs.molecules.atom), "bonds": inputs.molecules.bond_index.shape[1], "angles": inputs.molecules.angle_index.shape[1],
@@ -124,7 +143,9 @@ def _parts(net, inputs, config, pairs, plain):
         return run
 
     def molecules():
-        made = torch.cat([net.fingerprint(inputs.wide_bits[d]), net.geometry(inputs.molecules.take(d))], 1)
+        graphs = inputs.molecules.take(d)
+        geometry = per_pair.encode_molecules(net.geometry, graphs) if plain else net.geometry(graphs)
+        made = torch.cat([net.fingerprint(inputs.wide_bits[d]), geometry], 1)
         return net.project(made)
 
     def omics():
@@ -186,12 +207,13 @@ def corrected(short, device):
     optimiser = torch.optim.AdamW(net.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     actions = {name: train_step(lambda: clmt.objective(net, inputs, config), net, optimiser, name, device) for name in ("float32", "bfloat16")}
     work = [gflop(action) for action in actions.values()][0]
-    found = interleaved(actions, 5 if short else 15, device)
+    rounds = 5 if short else 15
+    found = interleaved(actions, rounds, device)
     rate, seconds = matmul_gflops(device=device), found["float32"]["seconds"]
     alone = found["float32"]["cpu_seconds"] / THREADS if inputs.mask.device.type == "cpu" else seconds  # an epoch, were nothing else running and both threads always busy
     return {
         "dataset": "gdsc2", "lines": benchmark.n_cells, "drugs": benchmark.n_drugs, "pairs": len(split.train), "parameters": sum(p.numel() for p in net.parameters()), "steps": config.steps,
-        "seconds_per_epoch": seconds, "cpu_seconds_per_epoch": found["float32"]["cpu_seconds"], "gflop_per_epoch": work, "gflops": work / alone, "fraction": work / alone / rate,
+        "rounds": rounds, "seconds_per_epoch": seconds, "cpu_seconds_per_epoch": found["float32"]["cpu_seconds"], "gflop_per_epoch": work, "gflops": work / alone, "fraction": work / alone / rate,
         "gflops_float32": rate, "seconds_per_epoch_bfloat16": found["bfloat16"]["seconds"], "cpu_seconds_per_epoch_bfloat16": found["bfloat16"]["cpu_seconds"],
     }
 
@@ -270,7 +292,7 @@ def machine(device):
 def measure(keep, short, device):
     """Every part, each kept (`keep(name, make)`) as soon as it is there."""
     keep("imports", imports)
-    keep("machine", lambda: {"load_before": list(os.getloadavg()), **fresh(f"machine:{device}")})
+    keep("machine", lambda: fresh(f"machine:{device}"))
     keep("whole", lambda: fresh(f"paths:{int(short)}:{device}"))
     keep("memory", lambda: {name: fresh(f"memory:{name}:{device}")["peak_memory_mb"] for name in (PATHS[:3] if short else PATHS)})
     if os.environ.get("CLMT_DATA"):
@@ -282,8 +304,7 @@ def measure(keep, short, device):
 
 def assemble(found):
     """metrics.json from the kept parts."""
-    out = {name: found[name] for name in ("imports", "preparation") if name in found}
-    out["machine"] = {**found["machine"], "load_after": list(os.getloadavg())}
+    out = {name: found[name] for name in ("imports", "machine", "preparation") if name in found}
     out |= found["whole"]
     for name, peak in found["memory"].items():
         out["paths"][name]["peak_memory_mb"] = peak

@@ -6,7 +6,7 @@ The weights are those of `clmt_lib.models.published.Network`, and so is the resu
 * a drug's molecule, fingerprint and text, and a line's omics and text, are encoded once for every pair of the batch that names them;
 * a message is averaged over raw features (8,000 genes wide) and projected afterwards;
 * every relation has its own product for what a node knows itself;
-* the network of angles reads every angle, and every dropout draws a number for each element;
+* in molecules, the network of angles reads every angle, GraphNorm is PyG's, and dropout draws a number for each element;
 * the head reads one row of 2,048 numbers for each pair.
 
 Two of the authors' defects must be off, because with them the encoding of an entity depends on chance, or on its batch-mates: `dropout_at_test` and `graph_norm_over_batch`.

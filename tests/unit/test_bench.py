@@ -11,13 +11,16 @@ ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "experiments"))
 
 import bench  # noqa: E402
+import bench_accuracy  # noqa: E402
 import bench_curves  # noqa: E402
 import bench_speed  # noqa: E402
 import bench_tools  # noqa: E402
 import per_pair  # noqa: E402
 
+from clmt_lib import models  # noqa: E402
 from clmt_lib.data import DataError  # noqa: E402
 from clmt_lib.models import published  # noqa: E402
+from clmt_lib.nn import encoders, molecular  # noqa: E402
 
 SMALL = {"lines": 60, "drugs": 24, "genes": 200, "mutations": 12, "copy_numbers": 12, "text": 16, "bits": 1024}
 REPAIRED, HELD_OUT = bench_tools.AS_PUBLISHED, ("no_drug_to_cell", "unweighted_responses")
@@ -66,6 +69,44 @@ def test_the_plain_path_encodes_a_drug_as_often_as_it_is_named(tensors):
     for module in (per_pair, published):
         module.objective(net, tensors, pairs, torch.zeros(50), config)
     assert seen == [50, 1]
+
+
+def test_library_layers_are_those_of_the_libraries_inside_and_ours_again_outside(tensors):
+    """In evaluation the loss is the same; what runs is PyG's GraphNorm and PyTorch's dropout, and only inside, even after an error."""
+    config, net = network(tensors)
+    ours, norms, losses = (encoders.dropout, molecular.dropout, molecular.graph_norm), [], []
+    net.geometry.atom_blocks[0].graph_norm.register_forward_hook(lambda *_: norms.append(1))
+    for layers, runs in ((bench_speed.nullcontext, 0), (bench_speed.library_layers, 1), (bench_speed.nullcontext, 1)):
+        with layers():
+            losses.append(published.objective(net, tensors, tensors.pairs[:100], tensors.y[:100], config).total.item())
+            inside = encoders.dropout is molecular.dropout is torch.nn.functional.dropout
+        assert len(norms) == runs and inside == (layers is bench_speed.library_layers)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5) and losses[2] == losses[0]
+    with pytest.raises(KeyboardInterrupt), bench_speed.library_layers():
+        raise KeyboardInterrupt
+    assert (encoders.dropout, molecular.dropout, molecular.graph_norm) == ours
+
+
+def test_paths_that_check_the_factors_train_with_the_layers_they_name(tensors, monkeypatch):
+    """A path of the libraries' layers draws its mask by PyTorch's dropout, the headline path does not."""
+    config, _ = network(tensors)
+    _, actions = bench_speed.steps(tensors, config, ("random_256", "random_library"))
+    inside, objective = [], published.objective
+    monkeypatch.setattr(published, "objective", lambda net, inputs, pairs, *more: inside.append((len(pairs), encoders.dropout is torch.nn.functional.dropout)) or objective(net, inputs, pairs, *more))
+    for action in actions.values():
+        action()
+    assert inside == [(bench_speed.PER_PAIR, False), (bench_speed.RANDOM, True)]
+
+
+def test_the_plain_ways_share_of_molecules_is_timed_on_the_plain_encoder(tensors, monkeypatch):
+    config, net = network(tensors)
+    plain, lean = [], []
+    encode = per_pair.encode_molecules
+    monkeypatch.setattr(per_pair, "encode_molecules", lambda *given: plain.append(1) or encode(*given))
+    net.geometry.register_forward_hook(lambda *_: lean.append(1))
+    for kept, seen in ((True, [1, 0]), (False, [1, 1])):
+        bench_speed._parts(net, tensors, config, tensors.pairs[:20], kept)["molecules"]()
+        assert [len(plain), len(lean)] == seen
 
 
 def test_the_fast_path_is_faster_than_the_plain_path_by_ratio():
@@ -129,6 +170,18 @@ def test_a_curve_ends_before_a_step_takes_too_long(monkeypatch):
     found = bench_curves.curve("lines", False, "cpu")
     assert [row["factor"] for row in found["rows"]] == [1, 2] and found["rows"][1]["lines"] == 1250 and "4 times the lines" in found["stopped"]
     assert bench_curves.curve("drugs", True, "cpu")["stopped"] is None and bench_curves.sizes("pairs", 4) == (625, 188, 4 * 8192)
+    assert "4 times the lines and drugs" in bench_curves.curve("both", False, "cpu")["stopped"]
+
+
+def test_lines_and_drugs_grow_together_to_four_times_and_no_further(monkeypatch):
+    """Their tables grow with the square: sixteen times both would be 30 million pairs."""
+    monkeypatch.setattr(bench_curves, "point", lambda lines, drugs, pairs, rounds, device: {"lines": lines, "drugs": drugs, "cpu_seconds": 1.0})
+    found = bench_curves.curve("both", False, "cpu")
+    assert [(row["factor"], row["lines"], row["drugs"]) for row in found["rows"]] == [(1, 625, 188), (2, 1250, 376), (4, 2500, 752)] and found["stopped"] is None
+
+
+def test_rungs_timed_afresh_are_models_without_a_long_training():
+    assert set(bench_accuracy.CHEAP) <= set(models.names()) and not {"random_forest", "stack", "clmt"} & set(bench_accuracy.CHEAP)
 
 
 def test_exponents_are_slopes_on_logarithms():
@@ -171,6 +224,8 @@ def test_an_interrupted_bench_goes_on_where_it_stopped_and_a_finished_one_is_lef
     bench.bench("fake", fake, False, False, "cpu")
     assert fake.made == ["a", "b", "b", "c"]
     assert sorted(path.name for path in (tmp_path / "bench-fake").iterdir()) == ["config.json", "metrics.json", "provenance.json"]
+    about = json.loads((tmp_path / "bench-fake/provenance.json").read_text())
+    assert len(about["load_before"]) == len(about["load"]) == 3  # a record made on a busy machine says so
     bench.bench("fake", fake, False, False, "cpu")
     assert fake.made == ["a", "b", "b", "c"]
     bench.bench("fake", fake, False, True, "cpu")
