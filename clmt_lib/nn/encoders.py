@@ -8,7 +8,7 @@ LEVELS = 2**16  # a share of dropout is rounded to one of so many
 
 
 def dropout(x, share, on=True):
-    """`torch.nn.functional.dropout`, on a processor with four elements of the mask from one random number: drawing a number for each is a tenth of a step in half precision.
+    """`torch.nn.functional.dropout`, on a processor with four elements of the mask from one random number (chapter 14 measures what that saves).
 
     Parameters
     ----------

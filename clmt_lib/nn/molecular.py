@@ -66,7 +66,7 @@ def mean_of_atoms(h, molecule, n):
 
 
 def graph_norm(norm, x, graph, n):
-    """PyG's `GraphNorm` `norm` (Cai et al. 2021) of x [nodes, dim] over each of n graphs, `graph` [nodes], in half the time: fewer passes over the nodes."""
+    """PyG's `GraphNorm` `norm` (Cai et al. 2021) of x [nodes, dim] over each of n graphs, `graph` [nodes], in fewer passes over the nodes."""
     nodes = torch.bincount(graph, minlength=n).clamp(min=1)[:, None]
 
     def mean(values):

@@ -1,6 +1,5 @@
 """Drug by drug: the per-drug r of every test drug, so that a page can ask whose gain a gain is (chapter 09b)."""
 
-
 import numpy as np
 import pandas as pd
 
