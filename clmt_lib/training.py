@@ -21,6 +21,7 @@ class TrainConfig:
     patience : evaluations without improvement before stopping; None never stops early
     checkpoint_every : steps between checkpoints
     seed : of initialisation and dropout
+    clip : gradients whose norm is larger are scaled down to it (Pascanu et al. 2013); None lets any through
     fused : AdamW in one pass over the weights, several times faster for a network of millions of them; rounds differently
     """
 
@@ -33,6 +34,7 @@ class TrainConfig:
     seed: int = 0
     schedule: str = "one_cycle"
     milestone: int | None = None
+    clip: float | None = None
     fused: bool = False
 
 
@@ -71,6 +73,8 @@ def train(build, loss, config, *, evaluate=None, checkpoint=None, device="cpu", 
             out = loss(module)
             optimiser.zero_grad(set_to_none=True)
             out.total.backward()
+            if config.clip is not None:
+                torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip)
             optimiser.step()
             schedule.step()
             state["step"] = step + 1

@@ -27,6 +27,8 @@ LADDER = {  # rung -> (module, class, settings); order is the order of the page
     "kernel_annotation": ("kernels", "KernelRidge", {"drug_kernel": "annotation"}),
     "kernel_text": ("kernels", "KernelRidge", {"drug_kernel": "text"}),
     "kernel_mechanism": ("kernels", "KernelRidge", {"drug_kernel": "mechanism"}),
+    "kernel_omics": ("kernels", "KernelRidge", {"lines": "omics"}),
+    "kernel_more": ("kernels", "KernelRidge", {"lines": "more"}),
     **{f"drugs_{part}": ("drug_ridge", "DrugRidge", {"kinds": (part,), "ridges": (0.3, 1.0, 2.5, 6.0)}) for part in (
         "random", "shuffled", "name", "fingerprint", "pathway", "targets", "annotation", "text", "mechanism", "long", "steps")},
     "processes": ("drug_ridge", "DrugRidge", {}),
@@ -42,6 +44,8 @@ LADDER = {  # rung -> (module, class, settings); order is the order of the page
     "clmt_kernel": ("stack", "Blend", {}),
     "stack": ("stack", "Stack", {}),
     "stack_clmt": ("stack", "Blend", {"parts": ("stack", "clmt")}),
+    "stack_more": ("stack", "Stack", {"more": True}),
+    "stack_more_clmt": ("stack", "Blend", {"parts": ("stack_more", "clmt")}),
 }
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from clmt_lib.data.elsewhere import look
 from clmt_lib.data.tables import DataError
 from clmt_lib.metrics import rmse, within
 
@@ -71,10 +72,14 @@ def check_names(config, **allowed):
 
 @dataclass
 class TableModel(Model):
-    """A model whose predictions are one [C, D] table of ln IC50, made at the end of `fit`."""
+    """A model whose predictions are one [C, D] table of ln IC50, made at the end of `fit`.
+
+    What it reads besides the benchmark, it says in `also_read`, and a record's provenance says it, too.
+    """
 
     table: np.ndarray = field(default=None, init=False, repr=False)
     chosen: dict = field(default_factory=dict, init=False, repr=False)
+    also_read: dict = field(default_factory=dict, init=False, repr=False)
 
     def predict(self, pairs):
         """[n] ln IC50 (ln uM) of [n, 2] positions (cell, drug)."""
@@ -90,6 +95,12 @@ class TableModel(Model):
             if best is None or found < best:
                 best, self.chosen, self.table, self.fitted = found, settings, table, state
         return self
+
+    def elsewhere(self, benchmark):
+        """`data.elsewhere.look`, noted in `also_read`."""
+        more = look(benchmark)
+        self.also_read = more.describe()
+        return more
 
     def state(self):
         """Every fitted array by name."""

@@ -47,6 +47,7 @@ class CLMTConfig:
     weight, temperature : of the alignment
     neighbours : k of the similarity relations
     members : trainings whose predictions are averaged
+    clip : largest norm of a gradient, or None: for data on which trainings break at the peak of the learning rate (chapter 07)
     drug_text, cell_text : what the text towers read: a source of `views.controls.drug_vectors`, of `views.text.describe_cells`
     """
 
@@ -71,6 +72,7 @@ class CLMTConfig:
     steps: int = 300
     learning_rate: float = 3e-3
     weight_decay: float = 0.3
+    clip: float | None = None
     seed: int = 0
 
     def __post_init__(self):
@@ -122,7 +124,7 @@ class CLMT(Configured, TableModel):
         for member in range(config.members):
             module, history = train(
                 lambda: Network(inputs, config), lambda net: objective(net, inputs, config),
-                TrainConfig(config.steps, config.learning_rate, config.weight_decay, seed=config.seed + member),
+                TrainConfig(config.steps, config.learning_rate, config.weight_decay, clip=config.clip, seed=config.seed + member),
                 evaluate=score, checkpoint=self.checkpoint and self.checkpoint.with_suffix(f".{member}.pt"), device=device, progress=self.progress,
             )
             with torch.inference_mode():

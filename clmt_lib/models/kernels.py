@@ -6,11 +6,12 @@ import numpy as np
 
 from clmt_lib.data.tables import DataError
 from clmt_lib.metrics import effects
-from clmt_lib.models.base import TableModel, cosine
+from clmt_lib.models.base import TableModel, check_names, cosine
 from clmt_lib.models.factors import factorise
+from clmt_lib.models.linear import per_drug_targets
 from clmt_lib.views.controls import drug_vectors
 from clmt_lib.views.molecules import fingerprints, jaccard, membership
-from clmt_lib.views.omics import fit_omics, train_cells
+from clmt_lib.views.omics import binary, fit_omics, second_look, train_cells
 from clmt_lib.views.text import centred
 
 TOLERANCE, MOST_STEPS = 1e-5, 1500  # stopping early looks right to a correlation and wrong to an error: solve to tolerance
@@ -94,6 +95,44 @@ def expression_kernel(benchmark, split):
     return 0.3 + rbf(z, train_cells(benchmark, split)) + 0.5 * np.eye(len(z))
 
 
+def told(x, target, rows):
+    """x [C, features] with each feature weighted by the root mean square of its correlations with the training targets [C, D] over `rows`; mean square weight 1."""
+    return x * unit(np.sqrt(((x[rows].T @ target[rows] / len(rows)) ** 2).mean(1)))
+
+
+def unit(weight):
+    """Weights [features] scaled to a mean square of 1."""
+    return weight / max(np.sqrt((weight**2).mean()), 1e-12)
+
+
+def line_kernels(benchmark, part, target, more=None):
+    """Kernels [C, C] of lines: plain expression; expression, mutation, copy number (and events) weighted by what they tell of `target` [C, D] (0 where unknown); same tissue.
+
+    Parameters
+    ----------
+    part : split whose training lines scale the features
+    more : `data.elsewhere.Elsewhere`: expression is the mean of both measurements, and there is a kernel of events
+
+    Returns
+    -------
+    dict of kernels; `z` [C, genes] is the expression behind them, `events` [C, events] under "hits" the events.
+    """
+    rows = train_cells(benchmark, part)
+    z, copies = fit_omics(benchmark, part)(benchmark), fit_omics(benchmark, part, "copy_number")(benchmark)
+    tissue = benchmark.cells["tissue"].fillna("unknown").to_numpy()
+    out = {"mutation": rbf(told(binary(benchmark.omics["mutation"], rows), target, rows), rows), "copies": rbf(told(copies, target, rows), rows)}
+    if more is not None and len(more.events.columns):
+        z, hits = second_look(z, benchmark.omics["expression"].columns, more.expression, rows), binary(more.events.fillna(0.0), rows)
+        out.update(hits=hits, events=rbf(told(hits, target, rows), rows))
+    return {**out, "z": z, "plain": rbf(z, rows), "expression": rbf(told(z, target, rows), rows), "tissue": (tissue[:, None] == tissue[None]).astype(float)}
+
+
+def all_omics(k):
+    """[C, C] 0.3 + everything in `line_kernels` + 0.5 I."""
+    events = 0.3 * k["events"] if "events" in k else 0.0
+    return 0.3 + k["expression"] + 0.3 * k["mutation"] + 0.2 * k["copies"] + 0.2 * k["tissue"] + events + 0.5 * np.eye(len(k["expression"]))
+
+
 TEXTS = {  # kind -> source of its vectors, sharpnesses s of exp(s (cos - 1)), whether what all training texts share is taken off (in a long text it is most)
     "text": ("annotation", (5.0, 10.0), False), "mechanism": ("mechanism", (2.0, 5.0), True), "long": ("long", (2.0, 5.0), True),
     "name": ("name", (5.0, 10.0), False), "shuffled": ("shuffled", (5.0, 10.0), False), "random": ("random", (10.0,), False),
@@ -140,26 +179,31 @@ def _likeness(drugs, kind):
 
 @dataclass
 class KernelRidge(TableModel):
-    """Pairwise kernel ridge: K_cell from expression, K_drug = 0.3 + k + s [same compound].
+    """Pairwise kernel ridge: K_cell from expression or all omics, K_drug = 0.3 + k + s [same compound].
 
     Parameters
     ----------
     drug_kernel : a kind of `drug_kernels`
+    lines : expression; or omics, the sum of `line_kernels`, on responses standardised per drug; or more, the same with what `data.elsewhere` knows of the lines
     ridges : tried on the valid role, as is the weight s of [same compound]
     """
 
     drug_kernel: str = "text"
     ridges: tuple = (0.1, 0.3, 1.0, 3.0, 10.0)
     same: tuple = (0.2, 0.5)
+    lines: str = "expression"
+
+    def __post_init__(self):
+        check_names(self, lines=("expression", "omics", "more"))
 
     def fit(self, benchmark, split):
         """Fit on train, choose ridge and drug-kernel settings on valid."""
         mean, cell, drug = effects(benchmark, split.train)
         y = benchmark.matrix(split.train)
-        seen, k_cell = np.isfinite(y), expression_kernel(benchmark, split)
+        seen, base = np.isfinite(y), mean + np.broadcast_to(drug[None], y.shape)
+        k_cell, spread = self._lines(benchmark, split)
         compound = benchmark.drugs["compound"].to_numpy()
         one = (compound[:, None] == compound[None]).astype(float)
-        base = mean + np.broadcast_to(drug[None], y.shape)
 
         def candidates():
             for setting, k in drug_kernels(benchmark, self.drug_kernel, split):
@@ -167,10 +211,18 @@ class KernelRidge(TableModel):
                     weights = None
                     for ridge in sorted(self.ridges, reverse=True):
                         k_drug = 0.3 + k + same * one
-                        weights = solve_pairs(k_cell, k_drug, y - base, seen, ridge, weights)
-                        yield {**setting, "same": same, "ridge": ridge}, base + k_cell @ weights @ k_drug, {"weights": weights, "drug": drug}
+                        weights = solve_pairs(k_cell, k_drug, (y - base) / spread, seen, ridge, weights)
+                        yield {**setting, "same": same, "ridge": ridge}, base + k_cell @ weights @ k_drug * spread, {"weights": weights, "drug": drug}
 
         return self.choose(benchmark, split, candidates())
+
+    def _lines(self, benchmark, split):
+        """(kernel of lines [C, C], what the residuals of each drug [D] are divided by)."""
+        if self.lines == "expression":
+            return expression_kernel(benchmark, split), 1.0
+        target, _, spread, _ = per_drug_targets(benchmark, split)
+        more = self.elsewhere(benchmark) if self.lines == "more" else None
+        return all_omics(line_kernels(benchmark, split, np.nan_to_num(target), more)), spread
 
 
 @dataclass

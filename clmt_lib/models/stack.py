@@ -5,6 +5,7 @@ teach the second stage. Then every base is fitted on the whole training role, an
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from scipy.optimize import nnls
@@ -14,7 +15,7 @@ from clmt_lib.metrics import effects
 from clmt_lib.models.base import RANKING, TableModel
 from clmt_lib.models.drug_ridge import DrugRidge
 from clmt_lib.models.factors import factorise
-from clmt_lib.models.kernels import correlation, drug_kernels, rbf, solve_pairs
+from clmt_lib.models.kernels import all_omics, correlation, drug_kernels, line_kernels, rbf, solve_pairs, unit
 from clmt_lib.models.linear import per_drug_targets
 from clmt_lib.views.omics import fit_omics, train_cells
 
@@ -55,23 +56,25 @@ class Stack(TableModel):
     inner : inner folds
     boost : offer trees over the bases' predictions and the nearest measured pairs as a second stage (mixed only)
     seed : of the inner folds and of the trees
+    more : read `data.elsewhere`: of the lines, expression measured again and cancer events; in the mixed split also what other screens measured of them, with other compounds
     """
 
     inner: int = 5
     boost: bool = True
     seed: int = 0
+    more: bool = False
 
     def fit(self, benchmark, split):
         """Fit bases and second stages on train, choose the second stage on valid."""
-        bases = {"mixed": seen_bases, **dict.fromkeys(RANKING, new_drug_bases)}.get(split.kind, new_line_bases)
-        facts = drug_facts(benchmark)
+        kind = {"mixed": seen_bases, **dict.fromkeys(RANKING, new_drug_bases)}.get(split.kind, new_line_bases)
+        bases = partial(kind, facts=drug_facts(benchmark), more=self.elsewhere(benchmark) if self.more else None)
         fold = inner_folds(benchmark, split, self.inner, self.seed)
         parts = []
         for k in range(self.inner):
-            stage = bases(benchmark, replace(split, train=split.train[fold != k]), facts)
+            stage = bases(benchmark, replace(split, train=split.train[fold != k]))
             held = split.train[fold == k]
             parts.append((stage, benchmark.pairs[held], benchmark.y[held]))
-        whole = bases(benchmark, split, facts)
+        whole = bases(benchmark, split)
         return self.choose(benchmark, split, self._second_stages(parts, whole, split.kind))
 
     def _second_stages(self, parts, whole, kind):
@@ -159,74 +162,71 @@ def drug_facts(benchmark):
     return {name: drug_kernels(benchmark, name)[0][1] for name in ("text", "annotation", "fingerprint")} | {"same": (compound[:, None] == compound[None]).astype(float)}
 
 
-def told(x, target, rows):
-    """x [C, features] with each feature weighted by the root mean square of its correlations with the training targets [C, D] over `rows`; mean square weight 1."""
-    return x * _unit(np.sqrt(((x[rows].T @ target[rows] / len(rows)) ** 2).mean(1)))
-
-
-def line_kernels(benchmark, part, target):
-    """Kernels [C, C] of lines: plain expression, and expression, mutation and copy number weighted by what they tell of `target` [C, D] (0 where unknown); same tissue."""
-    rows = train_cells(benchmark, part)
-    z, copies = fit_omics(benchmark, part)(benchmark), fit_omics(benchmark, part, "copy_number")(benchmark)
-    mutation = benchmark.omics["mutation"].to_numpy(np.float64)
-    common = mutation[rows].sum(0) >= 3
-    mutation = common * (mutation - mutation[rows].mean(0)) / (mutation[rows].std(0) + 0.05)  # a rare mutation is not blown up
-    tissue = benchmark.cells["tissue"].fillna("unknown").to_numpy()
-    return {
-        "plain": rbf(z, rows), "expression": rbf(told(z, target, rows), rows), "mutation": rbf(told(mutation, target, rows), rows),
-        "copies": rbf(told(copies, target, rows), rows), "tissue": (tissue[:, None] == tissue[None]).astype(float), "z": z,
-    }
-
-
 def _ridge(k_cell, k_drug, target, ridge):
     weights = solve_pairs(k_cell, k_drug, np.nan_to_num(target), np.isfinite(target), ridge)
     return k_cell @ weights @ k_drug
 
 
-def seen_bases(benchmark, part, facts):
-    """Stage of the mixed split, lines and drugs all known: kernels learned from denoised residuals, alone and with omics (the first table is the best one)."""
+def seen_bases(benchmark, part, facts, more=None):
+    """Stage of the mixed split, lines and drugs all known: kernels learned from denoised residuals, alone and with omics (the first table is the best one).
+
+    Columns of other screens join those of this one: they are never predicted, but they tell of the lines.
+    """
     mean, cell, drug = effects(benchmark, part.train)
-    y = benchmark.matrix(part.train)
+    y, n = benchmark.matrix(part.train), benchmark.n_drugs
     offset, seen = mean + cell[:, None] + drug[None], np.isfinite(y)
     spread = np.sqrt((np.where(seen, y - offset, 0) ** 2).sum(0) / np.maximum(seen.sum(0), 1))
     spread = np.where(spread > 1e-6, spread, 1.0)
-    target, one_c, one_d = (y - offset) / spread, np.eye(len(y)), np.eye(len(drug))
-    u, v = factorise(np.nan_to_num(target), seen, 60, 10.0)
+    target = np.hstack([(y - offset) / spread, *([] if more is None else [other_columns(more.responses)])])
+    one_c, one_d = np.eye(len(y)), np.eye(target.shape[1])
+    u, v = factorise(np.nan_to_num(target), np.isfinite(target), 60, 10.0)
     factors = u @ v.T
-    k = line_kernels(benchmark, part, factors)
+    k = line_kernels(benchmark, part, factors, more)
     omics = 0.5 * k["expression"] + 0.2 * k["mutation"] + 0.1 * k["copies"]
-    known = 0.15 * (facts["text"] + facts["fingerprint"]) + 0.2 * facts["same"]
+    known, same = 0.5 * one_d, 0.2 * one_d  # of a column of another screen, nothing is known but that it is itself
+    known[:n, :n], same[:n, :n] = 0.15 * (facts["text"] + facts["fingerprint"]) + 0.2 * facts["same"], 0.2 * facts["same"]
 
     def learned(rows, sharpness):
         return np.exp(sharpness * (correlation(rows) - 1))
 
-    smooth, tables = factors, {}
+    smooth = factors
     for _ in range(2):  # each round reads its kernels off a better reconstruction
         smooth = _ridge(0.3 + learned(smooth, 3) + omics + 0.3 * one_c, 0.3 + learned(smooth.T, 3) + known + 0.3 * one_d, target, 0.15)
-    soft_c, soft_d = 0.3 + learned(smooth, 2) + 0.05 * one_c, 0.3 + learned(smooth.T, 2) + 0.05 * one_d + 0.2 * facts["same"]
-    tables["learned + omics"] = _ridge(soft_c + omics, soft_d, target, 0.3)
-    tables["omics x learned"] = _ridge(0.3 + 2 * omics + 0.1 * k["tissue"] + 0.3 * one_c, soft_d, target, 0.4)
-    responses = _standardised(tables["learned + omics"]), 0.9, 1.0, True
-    tables["drug by drug"] = one_by_one(target, [responses], 0.7)
-    tables["drug by drug + omics"] = one_by_one(target, [responses, (k["z"], 0.3, 0.5, False)], 0.7)
-    return Stage(offset, spread, tables, target)
+    soft_c, soft_d = 0.3 + learned(smooth, 2) + 0.05 * one_c, 0.3 + learned(smooth.T, 2) + 0.05 * one_d + same
+    best = _ridge(soft_c + omics, soft_d, target, 0.3)
+    across = _ridge(0.3 + 2 * omics + 0.1 * k["tissue"] + 0.3 * one_c, soft_d, target, 0.4)
+    responses, own = (_standardised(best), 0.9, 1.0, True), target[:, :n]
+    tables = {"learned + omics": best[:, :n], "omics x learned": across[:, :n], "drug by drug": one_by_one(own, [responses], 0.7)}
+    tables["drug by drug + omics"] = one_by_one(own, [responses, (k["z"], 0.3, 0.5, False)], 0.7)
+    return Stage(offset, spread, tables, own)
+
+
+def other_columns(table):
+    """[C, D'] responses of another screen as `seen_bases` has its own: without the effects of drugs and lines, by the spread of the drug; NaN where not measured."""
+    y = table.to_numpy(np.float64)
+    seen = np.isfinite(y)
+    y = (y - np.nanmean(y, axis=0)) / np.nanstd(y, axis=0)
+    y = y - (np.where(seen, y, 0.0).sum(1) / np.maximum(seen.sum(1), 1))[:, None]
+    return y / np.nanstd(y, axis=0)
 
 
 def _standardised(x):
     return (x - x.mean(0)) / np.maximum(x.std(0), 1e-9)
 
 
-def new_line_bases(benchmark, part, facts):
-    """Stage of splits that hold out lines: kernels of omics, genes weighted by all drugs together or drug by drug."""
+def new_line_bases(benchmark, part, facts, more=None):
+    """Stage of splits that hold out lines: kernels of omics, genes weighted by all drugs together or drug by drug. Not one response of another screen is read."""
     target, offset, spread, _ = per_drug_targets(benchmark, part)
     filled, one = np.nan_to_num(target), np.eye(benchmark.n_cells)
-    k, k_drug = line_kernels(benchmark, part, filled), 0.3 + facts["text"] + 0.5 * facts["same"]
+    k, k_drug = line_kernels(benchmark, part, filled, more), 0.3 + facts["text"] + 0.5 * facts["same"]
     tables = {
         "plain": _ridge(0.3 + k["plain"] + 0.5 * one, k_drug, target, 0.3),
         "weighted": _ridge(0.3 + k["expression"] + 0.5 * one, k_drug, target, 0.3),
-        "all omics": _ridge(0.3 + k["expression"] + 0.3 * k["mutation"] + 0.2 * k["copies"] + 0.2 * k["tissue"] + 0.5 * one, k_drug, target, 0.5),
+        "all omics": _ridge(all_omics(k), k_drug, target, 0.5),
         "drug by drug": one_by_one(target, [(k["z"], 0.3, 1.0, False)], 1.5),
     }
+    if "hits" in k:
+        tables["drug by drug + events"] = one_by_one(target, [(k["z"], 0.3, 1.0, False), (k["hits"], 0.6, 0.3, False)], 1.5)
     return Stage(np.broadcast_to(offset, target.shape), spread, tables, target)
 
 
@@ -244,26 +244,22 @@ def one_by_one(target, views, ridge):
     """
     seen, out = np.isfinite(target), np.zeros(target.shape)
     rows = np.flatnonzero(seen.any(1))
-    general = [_unit(np.sqrt(((x[rows].T @ np.nan_to_num(target)[rows] / len(rows)) ** 2).mean(1))) for x, *_ in views]
+    general = [unit(np.sqrt(((x[rows].T @ np.nan_to_num(target)[rows] / len(rows)) ** 2).mean(1))) for x, *_ in views]
     for column in np.flatnonzero(seen.any(0)):
         known = np.flatnonzero(seen[:, column])
         level, kernel = target[known, column].mean(), 0.0
         for (x, share, scale, own), common in zip(views, general, strict=True):
-            weight = share * _unit(np.abs(x[known].T @ (target[known, column] - level)) / len(known)) + (1 - share) * common
+            weight = share * unit(np.abs(x[known].T @ (target[known, column] - level)) / len(known)) + (1 - share) * common
             weight[column if own else []] = 0.0
             kernel = kernel + scale * (0.7 * rbf(x * weight, known) + 0.3 * (x * weight**2) @ x.T / x.shape[1])
         out[:, column] = level + kernel[:, known] @ np.linalg.solve(kernel[np.ix_(known, known)] + ridge * np.eye(len(known)), target[known, column] - level)
     return out
 
 
-def _unit(weight):
-    return weight / max(np.sqrt((weight**2).mean()), 1e-12)
-
-
-def new_drug_bases(benchmark, part, facts):
+def new_drug_bases(benchmark, part, facts, more=None):
     """Stage of splits that hold out drugs: pairwise kernel ridges with one kernel of drugs each, and the ridge over drugs that knows the steps their targets take part in."""
     target, offset, spread, _ = per_drug_targets(benchmark, part)
-    k_cell = 0.3 + line_kernels(benchmark, part, np.nan_to_num(target))["expression"] + 0.5 * np.eye(benchmark.n_cells)
+    k_cell = 0.3 + line_kernels(benchmark, part, np.nan_to_num(target), more)["expression"] + 0.5 * np.eye(benchmark.n_cells)
     tables = {name: _ridge(k_cell, 0.3 + facts[name] + 0.3 * facts["same"], target, 1.0) for name in ("text", "annotation", "fingerprint")}
     tables["processes"] = (DrugRidge().fit(benchmark, part).table - offset) / spread
     return Stage(np.broadcast_to(offset, target.shape), spread, tables, target)

@@ -9,13 +9,14 @@ NAMES = {  # rung -> what a reader sees
     "neighbours_fingerprint": "neighbours (fingerprint)", "neighbours_text": "neighbours (text)", "ridge": "ridge (all pairs)", "ridge_per_drug": "ridge per drug",
     "elastic_net_per_drug": "elastic net per drug", "random_forest": "random forest", "lightgbm": "LightGBM", "als": "factorisation (ALS)",
     "kernel_identity": "kernel ridge (drug identity)", "kernel_fingerprint": "kernel ridge (fingerprint)", "kernel_annotation": "kernel ridge (annotation)",
-    "kernel_text": "kernel ridge (text)", "kernel_mechanism": "kernel ridge (mechanism)", "learned_kernel": "learned-kernel ridge", "clmt": "CLMT",
+    "kernel_text": "kernel ridge (text)", "kernel_mechanism": "kernel ridge (mechanism)", "kernel_omics": "kernel ridge (all omics)", "kernel_more": "kernel ridge (told more)", "learned_kernel": "learned-kernel ridge", "clmt": "CLMT",
     "drugs_random": "random vectors", "drugs_shuffled": "sentences, shuffled", "drugs_name": "name only", "drugs_fingerprint": "fingerprint", "drugs_pathway": "pathway, one-hot",
     "drugs_targets": "shared targets", "drugs_annotation": "pathway + targets", "drugs_text": "sentence: target, pathway", "drugs_mechanism": "mechanism paragraph",
     "drugs_long": "long text", "drugs_steps": "shared steps (Reactome)", "processes": "steps + targets + texts", "target_states": "the same + targets in lines",
     "clmt_published": "CLMT as published", "clmt_repaired": "CLMT as published, repaired", "clmt_unaligned": "CLMT, not aligned",
     "clmt_soft": "CLMT, softly aligned", "clmt_response": "CLMT, aligned to response",
     "clmt_long": "CLMT, trained longer", "clmt_kernel": "CLMT + kernel", "stack": "stack", "stack_clmt": "stack + CLMT",
+    "stack_more": "stack (told more)", "stack_more_clmt": "stack (told more) + CLMT",
 }
 FAMILIES = {  # family -> (rungs, place in the colour-blind palette, marker)
     "means": (("global_mean", "drug_mean", "cell_mean", "tissue_drug_mean", "effects"), 7, "s"),
@@ -23,11 +24,12 @@ FAMILIES = {  # family -> (rungs, place in the colour-blind palette, marker)
     "linear": (("ridge", "ridge_per_drug", "elastic_net_per_drug"), 0, "^"),
     "trees": (("random_forest", "lightgbm"), 2, "P"),
     "no features": (("als", "learned_kernel"), 3, "D"),
-    "kernels": (("kernel_identity", "kernel_fingerprint", "kernel_annotation", "kernel_text", "kernel_mechanism"), 1, "o"),
+    "kernels": (("kernel_identity", "kernel_fingerprint", "kernel_annotation", "kernel_text", "kernel_mechanism", "kernel_omics"), 1, "o"),
     "ridge over drugs": (("drugs_random", "drugs_shuffled", "drugs_name", "drugs_fingerprint", "drugs_pathway", "drugs_targets", "drugs_annotation", "drugs_text", "drugs_mechanism",
                           "drugs_long", "drugs_steps", "processes", "target_states"), 9, "h"),
     "network": (("clmt", "clmt_unaligned", "clmt_soft", "clmt_response", "clmt_long", "clmt_published", "clmt_repaired"), 4, "*"),
     "combined": (("clmt_kernel", "stack", "stack_clmt"), 6, "X"),
+    "told more": (("kernel_more", "stack_more", "stack_more_clmt"), 9, "d"),  # they read other tables of the same lines (`data.elsewhere`)
 }
 LABELS = {  # metric -> label of its axis
     "rmse": "RMSE, ln(µM)  ← better", "mae": "MAE, ln(µM)  ← better", "pcc": "global r  → better", "pcc_per_drug": "per-drug r  → better",

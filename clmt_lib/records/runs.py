@@ -216,7 +216,9 @@ def _compute(config, benchmark, work, device, progress):
     write(work / "config.json", asdict(config))
     write(work / "metrics.json", found)
     write(work / "history.json", getattr(model, "history", []))
-    write(work / "provenance.json", provenance(benchmark, seconds, version=type(model).version, device=str(getattr(model, "device_used", "cpu"))))
+    about = {"version": type(model).version, "device": str(getattr(model, "device_used", "cpu"))}
+    also = {"also_read": model.also_read} if getattr(model, "also_read", None) else {}
+    write(work / "provenance.json", provenance(benchmark, seconds, **about, **also))
 
 
 def _table(config, folder, benchmark):

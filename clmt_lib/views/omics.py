@@ -59,3 +59,34 @@ def fit_omics(benchmark, split, kind="expression", components=None):
         _, _, rotation = np.linalg.svd((x - mean) / scale, full_matrices=False)
         rotation = rotation[:components]
     return OmicsTransform(kind, mean, scale, rotation, cells)
+
+
+def binary(table, rows):
+    """[C, features] a 0/1 table standardised over training lines `rows`; what fewer than 3 of them have is 0, and what few have is not blown up."""
+    x = table.to_numpy(np.float64)
+    return (x[rows].sum(0) >= 3) * (x - x[rows].mean(0)) / (x[rows].std(0) + 0.05)
+
+
+def second_look(z, genes, other, rows):
+    """Expression measured twice, on two platforms: their mean, which has less noise than either.
+
+    Parameters
+    ----------
+    z [C, genes] : standardised; `genes` are its columns
+    other : [C, more genes] frame of the second measurement, missing where a line was not measured; standardised here, over those of the training lines `rows` that were
+
+    Returns
+    -------
+    [C, genes + those that `other` alone has] : z where there is no second measurement, and 0 for the genes that it would have added.
+    """
+    x = other.to_numpy(np.float64)
+    there = np.isfinite(x).all(1)
+    known = rows[there[rows]]
+    if len(known) < 3:  # nothing to standardise on
+        return z
+    x = (x - x[known].mean(0)) / np.maximum(x[known].std(0), 1e-6)
+    place = other.columns.get_indexer(genes)
+    both, alone = np.flatnonzero(place >= 0), np.setdiff1d(np.arange(x.shape[1]), place)
+    out = z.copy()
+    out[np.ix_(there, both)] = (z[np.ix_(there, both)] + x[np.ix_(there, place[both])]) / 2
+    return np.hstack([out, np.where(there[:, None], x[:, alone], 0.0)])

@@ -13,7 +13,7 @@ import tiny
 from clmt_lib import metrics, models, records
 from clmt_lib.audit import audit
 from clmt_lib.cli import main
-from clmt_lib.data import BENCHMARKS, RESPONSES, DataError, DrugResponse, load, make_split
+from clmt_lib.data import BENCHMARKS, RESPONSES, DataError, DrugResponse, elsewhere, load, make_split
 from clmt_lib.data.joins import one_line_each
 
 REAL = os.environ.get("CLMT_DATA")
@@ -450,3 +450,55 @@ class TestRealData:
             series.append(pd.Series(data.matrix()[:, drug], index=data.cells.index))
         both = pd.concat(series, axis=1).dropna()
         assert len(both) > 100 and metrics.spearman(both[0].to_numpy(), both[1].to_numpy()) > 0.2
+
+
+@pytest.fixture
+def wider(folder, monkeypatch):
+    """The folder where GDSC2 has not tried furan, nor benzene under its second id, which GDSC1 both has; with a table of events for all lines but the first."""
+    monkeypatch.setattr(elsewhere, "LEAST", 5)
+    furan = tiny.tables()["drugs"].index[list(tiny.STRUCTURES).index("furan") + 1]
+    changed(folder / RESPONSES["gdsc2"], lambda table: table[~table["DRUG_ID"].isin([1002, int(furan)])])
+    lines = [int(line) for line in tiny.tables()["cells"].index[1:]]
+    pd.DataFrame({"COSMIC_ID": lines, "TISSUE_FACTOR": "lung", "MSI_FACTOR": 1, "TP53_mut": [i % 2 for i in range(len(lines))]}).to_parquet(folder / "gdsc/mobem_v17.parquet")
+    return folder, furan
+
+
+def test_elsewhere_shows_other_compounds_of_other_screens_and_never_a_pair_again(wider):
+    folder, furan = wider
+    benchmark, first = load("gdsc2", folder=folder), load("gdsc1", folder=folder)
+    more = elsewhere.look(benchmark, folder)
+    assert list(more.responses.columns) == [f"gdsc1 {furan}"], "benzene under its second id is a compound that GDSC2 has"
+    wanted = pd.Series(first.matrix()[:, first.drugs.index.get_loc(furan)], first.cells.index)[benchmark.cells.index]
+    assert np.allclose(more.responses.iloc[:, 0], wanted)
+    assert more.expression.isna().all(axis=1).tolist() == [False] * 20 + [True], "line 20 has no second expression"
+    assert more.events.columns.tolist() == ["MSI_FACTOR", "TP53_mut"] and more.events.isna().all(axis=1).tolist() == [True] + [False] * 20
+    assert all(list(table.index) == list(benchmark.cells.index) for table in (more.responses, more.expression, more.events))
+    assert more.describe()["responses"] == 1 and more.describe() == elsewhere.look(benchmark, folder).describe()
+
+
+def test_a_benchmark_without_other_tables_is_told_nothing_more():
+    world = load("simulated", cells=30)
+    assert elsewhere.look(world).describe() == {} and elsewhere.look(tiny.benchmark()).responses.shape == (21, 0)
+    split = make_split(world, "cell_blind")
+    plain, told = (models.build(name, inner=2).fit(world, split) for name in ("stack", "stack_more"))
+    assert np.array_equal(plain.table, told.table) and told.also_read == {}
+
+
+@pytest.mark.parametrize("change, says", [
+    (lambda table: table.drop(columns="TISSUE_FACTOR"), ["missing column 'TISSUE_FACTOR'"]),
+    (lambda table: table.assign(COSMIC_ID=table["COSMIC_ID"] + 0.5), ["COSMIC_ID", "is not a whole number", "row 2"]),
+    (lambda table: table.assign(COSMIC_ID=table["COSMIC_ID"].iloc[0]), ["line 9002 appears twice", "row 3"]),
+    (lambda table: table.assign(MSI_FACTOR="yes"), ["MSI_FACTOR", "'yes'", "row 2"]),
+])
+def test_a_bad_table_of_events_is_refused_in_one_message(wider, change, says):
+    folder, _ = wider
+    changed(folder / "gdsc/mobem_v17.parquet", change)
+    assert_refused(lambda: elsewhere.look(load("gdsc2", folder=folder), folder), "mobem_v17.parquet", *says)
+
+
+def test_a_run_says_what_else_it_read(wider, tmp_path, monkeypatch):
+    folder, _ = wider
+    monkeypatch.setenv("CLMT_DATA", str(folder))
+    record = records.run(records.RunConfig("gdsc2", "cell_blind", "kernel_more"), tmp_path / "records")
+    assert record.provenance["also_read"] == elsewhere.look(load("gdsc2")).describe()
+    assert "also_read" not in records.run(records.RunConfig("gdsc2", "cell_blind", "kernel_omics"), tmp_path / "records").provenance

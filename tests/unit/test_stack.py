@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from clmt_lib import data, models, records
+from clmt_lib.data.elsewhere import Elsewhere
 from clmt_lib.metrics import rmse, within
-from clmt_lib.models import stack
+from clmt_lib.models import base, kernels, stack
+from clmt_lib.views.omics import second_look
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def test_features_are_weighted_by_what_they_tell_of_the_target():
     rng = np.random.default_rng(1)
     x = rng.normal(size=(200, 3))
     y = x[:, :1] + 0.1 * rng.normal(size=(200, 2))
-    weighted = stack.told(x, y, np.arange(200))
+    weighted = kernels.told(x, y, np.arange(200))
     spread = weighted.std(0) / x.std(0)
     assert spread[0] > 5 * spread[1:].max() and np.isclose((spread**2).mean(), 1)
     one = stack.one_by_one(np.where(rng.random(y.shape) < 0.7, y, np.nan), [(x, 0.5, 1.0, False)], 1.0)
@@ -95,3 +98,62 @@ def test_a_blend_is_made_of_its_parts_records_and_equals_one_that_fits_them(tmp_
     als = records.run(replace(config, model="als", settings={"ranks": [2]}), tmp_path, benchmark=world)
     assert record.metrics["valid"]["rmse"] <= als.metrics["valid"]["rmse"] + 1e-6, "a share of one was tried"
     assert len(list(tmp_path.glob("simulated-*"))) == 3
+
+
+def invented(world, seed=0, responses=6):
+    """An `Elsewhere` of the simulated world: columns that follow its first drugs, its expression measured again with noise, two events of half of the lines."""
+    rng = np.random.default_rng(seed)
+    y = pd.DataFrame(world.matrix()[:, :responses]).fillna(0.0) + rng.normal(size=(world.n_cells, responses))
+    genes = world.omics["expression"]
+    again = genes + rng.normal(size=genes.shape)
+    again.insert(0, "ANOTHER", rng.normal(size=len(again)))
+    again.iloc[::5] = np.nan
+    events = pd.DataFrame(rng.integers(0, 2, (world.n_cells, 2)), columns=["a", "b"], dtype=float)
+    return Elsewhere(y, again, events)
+
+
+def told_stack(world, kind, more, monkeypatch):
+    monkeypatch.setattr(base, "look", lambda benchmark: more)
+    return models.build("stack_more", inner=2, boost=False).fit(world, data.make_split(world, kind))
+
+
+def test_other_screens_are_heard_on_random_pairs_and_nowhere_else(world, monkeypatch):
+    more = invented(world)
+    silent = replace(more, responses=more.responses * 0 + np.random.default_rng(9).normal(size=more.responses.shape))
+    for kind, heard in (("mixed", True), ("cell_blind", False), ("drug_blind", False)):
+        tables = [told_stack(world, kind, facts, monkeypatch).table for facts in (more, silent)]
+        assert np.array_equal(*tables) != heard, f"{kind}: a held-out line or drug has responses in other screens"
+
+
+def test_what_is_told_about_lines_enters_and_is_said(world, monkeypatch):
+    more, split = invented(world), data.make_split(world, "cell_blind")
+    told = told_stack(world, "cell_blind", more, monkeypatch)
+    assert told.also_read == more.describe() and "drug by drug + events" in stack.new_line_bases(world, split, stack.drug_facts(world), more).tables
+    assert not np.array_equal(told.table, models.build("stack", inner=2).fit(world, split).table)
+
+
+def test_a_second_look_has_less_noise_and_leaves_the_others_as_they_are():
+    rng = np.random.default_rng(3)
+    truth = rng.normal(size=(400, 5))
+    first, second = (truth + rng.normal(size=truth.shape) for _ in range(2))
+    other = pd.DataFrame(np.column_stack([second, rng.normal(size=400)]), columns=[*"edcba", "new"])[["new", *"edcba"]]
+    other.iloc[:100] = np.nan
+    out = second_look(first, list("edcba"), other, np.arange(400))
+    assert np.array_equal(out[:100, :5], first[:100]) and (out[:100, 5] == 0).all() and out.shape == (400, 6)
+    errors = [np.corrcoef(x[100:].ravel(), truth[100:].ravel())[0, 1] for x in (out[:, :5], first)]
+    assert errors[0] > errors[1] + 0.05
+    assert np.array_equal(second_look(first, list("edcba"), other, np.arange(100)), first), "no training line was measured twice: nothing to standardise on"
+
+
+def test_the_second_look_is_scaled_on_training_lines_alone(world, monkeypatch):
+    """Test lines' second expression and events may be anything: kernels among the other lines stay the same to the bit."""
+    more, split = invented(world), data.make_split(world, "cell_blind")
+    test = np.unique(world.pairs[split.test, 0])
+    other = replace(more, expression=more.expression.copy(), events=more.events.copy())
+    other.expression.iloc[test] += 100.0
+    other.events.iloc[test] = 1.0 - other.events.iloc[test]
+    target = np.random.default_rng(0).normal(size=(world.n_cells, 4))
+    rest = np.setdiff1d(np.arange(world.n_cells), test)
+    one, two = (kernels.line_kernels(world, split, target, facts) for facts in (more, other))
+    assert all(np.array_equal(one[name][np.ix_(rest, rest)], two[name][np.ix_(rest, rest)]) for name in ("plain", "expression", "events"))
+    assert not np.array_equal(one["events"], two["events"])

@@ -31,12 +31,13 @@ def line_loss(module):
     return LossOutput((rest**2).mean(), {})
 
 
-def adamw(count, rate=0.5, decay=0.1):
+def adamw(count, rate=0.5, decay=0.1, clip=np.inf):
     theta = m = q = np.zeros(2)
     path = [theta]
     for t in range(1, count + 1):
         rest = theta[0] * X + theta[1] - Y
         g = np.array([np.mean(2 * rest * X), np.mean(2 * rest)])
+        g = g * min(1, clip / np.linalg.norm(g))
         m, q = 0.9 * m + 0.1 * g, 0.999 * q + 0.001 * g**2
         theta = theta - rate * (m / (1 - 0.9**t) / (np.sqrt(q / (1 - 0.999**t)) + 1e-8) + decay * theta)
         path.append(theta)
@@ -46,6 +47,12 @@ def adamw(count, rate=0.5, decay=0.1):
 def test_the_loop_takes_the_steps_of_the_pencil():
     trained, _ = train(Line, line_loss, TrainConfig(8, 0.5, 0.1, schedule="step"))
     assert np.allclose(trained.theta.detach().numpy(), adamw(8)[-1], atol=1e-9)
+
+
+def test_only_gradients_longer_than_the_clip_are_shortened():
+    steps = {clip: train(Line, line_loss, TrainConfig(8, 0.5, 0.1, schedule="step", clip=clip))[0].theta.detach().numpy() for clip in (None, 2.0, 1e9)}
+    assert np.allclose(steps[2.0], adamw(8, clip=2.0)[-1], atol=1e-5) and not np.allclose(adamw(8, clip=2.0)[-1], adamw(8)[-1], atol=1e-2)
+    assert np.array_equal(steps[None], steps[1e9]), "a clip that never acts changes no bit"
 
 
 def test_two_criteria_keep_the_last_that_was_better_in_either_and_patience_never_runs_out():
