@@ -56,7 +56,7 @@ class Stack(TableModel):
     inner : inner folds
     boost : offer trees over the bases' predictions and the nearest measured pairs as a second stage (mixed only)
     seed : of the inner folds and of the trees
-    more : read `data.elsewhere`: of the lines, expression measured again and cancer events; in the mixed split also what other screens measured of them, with other compounds
+    more : read `data.elsewhere`: expression measured again; for new lines their cancer events; in the mixed split what other screens measured of the lines, with other compounds
     """
 
     inner: int = 5
