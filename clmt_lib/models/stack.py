@@ -17,7 +17,6 @@ from clmt_lib.models.drug_ridge import DrugRidge
 from clmt_lib.models.factors import factorise
 from clmt_lib.models.kernels import all_omics, correlation, drug_kernels, line_kernels, rbf, solve_pairs, unit
 from clmt_lib.models.linear import per_drug_targets
-from clmt_lib.views.omics import fit_omics, train_cells
 
 NEAREST = 8  # measured neighbours of a pair that the second stage is shown
 
