@@ -1,4 +1,5 @@
-"""One thread for every test and every notebook kernel: the stored outputs are those of one thread."""
+"""One thread for every test and every notebook kernel: the stored outputs are those of one thread.
+"""
 
 import os
 

@@ -3,11 +3,14 @@
     python book/execute.py            the chapters whose notebook, library, records or lock changed
     python book/execute.py --fresh    all of them
     python book/execute.py --store    and write the outputs back to notebooks/ (what is committed)
-    python book/execute.py --real gdsc2   all of them on real tables (CLMT_DATA), into _build/real; seconds and memory become the record chapters-gdsc2
-    python book/execute.py --real gdsc2 09_reproduction   these chapters alone; what the record holds of the others stays
+    python book/execute.py --real gdsc2   all of them on real tables (CLMT_DATA), into _build/real;
+    seconds and memory become the record chapters-gdsc2
+    python book/execute.py --real gdsc2 09_reproduction   these chapters alone; what the record
+    holds of the others stays
 
 Each notebook runs in a process of its own, two at a time, on one thread, in the folder notebooks/.
-A chapter appears under its name only when all of it ran; its stamp holds a hash of everything it was made from.
+A chapter appears under its name only when all of it ran; its stamp holds a hash of everything it
+was made from.
 """
 
 import argparse
@@ -40,11 +43,21 @@ def chapters(root=ROOT):
 
 
 def _made_from(root):
-    """Files that every chapter depends on: the library, what is committed of the records, grids, studies and claims, the lock and this file."""
+    """Files that every chapter depends on: the library, what is committed of the records, grids,
+    studies and claims, the lock and this file.
+    """
     found = [path for path in (root / "clmt_lib").rglob("*") if "__pycache__" not in path.parts]
-    found += [path for path in (root / "experiments" / "records").glob("[!.]*/*") if not path.name.startswith((".", "predictions", "draws"))]
+    found += [
+        path
+        for path in (root / "experiments" / "records").glob("[!.]*/*")
+        if not path.name.startswith((".", "predictions", "draws"))
+    ]
     found += (root / "experiments").glob("**/*.yaml")
-    return sorted(path for path in [*found, root / "requirements.lock", root / "book" / "execute.py"] if path.is_file())
+    return sorted(
+        path
+        for path in [*found, root / "requirements.lock", root / "book" / "execute.py"]
+        if path.is_file()
+    )
 
 
 def fingerprint(notebook, root=ROOT):
@@ -65,15 +78,25 @@ def places(notebook, root=ROOT):
 def is_current(notebook, root=ROOT):
     """Whether the executed copy was made from exactly what is there now."""
     target, stamp = places(notebook, root)
-    return target.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == fingerprint(notebook, root)
+    return (
+        target.is_file()
+        and stamp.is_file()
+        and stamp.read_text(encoding="utf-8") == fingerprint(notebook, root)
+    )
 
 
 def _joined_streams(outputs):
-    """Outputs with consecutive pieces of one stream joined: where a stream is cut is a matter of timing."""
+    """Outputs with consecutive pieces of one stream joined: where a stream is cut is a matter of
+    timing.
+    """
     joined = []
     for output in outputs:
         last = joined[-1] if joined else {}
-        if output["output_type"] == "stream" and last.get("output_type") == "stream" and last["name"] == output["name"]:
+        if (
+            output["output_type"] == "stream"
+            and last.get("output_type") == "stream"
+            and last["name"] == output["name"]
+        ):
             last["text"] = _text(last["text"]) + _text(output["text"])
         else:
             joined.append(dict(output))
@@ -85,10 +108,16 @@ def _text(value):
 
 
 def normalised(notebook):
-    """`notebook` (parsed JSON) without times, paths and versions, so that a diff shows only what changed."""
+    """`notebook` (parsed JSON) without times, paths and versions, so that a diff shows only what
+    changed.
+    """
     cells = []
     for cell in notebook["cells"]:
-        kept = {k: v for k, v in cell["metadata"].items() if k not in ("papermill", "execution") and (k, v) != ("tags", [])}
+        kept = {
+            k: v
+            for k, v in cell["metadata"].items()
+            if k not in ("papermill", "execution") and (k, v) != ("tags", [])
+        }
         cell = {**cell, "metadata": kept}
         if cell["cell_type"] == "code":
             cell["outputs"] = _joined_streams(cell["outputs"])
@@ -101,13 +130,21 @@ def pictures(notebook):
     return {
         number
         for number, cell in enumerate(notebook["cells"])
-        if any(kind in output.get("data", {}) for output in cell.get("outputs", []) for kind in PICTURES)
+        if any(
+            kind in output.get("data", {})
+            for output in cell.get("outputs", [])
+            for kind in PICTURES
+        )
     }
 
 
 def _expects_picture(notebook):
     """Cells that draw: they show a figure, or their committed copy holds one."""
-    shows = {n for n, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code" and "plt.show()" in _text(cell["source"])}
+    shows = {
+        n
+        for n, cell in enumerate(notebook["cells"])
+        if cell["cell_type"] == "code" and "plt.show()" in _text(cell["source"])
+    }
     return shows | pictures(notebook)
 
 
@@ -116,28 +153,48 @@ def _read(path):
 
 
 def _write(path, notebook):
-    """Write a notebook the way nbformat does (lists of lines, sorted keys), through a temporary file."""
+    """Write a notebook the way nbformat does (lists of lines, sorted keys), through a temporary
+    file.
+    """
     import nbformat
 
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(nbformat.writes(nbformat.from_dict(notebook)) + "\n", encoding="utf-8", newline="\n")
+    temporary.write_text(
+        nbformat.writes(nbformat.from_dict(notebook)) + "\n", encoding="utf-8", newline="\n"
+    )
     temporary.replace(path)
 
 
 def run_notebook(notebook, root=ROOT, parameters=(), folder=None):
-    """Run one notebook in a process of its own, with papermill's (name, value) `parameters`, and return it executed and normalised (parsed JSON).
+    """Run one notebook in a process of its own, with papermill's (name, value) `parameters`, and
+    return it executed and normalised (parsed JSON).
 
     Unfinished work lies in `folder` (where the executed copy goes, unless named).
 
-    Raises ChapterError with the end of the traceback, or with the cells that should hold a picture and do not.
+    Raises ChapterError with the end of the traceback, or with the cells that should hold a picture
+    and do not.
     """
     folder = folder or places(notebook, root)[0].parent
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{notebook.stem}.running.ipynb"
     environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"} | ONE_THREAD
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(root), os.environ.get("PYTHONPATH")])
+    )
     relative = [path.relative_to(root).as_posix() for path in (notebook, temporary)]
-    command = [sys.executable, "-m", "papermill", *relative, "-k", "python3", "--cwd", "notebooks", "--no-progress-bar", "--log-level", "ERROR"]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        *relative,
+        "-k",
+        "python3",
+        "--cwd",
+        "notebooks",
+        "--no-progress-bar",
+        "--log-level",
+        "ERROR",
+    ]
     command += [word for name, value in parameters for word in ("-p", name, value)]
     try:
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
@@ -146,14 +203,21 @@ def run_notebook(notebook, root=ROOT, parameters=(), folder=None):
         executed = normalised(_read(temporary))
     finally:
         temporary.unlink(missing_ok=True)
-    missing = sorted(_expects_picture(_read(notebook)) - pictures(executed)) if not parameters else []  # on real tables a chapter may have less to draw
+    missing = (
+        sorted(_expects_picture(_read(notebook)) - pictures(executed)) if not parameters else []
+    )  # on real tables a chapter may have less to draw
     if missing:
-        raise ChapterError(f"cells {missing} should show a figure and hold no image (was a plotting backend forced?)")
+        raise ChapterError(
+            f"cells {missing} should show a figure and hold no image (was a plotting backend "
+            "forced?)"
+        )
     return executed
 
 
 def execute(notebook, store=False, root=ROOT):
-    """Execute one chapter into book/notebooks (and back into notebooks/ with `store`); returns the seconds it took."""
+    """Execute one chapter into book/notebooks (and back into notebooks/ with `store`); returns the
+    seconds it took.
+    """
     start = time.perf_counter()
     target, stamp = places(notebook, root)
     stamp.unlink(missing_ok=True)
@@ -168,7 +232,9 @@ def execute(notebook, store=False, root=ROOT):
 
 
 def execute_real(dataset, only=(), root=ROOT):
-    """Execute chapters (all, or `only` these names) on the real tables of `dataset`, one after the other; returns {chapter: {"seconds", "peak_memory_mb"}} as each one's last line tells them."""
+    """Execute chapters (all, or `only` these names) on the real tables of `dataset`, one after the
+    other; returns {chapter: {"seconds", "peak_memory_mb"}} as each one's last line tells them.
+    """
     folder, out = root / "_build" / "real" / dataset, {}
     unknown = sorted(set(only) - {notebook.stem for notebook in chapters(root)})
     if unknown:
@@ -176,7 +242,9 @@ def execute_real(dataset, only=(), root=ROOT):
     for notebook in (path for path in chapters(root) if not only or path.stem in only):
         executed = run_notebook(notebook, root, (("profile", "real"), ("dataset", dataset)), folder)
         _write(folder / notebook.name, executed)
-        told = re.findall(r"(\d+) s, peak memory (\d+) MB", json.dumps(executed["cells"][-1]["outputs"]))
+        told = re.findall(
+            r"(\d+) s, peak memory (\d+) MB", json.dumps(executed["cells"][-1]["outputs"])
+        )
         if not told:
             raise ChapterError(f"{notebook.name} does not end with its reproducibility line")
         out[notebook.stem] = {"seconds": int(told[-1][0]), "peak_memory_mb": int(told[-1][1])}
@@ -185,7 +253,9 @@ def execute_real(dataset, only=(), root=ROOT):
 
 
 def _record_real(dataset, only=(), root=ROOT):
-    """The record `chapters-<dataset>`: what every chapter took on real tables. With `only`, the others' numbers are kept."""
+    """The record `chapters-<dataset>`: what every chapter took on real tables. With `only`, the
+    others' numbers are kept.
+    """
     from clmt_lib.records import home
     from clmt_lib.records.provenance import provenance
     from clmt_lib.records.runs import write
@@ -196,8 +266,15 @@ def _record_real(dataset, only=(), root=ROOT):
     final.mkdir(parents=True, exist_ok=True)
     if only and (final / "metrics.json").exists():
         there = {notebook.stem for notebook in chapters(root)}
-        found = {**{name: row for name, row in _read(final / "metrics.json").items() if name in there}, **found}
-    for name, part in {"config": {"dataset": dataset, "profile": "real"}, "metrics": found, "provenance": provenance(None, device=str(pick_device()))}.items():
+        found = {
+            **{name: row for name, row in _read(final / "metrics.json").items() if name in there},
+            **found,
+        }
+    for name, part in {
+        "config": {"dataset": dataset, "profile": "real"},
+        "metrics": found,
+        "provenance": provenance(None, device=str(pick_device())),
+    }.items():
         write(final / f"{name}.json", part)
 
 
@@ -212,11 +289,22 @@ def _drop_strangers(root):
 def main(argv=None):
     """Command line; what it returns is for `sys.exit`: 1 or a message when a chapter failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--fresh", action="store_true", help="execute every chapter, changed or not")
+    parser.add_argument(
+        "--fresh", action="store_true", help="execute every chapter, changed or not"
+    )
     parser.add_argument("--store", action="store_true", help="write the outputs back to notebooks/")
     parser.add_argument("--jobs", type=int, default=2, help="chapters at a time (default 2)")
-    parser.add_argument("--real", metavar="DATASET", help="execute every chapter on real tables, and record what it took")
-    parser.add_argument("only", metavar="CHAPTER", nargs="*", help="with --real: these chapters alone, such as 09_reproduction")
+    parser.add_argument(
+        "--real",
+        metavar="DATASET",
+        help="execute every chapter on real tables, and record what it took",
+    )
+    parser.add_argument(
+        "only",
+        metavar="CHAPTER",
+        nargs="*",
+        help="with --real: these chapters alone, such as 09_reproduction",
+    )
     options = parser.parse_args(argv)
     if options.real:
         try:

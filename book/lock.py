@@ -1,7 +1,9 @@
-"""Write requirements.lock: every package of every extra but `grid` at one exact version, torch apart.
+"""Write requirements.lock: every package of every extra but `grid` at one exact version, torch
+apart.
 
 `make lock` runs this.
-pip resolves pyproject.toml afresh without installing anything; torch and the CUDA packages it brings are left out,
+pip resolves pyproject.toml afresh without installing anything; torch and the CUDA packages it
+brings are left out,
 because the CPU and the GPU build differ and `make` chooses between them.
 """
 
@@ -28,10 +30,24 @@ def resolve(project):
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         wanted = [f".[{extras}]", *project["build-system"]["requires"]]
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", str(report), *wanted]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--dry-run",
+            "--ignore-installed",
+            "--report",
+            str(report),
+            *wanted,
+        ]
         subprocess.run(command, cwd=ROOT, check=True)
         found = json.loads(report.read_text(encoding="utf-8"))["install"]
-    names = {re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower(): item["metadata"]["version"] for item in found}
+    names = {
+        re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower(): item["metadata"]["version"]
+        for item in found
+    }
     return dict(sorted(names.items()))
 
 
@@ -39,12 +55,18 @@ def main():
     """Resolve, and replace requirements.lock only when that worked."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     versions = resolve(project)
-    pins = "".join(f"{name}=={version}\n" for name, version in versions.items() if not APART.match(name))
-    header = HEADER.format(python=".".join(map(str, sys.version_info[:2])), torch=versions["torch"].split("+")[0])
+    pins = "".join(
+        f"{name}=={version}\n" for name, version in versions.items() if not APART.match(name)
+    )
+    header = HEADER.format(
+        python=".".join(map(str, sys.version_info[:2])), torch=versions["torch"].split("+")[0]
+    )
     temporary = ROOT / "requirements.lock.tmp"
     temporary.write_text(header + pins, encoding="utf-8")
     temporary.replace(ROOT / "requirements.lock")
-    print(f"requirements.lock: {pins.count('==')} packages pinned. Next: make test, then commit it.")
+    print(
+        f"requirements.lock: {pins.count('==')} packages pinned. Next: make test, then commit it."
+    )
 
 
 if __name__ == "__main__":

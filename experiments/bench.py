@@ -2,9 +2,12 @@
 
     python experiments/bench.py [speed] [curves] [accuracy] [--short] [--fresh] [--device auto]
 
-Writes `experiments/records/bench-speed`, `bench-curves` and `bench-accuracy`. Each part of a record is kept as soon as it is measured, so an interrupted bench goes on where it stopped,
-and a finished record is left alone unless `--fresh`, or unless it was `--short` and this is not. What needs real tables is left out where CLMT_DATA is not set.
-Seconds are wall time; beside them stand the processor seconds of all threads, which other work on the machine disturbs less.
+Writes `experiments/records/bench-speed`, `bench-curves` and `bench-accuracy`. Each part of a record
+is kept as soon as it is measured, so an interrupted bench goes on where it stopped,
+and a finished record is left alone unless `--fresh`, or unless it was `--short` and this is not.
+What needs real tables is left out where CLMT_DATA is not set.
+Seconds are wall time; beside them stand the processor seconds of all threads, which other work on
+the machine disturbs less.
 Best run on a quiet machine: the load at its start and at its end is part of the record.
 """
 
@@ -12,8 +15,12 @@ import os
 
 THREADS = "2"
 if __name__ == "__main__":  # before torch is imported
-    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), THREADS)  # the same for every path
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a waiting thread sleeps, so that processor seconds are seconds of work
+    os.environ |= dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), THREADS
+    )  # the same for every path
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # a waiting thread sleeps, so that processor seconds are seconds of work
 
 import argparse  # noqa: E402
 import json  # noqa: E402
@@ -45,7 +52,9 @@ def main(words=None):
     torch.set_num_threads(int(THREADS))
     if said.child:
         name, *more = said.child.split(":")
-        children = {key: action for module in BENCHES.values() for key, action in module.CHILDREN.items()}
+        children = {
+            key: action for module in BENCHES.values() for key, action in module.CHILDREN.items()
+        }
         print(json.dumps(children[name](*more)))
         return
     unknown = sorted(set(said.benches) - set(BENCHES))
@@ -56,7 +65,9 @@ def main(words=None):
 
 
 def bench(name, module, short, again, device):
-    """One record, whole or not at all; its parts wait beside it in a hidden folder until all of them are there."""
+    """One record, whole or not at all; its parts wait beside it in a hidden folder until all of
+    them are there.
+    """
     final = records.home() / (f"bench-{name}" if device == "cpu" else f"bench-{name}-{device}")
     work = final.with_name(f".work-{final.name}" + ("-short" if short else ""))
     if final.exists() and not again:
@@ -81,8 +92,20 @@ def bench(name, module, short, again, device):
 
     module.measure(keep, short, device)
     write(work / "metrics.json", module.assemble(found))
-    write(work / "config.json", {"bench": name, "short": short, "device": device, **getattr(module, "SETTINGS", {})})
-    write(work / "provenance.json", {**records.provenance(None, time.perf_counter() - start), "threads": THREADS, "load_before": load, "load": list(os.getloadavg()), "device": device})
+    write(
+        work / "config.json",
+        {"bench": name, "short": short, "device": device, **getattr(module, "SETTINGS", {})},
+    )
+    write(
+        work / "provenance.json",
+        {
+            **records.provenance(None, time.perf_counter() - start),
+            "threads": THREADS,
+            "load_before": load,
+            "load": list(os.getloadavg()),
+            "device": device,
+        },
+    )
     for file in [*work.glob("*.part"), *work.glob("*.new")]:
         file.unlink()
     shutil.rmtree(final, ignore_errors=True)

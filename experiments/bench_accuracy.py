@@ -1,4 +1,6 @@
-"""Time to accuracy: how soon the corrected model is as good on valid as factorisation (TGSA's mixed split), what each rung costs, and what tiles do to learning."""
+"""Time to accuracy: how soon the corrected model is as good on valid as factorisation (TGSA's mixed
+split), what each rung costs, and what tiles do to learning.
+"""
 
 import os
 import time
@@ -8,17 +10,42 @@ import torch
 from bench_tools import clock, fresh
 from threadpoolctl import threadpool_limits
 
-from clmt_lib import data, metrics, models, records
-from clmt_lib.models import clmt, published
+from clmt_lib import data, models, records
+from clmt_lib.models import clmt
+from clmt_lib.models.clmt import published
+from clmt_lib.tasks import metrics
 from clmt_lib.training import TrainConfig, train
 
 DATASET, SPLIT, SEED = "tgsa", "mixed", 0
 SETTINGS = {"dataset": DATASET, "split": SPLIT, "seed": SEED, "fold": 0}
-CHEAP = (  # rungs that fit in about a minute: their processor seconds are measured here; those of the others are their records'
-    "global_mean", "drug_mean", "cell_mean", "tissue_drug_mean", "effects", "neighbours_fingerprint", "neighbours_text", "ridge", "ridge_per_drug", "elastic_net_per_drug", "lightgbm", "als",
-    "kernel_identity", "kernel_fingerprint", "kernel_annotation", "kernel_text", "learned_kernel",
+# rungs that fit in about a minute: their processor seconds are measured here; those of the others
+# are their records'
+CHEAP = (
+    "global_mean",
+    "drug_mean",
+    "cell_mean",
+    "tissue_drug_mean",
+    "effects",
+    "neighbours_fingerprint",
+    "neighbours_text",
+    "ridge",
+    "ridge_per_drug",
+    "elastic_net_per_drug",
+    "lightgbm",
+    "als",
+    "kernel_identity",
+    "kernel_fingerprint",
+    "kernel_annotation",
+    "kernel_text",
+    "learned_kernel",
 )
-TILES = {"width": 32, "epochs": 10, "batch": 4096, "tile": [161, 38], "patience": 100}  # of clmt_repaired; a tile holds about as many pairs as a batch
+TILES = {
+    "width": 32,
+    "epochs": 10,
+    "batch": 4096,
+    "tile": [161, 38],
+    "patience": 100,
+}  # of clmt_repaired; a tile holds about as many pairs as a batch
 RATE = 1e-3
 KINDS = ("random", "tiles", "bfloat16")
 
@@ -34,7 +61,9 @@ def _records():
 
 
 def reach(target, device):
-    """The corrected model trained once, watched: when its valid RMSE first is at most `target`; the clock runs from before its views are made."""
+    """The corrected model trained once, watched: when its valid RMSE first is at most `target`; the
+    clock runs from before its views are made.
+    """
     benchmark = data.load(DATASET)
     split = data.make_split(benchmark, SPLIT, SEED)
     config = clmt.CLMTConfig.corrected()
@@ -45,42 +74,80 @@ def reach(target, device):
         ticks.append((time.perf_counter() - wall, time.process_time() - cpu))
         return loss(benchmark, split, predicted)
 
-    clmt.loss, model = watched, clmt.CLMT(config, device=device)  # the model looks at valid through this name
+    clmt.loss, model = (
+        watched,
+        clmt.CLMT(config, device=device),
+    )  # the model looks at valid through this name
     try:
         model.fit(benchmark, split)
     finally:
         clmt.loss = loss
     total = time.perf_counter() - wall, time.process_time() - cpu
     looks = [row for row in model.history if "valid" in row]
-    curve = [{"step": row["step"], "seconds": t, "cpu_seconds": c, "valid": row["valid"]} for row, (t, c) in zip(looks, ticks, strict=False)]
+    curve = [
+        {"step": row["step"], "seconds": t, "cpu_seconds": c, "valid": row["valid"]}
+        for row, (t, c) in zip(looks, ticks, strict=False)
+    ]
     first = next((row for row in curve if row["valid"] <= target), None)
     return {
-        "seconds_to_target": first and first["seconds"], "cpu_seconds_to_target": first and first["cpu_seconds"], "steps_to_target": first and first["step"],
-        "training_seconds": total[0], "training_cpu_seconds": total[1], "valid_rmse": min(row["valid"] for row in looks), "members": config.members, "curve": curve,
+        "seconds_to_target": first and first["seconds"],
+        "cpu_seconds_to_target": first and first["cpu_seconds"],
+        "steps_to_target": first and first["step"],
+        "training_seconds": total[0],
+        "training_cpu_seconds": total[1],
+        "valid_rmse": min(row["valid"] for row in looks),
+        "members": config.members,
+        "curve": curve,
     }
 
 
 def rung(name):
-    """{model, valid_rmse, seconds, cpu_seconds, threads} of one fresh fit, on one thread: on two, a thread that waits for the other in many small products spends processor seconds."""
+    """{model, valid_rmse, seconds, cpu_seconds, threads} of one fresh fit, on one thread: on two, a
+    thread that waits for the other in many small products spends processor seconds.
+    """
     benchmark = data.load(DATASET)
     split, model = data.make_split(benchmark, SPLIT, SEED), models.build(name)
     with threadpool_limits(1):
         seconds, cpu = clock(lambda: model.fit(benchmark, split))
     error = metrics.rmse(benchmark.y[split.valid], model.predict(benchmark.pairs[split.valid]))
-    return {"model": name, "valid_rmse": error, "seconds": seconds, "cpu_seconds": cpu, "threads": 1, "source": "fresh"}
+    return {
+        "model": name,
+        "valid_rmse": error,
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "threads": 1,
+        "source": "fresh",
+    }
 
 
 def learning(kind, device):
-    """Learning curve of the repaired published network with random batches, with tiles of the same number of pairs, or with random batches in half precision."""
+    """Learning curve of the repaired published network with random batches, with tiles of the same
+    number of pairs, or with random batches in half precision.
+    """
     benchmark = data.load(DATASET)
     split = data.make_split(benchmark, SPLIT, SEED)
-    settings = {**TILES, "tile": tuple(TILES["tile"]) if kind == "tiles" else (), "defects": (), "precision": "bfloat16" if kind == "bfloat16" else "float32"}
+    settings = {
+        **TILES,
+        "tile": tuple(TILES["tile"]) if kind == "tiles" else (),
+        "defects": (),
+        "precision": "bfloat16" if kind == "bfloat16" else "float32",
+    }
     config, device = published.PublishedConfig(**settings), torch.device(device)
     model = published.Published(config)
     model.inputs = inputs = published.Inputs(benchmark, split, config, device)
-    pairs, y = (torch.as_tensor(x[split.train], device=device) for x in (benchmark.pairs, benchmark.y.astype("float32")))
-    draw, size = published.tiles(pairs.cpu(), config.tile) if config.tile else (lambda: torch.randperm(len(pairs))[: config.batch], config.batch)
-    spent, began = [0.0, 0.0], [time.perf_counter(), time.process_time()]  # in steps so far, looks left out; since when
+    pairs, y = (
+        torch.as_tensor(x[split.train], device=device)
+        for x in (benchmark.pairs, benchmark.y.astype("float32"))
+    )
+    draw, size = (
+        published.tiles(pairs.cpu(), config.tile)
+        if config.tile
+        else (lambda: torch.randperm(len(pairs))[: config.batch], config.batch)
+    )
+    spent, began = (
+        [0.0, 0.0],
+        [time.perf_counter(), time.process_time()],
+    )  # in steps so far, looks left out; since when
     curve, every = [], len(pairs) // size  # a look a pass
 
     def step(net):
@@ -89,13 +156,33 @@ def learning(kind, device):
             return published.objective(net, inputs, pairs[rows], y[rows], config)
 
     def look(net):
-        spent[:] = spent[0] + time.perf_counter() - began[0], spent[1] + time.process_time() - began[1]
-        error = metrics.rmse(benchmark.y[split.valid], model._predict(net, benchmark.pairs[split.valid]))
-        curve.append({"step": every * (len(curve) + 1), "pairs": size * every * (len(curve) + 1), "seconds": spent[0], "cpu_seconds": spent[1], "valid": error})
+        spent[:] = (
+            spent[0] + time.perf_counter() - began[0],
+            spent[1] + time.process_time() - began[1],
+        )
+        error = metrics.rmse(
+            benchmark.y[split.valid], model._predict(net, benchmark.pairs[split.valid])
+        )
+        curve.append(
+            {
+                "step": every * (len(curve) + 1),
+                "pairs": size * every * (len(curve) + 1),
+                "seconds": spent[0],
+                "cpu_seconds": spent[1],
+                "valid": error,
+            }
+        )
         began[:] = time.perf_counter(), time.process_time()
         return error
 
-    length = TrainConfig(config.epochs * every, RATE, config.weight_decay, evaluate_every=every, schedule="step", fused=kind == "bfloat16")
+    length = TrainConfig(
+        config.epochs * every,
+        RATE,
+        config.weight_decay,
+        evaluate_every=every,
+        schedule="step",
+        fused=kind == "bfloat16",
+    )
     train(lambda: published.Network(inputs, config), step, length, evaluate=look, device=device)
     return {"curve": curve, "pairs_per_step": size}
 
@@ -104,7 +191,14 @@ def measure(keep, short, device):
     """Every part; nothing without real tables."""
     if not os.environ.get("CLMT_DATA"):
         raise SystemExit("bench-accuracy needs real tables: set CLMT_DATA")
-    target = keep("target", lambda: {"model": "als", "valid_rmse": _records()["als"].metrics["valid"]["rmse"], "source": "record"})
+    target = keep(
+        "target",
+        lambda: {
+            "model": "als",
+            "valid_rmse": _records()["als"].metrics["valid"]["rmse"],
+            "source": "record",
+        },
+    )
     keep("clmt", lambda: fresh(f"reach:{target['valid_rmse']}:{device}"))
     for name in CHEAP[:6] if short else CHEAP:
         keep(f"rung-{name}", partial(fresh, f"rung:{name}"))
@@ -114,17 +208,45 @@ def measure(keep, short, device):
 
 def assemble(found):
     """metrics.json."""
-    rungs = {key.removeprefix("rung-"): value for key, value in found.items() if key.startswith("rung-")}
+    rungs = {
+        key.removeprefix("rung-"): value for key, value in found.items() if key.startswith("rung-")
+    }
     for name, record in _records().items():
         seconds = record.provenance.get("seconds") or {}
-        rungs.setdefault(name, {"model": name, "valid_rmse": record.metrics["valid"]["rmse"], "seconds": seconds.get("fit"), "cpu_seconds": seconds.get("fit_cpu"), "source": "record"})
-    curves = {kind: found[f"learning-{kind}"]["curve"] for kind in KINDS if f"learning-{kind}" in found}
+        rungs.setdefault(
+            name,
+            {
+                "model": name,
+                "valid_rmse": record.metrics["valid"]["rmse"],
+                "seconds": seconds.get("fit"),
+                "cpu_seconds": seconds.get("fit_cpu"),
+                "source": "record",
+            },
+        )
+    curves = {
+        kind: found[f"learning-{kind}"]["curve"] for kind in KINDS if f"learning-{kind}" in found
+    }
     best = {kind: min(row["valid"] for row in rows) for kind, rows in curves.items()}
     per_step = {kind: found[f"learning-{kind}"]["pairs_per_step"] for kind in curves}
     return {
-        "target": found["target"], "clmt": found["clmt"], "rungs": [rungs[name] for name in models.names() if name in rungs],
-        "tiles": {"settings": {"model": "clmt_repaired", **TILES, "learning_rate": RATE, "pairs_per_step": per_step}, **curves, "best": best},
+        "target": found["target"],
+        "clmt": found["clmt"],
+        "rungs": [rungs[name] for name in models.names() if name in rungs],
+        "tiles": {
+            "settings": {
+                "model": "clmt_repaired",
+                **TILES,
+                "learning_rate": RATE,
+                "pairs_per_step": per_step,
+            },
+            **curves,
+            "best": best,
+        },
     }
 
 
-CHILDREN = {"reach": lambda target, device: reach(float(target), device), "rung": rung, "learning": learning}
+CHILDREN = {
+    "reach": lambda target, device: reach(float(target), device),
+    "rung": rung,
+    "learning": learning,
+}

@@ -1,4 +1,6 @@
-"""Cost curves: what a training step costs when there are more lines, more drugs, both, or more pairs (simulated tensors)."""
+"""Cost curves: what a training step costs when there are more lines, more drugs, both, or more
+pairs (simulated tensors).
+"""
 
 from functools import partial
 
@@ -6,7 +8,7 @@ import numpy as np
 import torch
 from bench_tools import Tensors, bench_config, clock, fresh, peak_memory_mb, train_step
 
-from clmt_lib.models import published
+from clmt_lib.models.clmt import published
 
 BASE = {"lines": 625, "drugs": 188, "genes": 2000}  # times 16: 10,000 lines, 3,008 drugs
 WIDTH, PAIRS = 128, 8192
@@ -17,17 +19,25 @@ MOST_SECONDS = 20.0  # of processor time a step; a curve ends before the next si
 
 
 def curve(name, short, device):
-    """{"rows": the places of a curve in growing order, "stopped": why it ended early, or None}. Memory only grows on the way, so each place shows its own."""
+    """{"rows": the places of a curve in growing order, "stopped": why it ended early, or None}.
+    Memory only grows on the way, so each place shows its own.
+    """
     rows, grown = [], "lines and drugs" if name == "both" else name
     for factor in BOTH if name == "both" else FACTORS[:3] if short else FACTORS:
         if rows and 2 * rows[-1]["cpu_seconds"] > MOST_SECONDS:
-            return {"rows": rows, "stopped": f"a step with {factor} times the {grown} would take longer than {MOST_SECONDS:.0f} s of processor time"}
+            return {
+                "rows": rows,
+                "stopped": f"a step with {factor} times the {grown} would take longer than "
+                f"{MOST_SECONDS:.0f} s of processor time",
+            }
         rows.append({"factor": factor, **point(*sizes(name, factor), 1 if short else 3, device)})
     return {"rows": rows, "stopped": None}
 
 
 def point(lines, drugs, pairs, rounds, device):
-    """{lines, drugs, pairs, steps, seconds, cpu_seconds, peak_memory_mb}: medians of `rounds` steps over `pairs` random pairs, after a first one."""
+    """{lines, drugs, pairs, steps, seconds, cpu_seconds, peak_memory_mb}: medians of `rounds` steps
+    over `pairs` random pairs, after a first one.
+    """
     config = bench_config(width=WIDTH)
     inputs = Tensors(config, lines, drugs, BASE["genes"], device=device)
     torch.manual_seed(0)
@@ -41,12 +51,22 @@ def point(lines, drugs, pairs, rounds, device):
     step = train_step(objective, net, optimiser, device=device)
     step()
     seconds, cpu = np.median([clock(step, device) for _ in range(rounds)], axis=0)
-    return {"lines": lines, "drugs": drugs, "pairs": pairs, "steps": rounds, "seconds": seconds, "cpu_seconds": cpu, "peak_memory_mb": peak_memory_mb(device)}
+    return {
+        "lines": lines,
+        "drugs": drugs,
+        "pairs": pairs,
+        "steps": rounds,
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "peak_memory_mb": peak_memory_mb(device),
+    }
 
 
 def sizes(name, factor):
     """Lines, drugs, pairs a step at one place of a curve."""
-    lines, drugs = (BASE[side] * (factor if name in (side, "both") else 1) for side in ("lines", "drugs"))
+    lines, drugs = (
+        BASE[side] * (factor if name in (side, "both") else 1) for side in ("lines", "drugs")
+    )
     return lines, drugs, PAIRS * (factor if name == "pairs" else 1)
 
 
@@ -66,7 +86,9 @@ def assemble(found):
     """metrics.json: the curves, their exponents, and what doubling costs by them."""
     exponents = {name: slope(curve["rows"]) for name, curve in found.items()}
     return {
-        **{name: curve["rows"] for name, curve in found.items()}, "exponents": exponents, "doubling": {name: 2**value for name, value in exponents.items()},
+        **{name: curve["rows"] for name, curve in found.items()},
+        "exponents": exponents,
+        "doubling": {name: 2**value for name, value in exponents.items()},
         "stopped": {name: curve["stopped"] for name, curve in found.items() if curve["stopped"]},
     }
 

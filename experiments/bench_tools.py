@@ -12,31 +12,58 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from clmt_lib.data import simulated
-from clmt_lib.models.published import Inputs, PublishedConfig
+from clmt_lib.data.response import simulated
+from clmt_lib.models.clmt.published import Inputs, PublishedConfig
 from clmt_lib.views.geometry import molecule_graphs
 
 THREADS = 2
-AS_PUBLISHED = ("no_drug_to_cell", "unweighted_responses", "supervision_edges_in_messages")  # of the defects, those that say how large the graph is
-SIZES = {"lines": 969, "drugs": 222, "genes": 8000, "mutations": 636, "copy_numbers": 694, "text": 768, "bits": 2048}
+AS_PUBLISHED = (
+    "no_drug_to_cell",
+    "unweighted_responses",
+    "supervision_edges_in_messages",
+)  # of the defects, those that say how large the graph is
+SIZES = {
+    "lines": 969,
+    "drugs": 222,
+    "genes": 8000,
+    "mutations": 636,
+    "copy_numbers": 694,
+    "text": 768,
+    "bits": 2048,
+}
 
 
 def bench_config(**changes):
-    """The authors' widths and graph; their other defects are off, as some make an entity's encoding depend on its batch-mates or on chance."""
+    """The authors' widths and graph; their other defects are off, as some make an entity's encoding
+    depend on its batch-mates or on chance.
+    """
     return PublishedConfig(**{"defects": AS_PUBLISHED, **changes})
 
 
 class Tensors(Inputs):
-    """`Inputs` of the network, drawn at random: real molecules (those of the simulated world, in turn), everything else noise of the right size.
+    """`Inputs` of the network, drawn at random: real molecules (those of the simulated world, in
+    turn), everything else noise of the right size.
 
-    Every pair is measured, and the graph is the published one (`AS_PUBLISHED`) with random neighbours.
+    Every pair is measured, and the graph is the published one (`AS_PUBLISHED`) with random
+    neighbours.
 
     Attributes
     ----------
     pairs : [lines * drugs, 2]; y : [lines * drugs]
     """
 
-    def __init__(self, config, lines=969, drugs=222, genes=8000, mutations=636, copy_numbers=694, text=768, bits=2048, device="cpu"):
+    def __init__(
+        self,
+        config,
+        lines=969,
+        drugs=222,
+        genes=8000,
+        mutations=636,
+        copy_numbers=694,
+        text=768,
+        bits=2048,
+        device="cpu",
+    ):
         draw = torch.Generator().manual_seed(0)
 
         def normal(*shape):
@@ -47,22 +74,38 @@ class Tensors(Inputs):
 
         def neighbours(n):
             k = min(config.neighbours, n - 1)
-            return torch.zeros(n, n).scatter(1, torch.randint(n, (n, k), generator=draw), 1.0).to(device)
+            return (
+                torch.zeros(n, n)
+                .scatter(1, torch.randint(n, (n, k), generator=draw), 1.0)
+                .to(device)
+            )
 
         self.config, self.device = config, torch.device(device)
-        self.expression, self.mutation, self.copy_number = torch.rand(lines, genes, generator=draw).to(device), some(0.02, lines, mutations), normal(lines, copy_numbers)
+        self.expression, self.mutation, self.copy_number = (
+            torch.rand(lines, genes, generator=draw).to(device),
+            some(0.02, lines, mutations),
+            normal(lines, copy_numbers),
+        )
         known = molecule_graphs(simulated.facts())
         self.molecules = known.take(torch.arange(drugs) % known.n).to(device)
         self.bits, self.wide_bits = some(0.03, drugs, bits), some(0.04, drugs, bits)
         self.text_cell, self.text_drug = normal(lines, text), normal(drugs, text)
-        self.told_cell, self.told_drug = (torch.ones(n, dtype=torch.bool, device=device) for n in (lines, drugs))
+        self.has_text_cell, self.has_text_drug = (
+            torch.ones(n, dtype=torch.bool, device=device) for n in (lines, drugs)
+        )
         self.pairs = torch.cartesian_prod(torch.arange(lines), torch.arange(drugs)).to(device)
         self.y = normal(len(self.pairs))
-        self.graph = {("cell", "similar", "cell"): neighbours(lines), ("drug", "similar", "drug"): neighbours(drugs), ("cell", "response", "drug"): torch.ones(drugs, lines, device=device)}
+        self.graph = {
+            ("cell", "similar", "cell"): neighbours(lines),
+            ("drug", "similar", "drug"): neighbours(drugs),
+            ("cell", "response", "drug"): torch.ones(drugs, lines, device=device),
+        }
         self.same_drug = torch.eye(drugs, dtype=torch.bool, device=device)
         self.classes = {"cell_type": 28, "pathway": 23}
         self.aims = {
-            "cell_type": torch.randint(28, (lines,), generator=draw).to(device), "pathway": torch.randint(23, (drugs,), generator=draw).to(device), "threshold": normal(drugs),
+            "cell_type": torch.randint(28, (lines,), generator=draw).to(device),
+            "pathway": torch.randint(23, (drugs,), generator=draw).to(device),
+            "threshold": normal(drugs),
         }
 
 
@@ -82,12 +125,17 @@ def clock(action, device="cpu"):
 
 
 def interleaved(actions, rounds, device="cpu"):
-    """name -> {seconds, cpu_seconds}, medians over rounds in which every action has its turn, so that whatever else the machine does falls on all of them alike."""
+    """name -> {seconds, cpu_seconds}, medians over rounds in which every action has its turn, so
+    that whatever else the machine does falls on all of them alike.
+    """
     found = {name: [] for name in actions}
     for _ in range(rounds):
         for name, action in actions.items():
             found[name].append(clock(action, device))
-    return {name: dict(zip(("seconds", "cpu_seconds"), map(statistics.median, zip(*rows)))) for name, rows in found.items()}
+    return {
+        name: dict(zip(("seconds", "cpu_seconds"), map(statistics.median, zip(*rows))))
+        for name, rows in found.items()
+    }
 
 
 def gflop(action):
@@ -101,11 +149,16 @@ def peak_memory_mb(device="cpu"):
     """Most memory this process held so far; on a GPU, of its memory."""
     if torch.device(device).type == "cuda":
         return round(torch.cuda.max_memory_allocated() / 2**20)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2))
+    return round(
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        / (1024 if sys.platform == "linux" else 1024**2)
+    )
 
 
 def matmul_gflops(dtype=torch.float32, n=2048, rounds=9, device="cpu"):
-    """Rate of a square matrix product on all `THREADS`, 10^9 operations a second, from the processor seconds of the best of some: what this machine can do when it is left alone."""
+    """Rate of a square matrix product on all `THREADS`, 10^9 operations a second, from the
+    processor seconds of the best of some: what this machine can do when it is left alone.
+    """
     a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
     a @ b
     wall, cpu = map(min, zip(*(clock(lambda: a @ b, device) for _ in range(rounds))))
@@ -115,16 +168,23 @@ def matmul_gflops(dtype=torch.float32, n=2048, rounds=9, device="cpu"):
 def fresh(part, **environment):
     """What `bench.py --child PART` prints as its last line, from a fresh process."""
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("bench.py")), "--child", part], env={**os.environ, **environment}, check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, str(Path(__file__).with_name("bench.py")), "--child", part],
+        env={**os.environ, **environment},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def train_step(objective, net, optimiser, precision="float32", device="cpu"):
     """A () -> None that does one training step; `objective` takes nothing and returns a LossOutput."""
+
     def step():
         net.train()
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(
+            torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"
+        ):
             out = objective()
         optimiser.zero_grad(set_to_none=True)
         out.total.backward()

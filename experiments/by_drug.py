@@ -1,6 +1,7 @@
-"""Per-drug results of a grid's blind splits, as the records `drugs-<grid>-<dataset>-<split>` that chapter 09b reads.
+"""Per-drug results of a grid's blind splits, as the records `drugs-<grid>-<dataset>-<split>` that
+chapter 09b reads.
 
-    python experiments/by_drug.py experiments/text.yaml
+python experiments/by_drug.py experiments/text.yaml
 """
 
 import sys
@@ -19,7 +20,12 @@ def main(path):
         if label not in loaded:
             loaded = {label: data.load(runs[0].dataset, **runs[0].options)}
         record = summarise_drugs(runs, Path(path).stem, benchmark=loaded[label])
-        print(f"{label} {split}: {len(record.metrics['rows'])} test drugs; {record.path}" if record else f"{label} {split}: no run is in", flush=True)
+        print(
+            f"{label} {split}: {len(record.metrics['rows'])} test drugs; {record.path}"
+            if record
+            else f"{label} {split}: no run is in",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
-"""How far could anyone get in random pairs? Replicates and near twins of a benchmark, as the record `noise-<dataset>` (chapter 09a).
+"""How far could anyone get in random pairs? Replicates and near twins of a benchmark, as the record
+`noise-<dataset>` (chapter 09a).
 
     python experiments/noise.py gdsc2 tgsa
 
 needs `CLMT_DATA`, and takes about four minutes a benchmark.
 
-A *replicate* is a line and a compound that were measured under two drug ids. The two values differ by noise, and by all that was different when they were measured (batch, doses,
-laboratory); half of the variance of the difference is what one measurement carries. A *near twin* of a drug is another drug whose residuals, after drug and cell effects, are
-correlated with its own across lines (of a line: across drugs). *Nonsense* is a model that reads the structure of another drug in the place of each.
+A *replicate* is a line and a compound that were measured under two drug ids. The two values differ
+by noise, and by all that was different when they were measured (batch, doses,
+laboratory); half of the variance of the difference is what one measurement carries. A *near twin*
+of a drug is another drug whose residuals, after drug and cell effects, are
+correlated with its own across lines (of a line: across drugs). *Nonsense* is a model that reads the
+structure of another drug in the place of each.
 """
 
 import argparse
@@ -16,19 +20,25 @@ from itertools import combinations
 
 import numpy as np
 
-from clmt_lib import data, metrics, models
+from clmt_lib import data, models
 from clmt_lib.records import home, provenance
 from clmt_lib.records.runs import write
+from clmt_lib.tasks import metrics
 
 MODELS = ("effects", "als", "learned_kernel", "kernel_text")
-DRUG_TWIN, LINE_TWIN = 0.6, 0.7  # residual correlations from which we call two drugs, or two lines, near twins
+DRUG_TWIN, LINE_TWIN = (
+    0.6,
+    0.7,
+)  # residual correlations from which we call two drugs, or two lines, near twins
 FEWEST = 30  # lines that two ids, or entities that two rows, must share
 
 
 def two_ids(benchmark):
-    """Every two ids of one compound that share at least `FEWEST` lines: [{compound, lines, sd_difference, sd_measurement, r, shift}], all in ln uM but r.
+    """Every two ids of one compound that share at least `FEWEST` lines: [{compound, lines,
+    sd_difference, sd_measurement, r, shift}], all in ln uM but r.
 
-    `sd_difference` is of the differences after their mean, `shift`, is taken off; `sd_measurement` is that divided by the square root of two.
+    `sd_difference` is of the differences after their mean, `shift`, is taken off; `sd_measurement`
+    is that divided by the square root of two.
     """
     table, rows = benchmark.matrix(), []
     for compound, ids in benchmark.drugs.groupby("compound", sort=True).indices.items():
@@ -37,13 +47,23 @@ def two_ids(benchmark):
             if both.sum() >= FEWEST:
                 gap = table[both, a] - table[both, b]
                 sd = gap.std(ddof=1)
-                rows.append({"compound": str(compound), "lines": int(both.sum()), "sd_difference": sd, "sd_measurement": sd / np.sqrt(2),
-                             "r": metrics.pearson(table[both, a], table[both, b]), "shift": gap.mean()})
+                rows.append(
+                    {
+                        "compound": str(compound),
+                        "lines": int(both.sum()),
+                        "sd_difference": sd,
+                        "sd_measurement": sd / np.sqrt(2),
+                        "r": metrics.pearson(table[both, a], table[both, b]),
+                        "shift": gap.mean(),
+                    }
+                )
     return rows
 
 
 def correlations(table):
-    """[rows, rows] Pearson correlations of the rows of a table with holes, over the columns both have; 0 where they share fewer than `FEWEST`, and with themselves."""
+    """[rows, rows] Pearson correlations of the rows of a table with holes, over the columns both
+    have; 0 where they share fewer than `FEWEST`, and with themselves.
+    """
     seen = np.isfinite(table).astype(float)
     x = np.nan_to_num(table)
     n, s, q, p = seen @ seen.T, x @ seen.T, (x * x) @ seen.T, x @ x.T
@@ -55,21 +75,40 @@ def correlations(table):
 
 
 def nearest(benchmark, split):
-    """([C], [D]) correlation of each line, and each drug, with its nearest twin, from the training residuals alone."""
-    mean, cells, drugs = metrics.effects(benchmark, split.train)
-    rest = benchmark.matrix(split.train) - mean - cells[:, None] - drugs[None]  # [C, D], NaN where unknown
+    """([C], [D]) correlation of each line, and each drug, with its nearest twin, from the training
+    residuals alone.
+    """
+    mean, cells, drugs = metrics.additive_effects(benchmark, split.train)
+    rest = (
+        benchmark.matrix(split.train) - mean - cells[:, None] - drugs[None]
+    )  # [C, D], NaN where unknown
     return correlations(rest).max(axis=1), correlations(rest.T).max(axis=1)
 
 
 def groups(benchmark, split):
     """name -> mask over the test pairs."""
     cell, drug = benchmark.pairs[split.test].T
-    line, twin = (near[which] > least for near, which, least in zip(nearest(benchmark, split), (cell, drug), (LINE_TWIN, DRUG_TWIN), strict=True))
+    line, twin = (
+        near[which] > least
+        for near, which, least in zip(
+            nearest(benchmark, split), (cell, drug), (LINE_TWIN, DRUG_TWIN), strict=True
+        )
+    )
     compound = benchmark.drugs["compound"].factorize()[0]
-    asked = benchmark.pairs[:, 0] * benchmark.n_drugs + compound[benchmark.pairs[:, 1]]  # [pairs] one number for each line and compound
+    asked = (
+        benchmark.pairs[:, 0] * benchmark.n_drugs + compound[benchmark.pairs[:, 1]]
+    )  # [pairs] one number for each line and compound
     again = np.isin(asked[split.test], asked[split.train])
-    return {"all": np.full(len(cell), True), "drug has a twin": twin, "drug has none": ~twin, "line has a twin": line, "line has none": ~line,
-            "neither has a twin": ~twin & ~line, "replicate in train": again, "no replicate in train": ~again}
+    return {
+        "all": np.full(len(cell), True),
+        "drug has a twin": twin,
+        "drug has none": ~twin,
+        "line has a twin": line,
+        "line has none": ~line,
+        "neither has a twin": ~twin & ~line,
+        "replicate in train": again,
+        "no replicate in train": ~again,
+    }
 
 
 def errors(benchmark, seeds):
@@ -77,30 +116,64 @@ def errors(benchmark, seeds):
     found = {}
     for seed in seeds:
         split = data.make_split(benchmark, "mixed", seed)
-        masks, y, pairs = groups(benchmark, split), benchmark.y[split.test], benchmark.pairs[split.test]
+        masks, y, pairs = (
+            groups(benchmark, split),
+            benchmark.y[split.test],
+            benchmark.pairs[split.test],
+        )
         for name in MODELS:
             predicted = models.build(name).fit(benchmark, split).predict(pairs)
             for group, mask in masks.items():
                 if mask.any():
-                    found.setdefault((name, group), []).append((mask.sum(), metrics.rmse(y[mask], predicted[mask])))
-    return [{"model": name, "group": group, "pairs": float(np.mean([n for n, _ in runs])), "rmse": float(np.mean([e for _, e in runs])), "splits": len(runs)}
-            for (name, group), runs in found.items()]
+                    found.setdefault((name, group), []).append(
+                        (mask.sum(), metrics.rmse(y[mask], predicted[mask]))
+                    )
+    return [
+        {
+            "model": name,
+            "group": group,
+            "pairs": float(np.mean([n for n, _ in runs])),
+            "rmse": float(np.mean([e for _, e in runs])),
+            "splits": len(runs),
+        }
+        for (name, group), runs in found.items()
+    ]
 
 
 def nonsense(benchmark, seeds, folds=5):
-    """A kernel that reads every drug's structure, and one that reads another drug's: [{split, seed, fold, model, rmse, pcc_per_drug}], models means, swapped, true.
+    """A kernel that reads every drug's structure, and one that reads another drug's: [{split, seed,
+    fold, model, rmse, pcc_per_drug}], models means, swapped, true.
 
-    `means` are the drug + cell effects on random pairs, and the cell mean for new drugs. Every split draws its swap afresh.
+    `means` are the drug + cell effects on random pairs, and the cell mean for new drugs. Every
+    split draws its swap afresh.
     """
     rows = []
-    for kind, base, seed, fold in [("mixed", "effects", seed, 0) for seed in seeds] + [("drug_blind", "cell_mean", 0, fold) for fold in range(folds)]:
+    for kind, base, seed, fold in [("mixed", "effects", seed, 0) for seed in seeds] + [
+        ("drug_blind", "cell_mean", 0, fold) for fold in range(folds)
+    ]:
         split = data.make_split(benchmark, kind, seed, fold)
         order = np.random.default_rng([seed, fold]).permutation(benchmark.n_drugs)
-        swapped = dataclasses.replace(benchmark, drugs=benchmark.drugs.assign(smiles=benchmark.drugs["smiles"].to_numpy()[order]))
-        for model, rung, world in (("means", base, benchmark), ("swapped", "kernel_fingerprint", swapped), ("true", "kernel_fingerprint", benchmark)):
+        swapped = dataclasses.replace(
+            benchmark,
+            drugs=benchmark.drugs.assign(smiles=benchmark.drugs["smiles"].to_numpy()[order]),
+        )
+        for model, rung, world in (
+            ("means", base, benchmark),
+            ("swapped", "kernel_fingerprint", swapped),
+            ("true", "kernel_fingerprint", benchmark),
+        ):
             predicted = models.build(rung).fit(world, split).predict(benchmark.pairs[split.test])
             found = metrics.evaluate(benchmark, split, predicted)
-            rows.append({"split": kind, "seed": seed, "fold": fold, "model": model, "rmse": found["rmse"], "pcc_per_drug": found["pcc_per_drug"]})
+            rows.append(
+                {
+                    "split": kind,
+                    "seed": seed,
+                    "fold": fold,
+                    "model": model,
+                    "rmse": found["rmse"],
+                    "pcc_per_drug": found["pcc_per_drug"],
+                }
+            )
     return rows
 
 
@@ -111,15 +184,36 @@ def record(name, seeds=(0, 1, 2), folder=None):
     ids = two_ids(benchmark)
     sd = [row["sd_measurement"] for row in ids]
     body = {
-        "density": len(benchmark) / (benchmark.n_cells * benchmark.n_drugs), "two_ids": ids,
-        "noise": {"pairs_of_ids": len(ids), "mean": np.mean(sd), "low": np.min(sd), "high": np.max(sd)} if ids else None,
-        "nearest": {side: [float(v) for v in np.quantile(values, np.linspace(0, 1, 41))] for side, values in (("drugs", drug), ("lines", line))},
-        "twins": {"drug_r": DRUG_TWIN, "line_r": LINE_TWIN, "drugs": float((drug > DRUG_TWIN).mean()), "lines": float((line > LINE_TWIN).mean())},
-        "errors": errors(benchmark, seeds), "nonsense": nonsense(benchmark, seeds),
+        "density": len(benchmark) / (benchmark.n_cells * benchmark.n_drugs),
+        "two_ids": ids,
+        "noise": {
+            "pairs_of_ids": len(ids),
+            "mean": np.mean(sd),
+            "low": np.min(sd),
+            "high": np.max(sd),
+        }
+        if ids
+        else None,
+        "nearest": {
+            side: [float(v) for v in np.quantile(values, np.linspace(0, 1, 41))]
+            for side, values in (("drugs", drug), ("lines", line))
+        },
+        "twins": {
+            "drug_r": DRUG_TWIN,
+            "line_r": LINE_TWIN,
+            "drugs": float((drug > DRUG_TWIN).mean()),
+            "lines": float((line > LINE_TWIN).mean()),
+        },
+        "errors": errors(benchmark, seeds),
+        "nonsense": nonsense(benchmark, seeds),
     }
     final = home(folder) / f"noise-{name}"
     final.mkdir(parents=True, exist_ok=True)
-    for part, content in {"config": {"dataset": name, "split": "mixed", "seeds": list(seeds), "models": list(MODELS)}, "metrics": body, "provenance": provenance(benchmark)}.items():
+    for part, content in {
+        "config": {"dataset": name, "split": "mixed", "seeds": list(seeds), "models": list(MODELS)},
+        "metrics": body,
+        "provenance": provenance(benchmark),
+    }.items():
         write(final / f"{part}.json", content)
     return body
 
@@ -132,7 +226,10 @@ def main(argv=None):
     options = parser.parse_args(argv)
     for name in options.dataset:
         found = record(name, folder=options.records)
-        print(f"noise-{name}: {len(found['two_ids'])} pairs of ids, noise {found['noise']}, twins {found['twins']}")
+        print(
+            f"noise-{name}: {len(found['two_ids'])} pairs of ids, noise {found['noise']}, twins "
+            f"{found['twins']}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,18 @@
-"""Pack what is missing of the grid and the studies into one device's time: the most informative runs first, several at a time.
+"""Pack what is missing of the grid and the studies into one device's time: the most informative
+runs first, several at a time.
 
-    python experiments/pack.py --minutes 20 --device cuda --records DIR --dry-run    which runs would start, and what they should cost
+    python experiments/pack.py --minutes 20 --device cuda --records DIR --dry-run    which runs
+    would start, and what they should cost
     python experiments/pack.py --minutes 20 --device cuda --records DIR              start them
-    python experiments/pack.py --minutes 20 experiments/studies/defects.yaml         only this file's runs, into the records of the book
+    python experiments/pack.py --minutes 20 experiments/studies/defects.yaml         only this
+    file's runs, into the records of the book
 
-A run is done when its record is in `--records` or in `--known` (the book's records), or when the study that asks for it holds its comparison. Earlier records say what
-a run cost in processor seconds; the first runs here say how much faster or slower this device is, by model, and every later estimate is scaled by it. No run is started
-that should end after the budget, and what still runs at its end is stopped; the same command goes on from there, a stopped training from its last checkpoint.
+A run is done when its record is in `--records` or in `--known` (the book's records), or when the
+study that asks for it holds its comparison. Earlier records say what
+a run cost in processor seconds; the first runs here say how much faster or slower this device is,
+by model, and every later estimate is scaled by it. No run is started
+that should end after the budget, and what still runs at its end is stopped; the same command goes
+on from there, a stopped training from its last checkpoint.
 """
 
 import argparse
@@ -25,11 +31,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from clmt_lib import models, records  # noqa: E402
-from clmt_lib.data import DataError, load  # noqa: E402
+from clmt_lib.data import load
+from clmt_lib.io import DataError  # noqa: E402
 
 HEADLINE, WHOLE = ("clmt",), ("clmt_published", "clmt_repaired")
 MARGIN = 1.25  # a run is started when this much more than its estimate still fits
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), "1")
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), "1"
+)
 
 
 def same(config):
@@ -38,17 +47,26 @@ def same(config):
 
 
 def question(config):
-    """What a run asks, whatever its seed and fold: its comparisons grow by a fold with each such run."""
-    return json.dumps([config.dataset, config.options, config.split, config.model, config.settings], sort_keys=True)
+    """What a run asks, whatever its seed and fold: its comparisons grow by a fold with each such
+    run.
+    """
+    return json.dumps(
+        [config.dataset, config.options, config.split, config.model, config.settings],
+        sort_keys=True,
+    )
 
 
 def place(config):
     """Where a run is compared with others: benchmark, split, seed and fold."""
-    return json.dumps([config.dataset, config.options, config.split, config.seed, config.fold], sort_keys=True)
+    return json.dumps(
+        [config.dataset, config.options, config.split, config.seed, config.fold], sort_keys=True
+    )
 
 
 def read_roles(files):
-    """(bases, variants): stem of a study file -> the configurations that are its bases, its variants; a grid has neither."""
+    """(bases, variants): stem of a study file -> the configurations that are its bases, its
+    variants; a grid has neither.
+    """
     bases, variants = {}, {}
     for path in files:
         try:
@@ -62,17 +80,27 @@ def read_roles(files):
 
 
 def compared(known):
-    """Stem of a study -> ids of the runs whose comparisons its record holds; they are kept there, whether the runs themselves are here or not."""
+    """Stem of a study -> ids of the runs whose comparisons its record holds; they are kept there,
+    whether the runs themselves are here or not.
+    """
     out = {}
     for path in records.home(known).glob("study-*/metrics.json"):
         rows = records.read(path.parent).metrics.get("rows", [])
-        out[path.parent.name.removeprefix("study-")] = {name for row in rows for pair in row.get("runs", []) for name in pair}
+        out[path.parent.name.removeprefix("study-")] = {
+            name for row in rows for pair in row.get("runs", []) for name in pair
+        }
     return out
 
 
 def is_done(job, folder, studies):
-    """Whether nothing is left to do for a job: its record is here or known, or every study that asks for it has its comparison."""
-    return job.done or (folder / job.name).exists() or all(job.name in studies.get(stem, ()) for stem in job.files)
+    """Whether nothing is left to do for a job: its record is here or known, or every study that
+    asks for it has its comparison.
+    """
+    return (
+        job.done
+        or (folder / job.name).exists()
+        or all(job.name in studies.get(stem, ()) for stem in job.files)
+    )
 
 
 def uses_device(model):
@@ -81,8 +109,12 @@ def uses_device(model):
 
 
 def _facts(missing, bases, variants, device):
-    """name -> (question, bases it waits for, leaves the device idle, tier, seconds) of each missing job."""
-    only_variants = {same(config) for runs in variants.values() for config in runs} - {same(config) for runs in bases.values() for config in runs}
+    """name -> (question, bases it waits for, leaves the device idle, tier, seconds) of each missing
+    job.
+    """
+    only_variants = {same(config) for runs in variants.values() for config in runs} - {
+        same(config) for runs in bases.values() for config in runs
+    }
     needed = {}  # (stem, place) -> bases that must be in
     for stem, runs in bases.items():
         for config in runs:
@@ -92,10 +124,28 @@ def _facts(missing, bases, variants, device):
         config, key = job.config, same(job.config)
         by_grid = any(stem not in bases for stem in job.files)
         is_variant = key in only_variants and not by_grid
-        waits = set().union(*(needed.get((stem, place(config)), set()) for stem in job.files)) - {key} if is_variant else set()
-        tier = 3 if is_variant else 0 if config.model in HEADLINE and by_grid else 1 if config.model in WHOLE or not by_grid else 2
+        waits = (
+            set().union(*(needed.get((stem, place(config)), set()) for stem in job.files)) - {key}
+            if is_variant
+            else set()
+        )
+        tier = (
+            3
+            if is_variant
+            else 0
+            if config.model in HEADLINE and by_grid
+            else 1
+            if config.model in WHOLE or not by_grid
+            else 2
+        )
         idle = device == "cuda" and not uses_device(config.model)
-        facts[job.name] = question(config), waits, idle, tier, float("inf") if job.seconds is None else job.seconds
+        facts[job.name] = (
+            question(config),
+            waits,
+            idle,
+            tier,
+            float("inf") if job.seconds is None else job.seconds,
+        )
     return facts
 
 
@@ -110,7 +160,8 @@ def order(missing, done, bases, variants, device="auto"):
 
     Returns
     -------
-    list of Job, by: a variant after its bases; fewest folds of its comparison so far, counting what comes before it here; the headline model, then whole published networks,
+    list of Job, by: a variant after its bases; fewest folds of its comparison so far, counting what
+    comes before it here; the headline model, then whole published networks,
     bases and other rungs, then variants; cheap before dear.
     """
     facts = _facts(missing, bases, variants, device)
@@ -131,11 +182,13 @@ def order(missing, done, bases, variants, device="auto"):
 
 
 class Estimates:
-    """Seconds that a run should take here: what earlier records say, times what the device has shown.
+    """Seconds that a run should take here: what earlier records say, times what the device has
+    shown.
 
     Parameters
     ----------
-    factor : seconds here for a processor second of the earlier records, before anything was measured
+    factor : seconds here for a processor second of the earlier records, before anything was
+        measured
     unknown : seconds assumed for a run that no record tells of
     file : where measurements are kept between calls, or None
     """
@@ -152,18 +205,26 @@ class Estimates:
         asked = question(job.config)
         if asked in self.seconds:
             return median(self.seconds[asked])
-        ratios = self.ratios.get(job.config.model) or [ratio for some in self.ratios.values() for ratio in some]
-        return (median(ratios) if ratios else self.factor) * max(1.0, self.unknown if job.seconds is None else job.seconds)
+        ratios = self.ratios.get(job.config.model) or [
+            ratio for some in self.ratios.values() for ratio in some
+        ]
+        return (median(ratios) if ratios else self.factor) * max(
+            1.0, self.unknown if job.seconds is None else job.seconds
+        )
 
     def learn(self, job, seconds):
         """A run has ended here after so many seconds."""
         self.seconds.setdefault(question(job.config), []).append(round(seconds, 2))
         if job.seconds is not None:
-            self.ratios.setdefault(job.config.model, []).append(round(seconds / max(1.0, job.seconds), 4))
+            self.ratios.setdefault(job.config.model, []).append(
+                round(seconds / max(1.0, job.seconds), 4)
+            )
         if self.file:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             beside = self.file.with_name(f".{self.file.name}.{os.getpid()}")
-            beside.write_text(json.dumps({"ratios": self.ratios, "seconds": self.seconds}), encoding="utf-8")
+            beside.write_text(
+                json.dumps({"ratios": self.ratios, "seconds": self.seconds}), encoding="utf-8"
+            )
             os.replace(beside, self.file)
 
 
@@ -173,7 +234,9 @@ def fitting(queue, estimate, left):
 
 
 def foreseen(queue, estimate, workers, seconds):
-    """[(start, job)] that a pack of this budget would start, and the seconds until the last has ended, if every estimate were right."""
+    """[(start, job)] that a pack of this budget would start, and the seconds until the last has
+    ended, if every estimate were right.
+    """
     queue, free, out, end = list(queue), [0.0] * workers, [], 0.0
     while free:
         now = min(free)
@@ -196,7 +259,9 @@ class Pack:
         self.running, self.workers, self.done, self.failed = set(), [], [], []
 
     def take(self):
-        """The next job that fits, waiting for others' measurements where nothing does; None at the end."""
+        """The next job that fits, waiting for others' measurements where nothing does; None at the
+        end.
+        """
         with self.changed:
             while self.queue:
                 job = fitting(self.queue, self.estimate, self.deadline - time.monotonic())
@@ -220,7 +285,10 @@ class Pack:
             else:
                 self.done.append(job)
                 self.estimate.learn(job, seconds)
-                self.say(f"{job.name}: {seconds:.1f} s (expected {expected:.1f}); {len(self.done)} done, {len(self.queue)} wait")
+                self.say(
+                    f"{job.name}: {seconds:.1f} s (expected {expected:.1f}); {len(self.done)} "
+                    f"done, {len(self.queue)} wait"
+                )
             self.changed.notify_all()
 
     def lane(self):
@@ -232,14 +300,23 @@ class Pack:
                 self.workers.append(worker)
             answer = _asked(worker, job)
             if answer is None:
-                answer, worker = {"error": "its process ended: out of memory, killed, or at the end of the budget"}, _ended(worker, kill=True)
+                answer, worker = (
+                    {
+                        "error": "its process ended: out of memory, killed, or at the end of "
+                        "the budget"
+                    },
+                    _ended(worker, kill=True),
+                )
             self.give(job, answer.get("seconds"), answer.get("error"))
         if worker is not None:
             worker.stdin.close()
 
     def run(self, workers):
         """Run until the queue is empty or the budget is spent; stops its own workers at the end."""
-        lanes = [threading.Thread(target=self.lane, daemon=True) for _ in range(min(workers, len(self.queue)))]
+        lanes = [
+            threading.Thread(target=self.lane, daemon=True)
+            for _ in range(min(workers, len(self.queue)))
+        ]
         try:
             for lane in lanes:
                 lane.start()
@@ -267,7 +344,9 @@ def _asked(worker, job):
 
 
 def _ended(worker, kill=False):
-    """Wait for a process whose input is closed or that was told to stop; end it where it does not listen."""
+    """Wait for a process whose input is closed or that was told to stop; end it where it does not
+    listen.
+    """
     try:
         if kill:
             worker.kill()
@@ -279,13 +358,29 @@ def _ended(worker, kill=False):
 
 def starter(folder, device):
     """A function that starts a worker process."""
-    env = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
-    words = [sys.executable, str(Path(__file__).resolve()), "--worker", "--records", str(folder), "--device", device]
-    return lambda: subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+    env = {
+        **os.environ,
+        **ONE_THREAD,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
+    words = [
+        sys.executable,
+        str(Path(__file__).resolve()),
+        "--worker",
+        "--records",
+        str(folder),
+        "--device",
+        device,
+    ]
+    return lambda: subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+    )
 
 
 def worker(folder, device):
-    """Read a configuration a line from standard input, make its run, answer {"seconds": ...} or {"error": ...} on standard output; ends with its input."""
+    """Read a configuration a line from standard input, make its run, answer {"seconds": ...} or
+    {"error": ...} on standard output; ends with its input.
+    """
     answers, loaded = os.fdopen(os.dup(1), "w"), {}
     os.dup2(2, 1)  # whatever else prints must not come between the answers
     for line in sys.stdin:
@@ -297,20 +392,52 @@ def worker(folder, device):
             start = time.perf_counter()
             records.run(config, folder, device=device, benchmark=loaded[key])
             answer = {"seconds": time.perf_counter() - start}
-        except (ValueError, ArithmeticError, RuntimeError, MemoryError, OSError, TypeError) as error:  # as in `records.run_grid`
+        except (
+            ValueError,
+            ArithmeticError,
+            RuntimeError,
+            MemoryError,
+            OSError,
+            TypeError,
+        ) as error:  # as in `records.run_grid`
             answer = {"error": " ".join(str(error).split())[:500] or type(error).__name__}
         print(json.dumps(answer), file=answers, flush=True)
 
 
 def arguments(argv):
-    parser = argparse.ArgumentParser(description="Pack what is missing of the grid and the studies into one device's time, the most informative runs first.")
-    parser.add_argument("files", metavar="FILE", nargs="*", help="grids and studies (default: experiments/grid.yaml and experiments/studies/*.yaml)")
+    parser = argparse.ArgumentParser(
+        description="Pack what is missing of the grid and the studies into one device's time, "
+        "the most informative runs first."
+    )
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        help="grids and studies (default: experiments/grid.yaml and experiments/studies/*.yaml)",
+    )
     parser.add_argument("--minutes", type=float, default=20.0, help="the budget")
-    parser.add_argument("--records", metavar="DIR", help="where records are written (default: experiments/records)")
-    parser.add_argument("--known", metavar="DIR", help="earlier records: what is done, and what runs cost (default: experiments/records)")
+    parser.add_argument(
+        "--records", metavar="DIR", help="where records are written (default: experiments/records)"
+    )
+    parser.add_argument(
+        "--known",
+        metavar="DIR",
+        help="earlier records: what is done, and what runs cost (default: experiments/records)",
+    )
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--workers", type=int, default=int(os.environ.get("CORES") or os.cpu_count() or 1), help="runs at a time (default: CORES, else the number of cores)")
-    parser.add_argument("--factor", type=float, default=1.0, help="seconds here for a processor second of earlier records, until the first runs have told")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=int(os.environ.get("CORES") or os.cpu_count() or 1),
+        help="runs at a time (default: CORES, else the number of cores)",
+    )
+    parser.add_argument(
+        "--factor",
+        type=float,
+        default=1.0,
+        help="seconds here for a processor second of earlier records, until the first runs have "
+        "told",
+    )
     parser.add_argument("--most", type=int, help="start at most so many runs")
     parser.add_argument("--dry-run", action="store_true", help="only tell")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
@@ -324,7 +451,10 @@ def main(argv=None):
     folder, known = (Path(named) if named else own for named in (args.records, args.known))
     if args.worker:
         return worker(folder, args.device)
-    files = args.files or [ROOT / "experiments/grid.yaml", *sorted((ROOT / "experiments/studies").glob("*.yaml"))]
+    files = args.files or [
+        ROOT / "experiments/grid.yaml",
+        *sorted((ROOT / "experiments/studies").glob("*.yaml")),
+    ]
     try:
         jobs, (bases, variants) = records.plan(files, known), read_roles(files)
     except DataError as error:
@@ -336,12 +466,26 @@ def main(argv=None):
     for why, count in Counter(job.trouble for job in jobs if job.trouble).items():
         print(f"cannot run {count} of them: {why}")
     queue = order(missing, done, bases, variants, args.device)[: args.most]
-    estimate = Estimates(args.factor, min(300.0, 60 * args.minutes / 3), file=folder / ".grid" / f"pack-{args.device}.json")
+    estimate = Estimates(
+        args.factor,
+        min(300.0, 60 * args.minutes / 3),
+        file=folder / ".grid" / f"pack-{args.device}.json",
+    )
     tell(queue, len(done), estimate, args)
     if args.dry_run:
         return 0
-    pack = Pack(queue, estimate, 60 * args.minutes, starter(folder, args.device), say=lambda line: print(line, flush=True)).run(args.workers)
-    print(f"{len(pack.done)} done, {len(pack.failed)} failed or stopped, {len(queue) - len(pack.done) - len(pack.failed)} not started; the same command goes on")
+    pack = Pack(
+        queue,
+        estimate,
+        60 * args.minutes,
+        starter(folder, args.device),
+        say=lambda line: print(line, flush=True),
+    ).run(args.workers)
+    print(
+        f"{len(pack.done)} done, {len(pack.failed)} failed or stopped, "
+        f"{len(queue) - len(pack.done) - len(pack.failed)} not started; the same command goes "
+        "on"
+    )
     return 1 if pack.failed else 0
 
 
@@ -353,8 +497,10 @@ def tell(queue, done, estimate, args):
             known = "" if job.seconds is not None else "  (cost unknown)"
             print(f"{start / 60:6.1f} min  {estimate(job):7.1f} s  {job.name}{known}")
     print(
-        f"{done} runs are in, {len(queue)} to do; {len(shown)} of them should fit into {args.minutes:g} min with {args.workers} at a time"
-        f" (the last ends after {end / 60:.1f} min)", flush=True,
+        f"{done} runs are in, {len(queue)} to do; {len(shown)} of them should fit into "
+        f"{args.minutes:g} min with {args.workers} at a time"
+        f" (the last ends after {end / 60:.1f} min)",
+        flush=True,
     )
 
 

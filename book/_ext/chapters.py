@@ -1,7 +1,8 @@
 """Sphinx extension: a bare `jupyter-book build book` shows the committed chapters instead of none.
 
 `make book` executes the chapters into book/notebooks/ first.
-Where it has not run, or a notebook is newer than its executed copy, the committed notebook (with its stored outputs) is copied there.
+Where it has not run, or a notebook is newer than its executed copy, the committed notebook (with
+its stored outputs) is copied there.
 """
 
 import shutil
@@ -17,12 +18,19 @@ def named_in(toc):
         return [name for item in toc for name in named_in(item)]
     if isinstance(toc, dict):
         own = [toc[key] for key in ("root", "file") if key in toc]
-        return own + [name for value in toc.values() if isinstance(value, (list, dict)) for name in named_in(value)]
+        return own + [
+            name
+            for value in toc.values()
+            if isinstance(value, (list, dict))
+            for name in named_in(value)
+        ]
     return []
 
 
 def bring_chapters(book):
-    """Copy into book/notebooks what `_toc.yml` names and is missing or out of date; raise if there is no such notebook."""
+    """Copy into book/notebooks what `_toc.yml` names and is missing or out of date; raise if there
+    is no such notebook.
+    """
     toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
     for name in named_in(toc):
         if not name.startswith("notebooks/"):
@@ -37,18 +45,31 @@ def bring_chapters(book):
 
 
 def drop_thebe(app, pagename, templatename, context, doctree):
-    """Leave out the scripts of Thebe, which would run code on another machine: no page asks for anything from elsewhere."""
+    """Leave out the scripts of Thebe, which would run code on another machine: no page asks for
+    anything from elsewhere.
+    """
+
     def is_thebe(script):
-        return "thebe" in str(script.filename).lower() or "THEBE" in script.attributes.get("body", "")
+        return "thebe" in str(script.filename).lower() or "THEBE" in script.attributes.get(
+            "body", ""
+        )
 
     context["script_files"] = [script for script in context["script_files"] if not is_thebe(script)]
 
 
 def renew_assets(app, env, added, changed, removed):
-    """Write the first page again where an asset is newer than its copy: Sphinx copies assets only when it writes a page."""
+    """Write the first page again where an asset is newer than its copy: Sphinx copies assets only
+    when it writes a page.
+    """
     assets, copies = Path(app.srcdir) / "assets", Path(app.outdir) / "_static"
-    pairs = ((asset, copies / asset.relative_to(assets)) for asset in assets.rglob("*") if asset.is_file())
-    stale = any(not copy.is_file() or copy.stat().st_mtime < asset.stat().st_mtime for asset, copy in pairs)
+    pairs = (
+        (asset, copies / asset.relative_to(assets))
+        for asset in assets.rglob("*")
+        if asset.is_file()
+    )
+    stale = any(
+        not copy.is_file() or copy.stat().st_mtime < asset.stat().st_mtime for asset, copy in pairs
+    )
     return [app.config.root_doc] if stale else []
 
 

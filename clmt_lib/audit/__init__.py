@@ -1,16 +1,36 @@
-"""The leak detector: finds what a split, a transform, a graph or an auxiliary target knows of the test role, and names it (chapters 01 and 08).
+"""The leak detector: finds what a split, a transform, a graph or an auxiliary target knows of the
+test role, and names it (chapters 01 and 08).
 
-Two kinds of proof. `audit` reads what objects declare (`fitted_on`, edges, positions) and compares it with the split. `proves_blind` believes nobody:
+Two kinds of proof. `audit` reads what objects declare (`fitted_on`, edges, positions) and compares
+it with the split. `proves_blind` believes nobody:
 it fits again in worlds that differ only in the test role, and compares every fitted bit.
 """
 
 from clmt_lib.audit import checks, identity
-from clmt_lib.audit.blind import corrupt_test_cells, corrupt_test_drugs, permute_test_responses, proves_blind, replace_test_responses, state_difference, unseen_cells
+from clmt_lib.audit.blind import (
+    corrupt_test_cells,
+    corrupt_test_drugs,
+    permute_test_responses,
+    proves_blind,
+    replace_test_responses,
+    state_difference,
+    unseen_cells,
+)
 from clmt_lib.audit.report import Audit, Auxiliary, Finding, LeakError
 
 __all__ = [
-    "Audit", "Auxiliary", "Finding", "LeakError", "audit", "corrupt_test_cells", "corrupt_test_drugs", "permute_test_responses", "proves_blind",
-    "replace_test_responses", "state_difference", "unseen_cells",
+    "Audit",
+    "Auxiliary",
+    "Finding",
+    "LeakError",
+    "audit",
+    "corrupt_test_cells",
+    "corrupt_test_drugs",
+    "permute_test_responses",
+    "proves_blind",
+    "replace_test_responses",
+    "state_difference",
+    "unseen_cells",
 ]
 
 
@@ -21,13 +41,16 @@ def audit(benchmark, split=None, *, transforms=(), graph_edges=None, auxiliary=N
     ----------
     benchmark : DrugResponse
     split : Split or None. Without one, only the benchmark is checked.
-    transforms : object(s) with `fitted_on`, positions of cell lines (of drugs where they say `entity = "drug"`)
-    graph_edges : [2, E] response edges (cell, drug); or a mapping (or HeteroData) from (source, relation, target) to [2, E] edges
+    transforms : object(s) with `fitted_on`, positions of cell lines (of drugs where they say
+        `entity = "drug"`)
+    graph_edges : [2, E] response edges (cell, drug); or a mapping (or HeteroData) from (source,
+        relation, target) to [2, E] edges
     auxiliary : object(s) with `fitted_on`, positions into `responses` (see `Auxiliary`)
 
     Returns
     -------
-    Audit. `fitted_on` and edges are taken at their word; `proves_blind` is the proof that needs no trust.
+    Audit. `fitted_on` and edges are taken at their word; `proves_blind` is the proof that needs no
+    trust.
 
     Raises
     ------
@@ -35,17 +58,32 @@ def audit(benchmark, split=None, *, transforms=(), graph_edges=None, auxiliary=N
         Something fitted was given without a split to compare it with.
     """
     transforms, auxiliary = checks.listed(transforms), checks.listed(auxiliary)
-    twins, about = [*identity.compounds(benchmark), *identity.lines(benchmark), *checks.bounds(benchmark)], ("compounds", "lines")
+    twins, about = (
+        [*identity.compounds(benchmark), *identity.lines(benchmark), *checks.bounds(benchmark)],
+        ("compounds", "lines"),
+    )
     about += ("bounds",) if benchmark.censored.any() else ()
     if split is None:
         if transforms or auxiliary or graph_edges is not None:
-            raise ValueError("a transform, graph or auxiliary target can only be audited together with its split")
+            raise ValueError(
+                "a transform, graph or auxiliary target can only be audited together with its split"
+            )
         return Audit(benchmark.name, about, tuple(twins))
-    subject, done = f"{benchmark.name}, {split.kind} seed {split.seed} fold {split.fold}", [*about, "split"]
+    subject, done = (
+        f"{benchmark.name}, {split.kind} seed {split.seed} fold {split.fold}",
+        [*about, "split"],
+    )
     broken = list(checks.broken_split(benchmark, split))
-    if any(finding.kind == "wrong data" for finding in broken):  # positions mean nothing: every further answer would be noise
+    if any(
+        finding.kind == "wrong data" for finding in broken
+    ):  # positions mean nothing: every further answer would be noise
         return Audit(subject, tuple(done), (*twins, *broken))
-    found = [*twins, *broken, *checks.broken_promise(benchmark, split), *checks.replicates(benchmark, split)]
+    found = [
+        *twins,
+        *broken,
+        *checks.broken_promise(benchmark, split),
+        *checks.replicates(benchmark, split),
+    ]
     for what, check, things in (
         ("transform", checks.transform, transforms),
         ("graph", checks.graph, () if graph_edges is None else (graph_edges,)),

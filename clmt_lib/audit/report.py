@@ -1,4 +1,6 @@
-"""What an audit says: findings, the report that lists them, and what a target must declare to be audited."""
+"""What an audit says: findings, the report that lists them, and what a target must declare to be
+audited.
+"""
 
 from dataclasses import dataclass
 
@@ -20,7 +22,10 @@ class Finding:
     note: bool = False
 
     def __str__(self):
-        return f"{'note' if self.note else 'LEAK'}: {self.kind} in {self.where}: {self.what}. Remedy: {self.remedy}"
+        return (
+            f"{'note' if self.note else 'LEAK'}: {self.kind} in {self.where}: {self.what}. "
+            f"Remedy: {self.remedy}"
+        )
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,17 @@ class Audit:
 
     def __str__(self):
         leaks, notes = len(self.leaks), len(self.findings) - len(self.leaks)
-        head = f"audit of {self.subject}: {'clean' if self.clean else f'{leaks} leak' + 's' * (leaks > 1)}{f', {notes} note' + 's' * (notes > 1) if notes else ''}"
-        return "\n".join([head, f"  checked: {', '.join(self.checks)}", *(f"  {finding}" for finding in sorted(self.findings, key=lambda f: f.note))])
+        head = (
+            f"audit of {self.subject}: "
+            f"{'clean' if self.clean else f'{leaks} leak' + 's' * (leaks > 1)}{f', {notes} note' + 's' * (notes > 1) if notes else ''}"
+        )
+        return "\n".join(
+            [
+                head,
+                f"  checked: {', '.join(self.checks)}",
+                *(f"  {finding}" for finding in sorted(self.findings, key=lambda f: f.note)),
+            ]
+        )
 
 
 @dataclass(frozen=True, eq=False)

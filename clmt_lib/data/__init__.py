@@ -2,22 +2,45 @@
 
 from importlib import import_module
 
-from clmt_lib.data.benchmark import DrugResponse
+from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.splits import KINDS, Split, load_split, make_split, save_split
-from clmt_lib.data.tables import DataError, locate
+from clmt_lib.io import DataError, locate
 
 RESPONSES = {  # where a prepared folder keeps the responses of each real benchmark
-    "gdsc2": "gdsc/response_gdsc2.parquet", "tgsa": "ccle/response_gdsc2_tgsa_580x170.parquet", "ccle": "ccle/response_ccle_np24.parquet",
-    "gdsc1": "gdsc/response_gdsc1_v17.parquet", "ctrp": "ctrp/response_ctrp_auc.parquet",
+    "gdsc2": "gdsc/response_gdsc2.parquet",
+    "tgsa": "ccle/response_gdsc2_tgsa_580x170.parquet",
+    "ccle": "ccle/response_ccle_np24.parquet",
+    "gdsc1": "gdsc/response_gdsc1_v17.parquet",
+    "ctrp": "ctrp/response_ctrp_auc.parquet",
 }
 BENCHMARKS = ("simulated", *RESPONSES)
-_READERS = {"simulated": "simulated.load", "gdsc2": "gdsc.load", "tgsa": "ccle.load", "ccle": "ccle.load_ccle", "gdsc1": "gdsc1.load", "ctrp": "ctrp.load"}
+_READERS = {
+    "simulated": "response.simulated.load",
+    "gdsc2": "response.gdsc.load",
+    "tgsa": "response.ccle.load",
+    "ccle": "response.ccle.load_ccle",
+    "gdsc1": "response.gdsc1.load",
+    "ctrp": "response.ctrp.load",
+}
 
-__all__ = ["BENCHMARKS", "DataError", "DrugResponse", "KINDS", "RESPONSES", "Split", "load", "load_split", "locate", "make_split", "save_split"]
+__all__ = [
+    "BENCHMARKS",
+    "DataError",
+    "DrugResponse",
+    "KINDS",
+    "RESPONSES",
+    "Split",
+    "load",
+    "load_split",
+    "locate",
+    "make_split",
+    "save_split",
+]
 
 
 def load(name, **options):
-    """Read one benchmark by name; `options` go to its reader (`folder=` for the real ones, `seed=` for the simulated world, `target="act_area"` for ccle).
+    """Read one benchmark by name; `options` go to its reader (`folder=` for the real ones, `seed=`
+    for the simulated world, `target="act_area"` for ccle).
 
     Raises
     ------
@@ -25,6 +48,8 @@ def load(name, **options):
         Unknown name, or the folder named by `CLMT_DATA` is missing or incomplete.
     """
     if name not in _READERS:
-        raise DataError(f"unknown benchmark {name!r}", remedy=f"use one of: {', '.join(BENCHMARKS)}")
-    module, function = _READERS[name].split(".")
+        raise DataError(
+            f"unknown benchmark {name!r}", remedy=f"use one of: {', '.join(BENCHMARKS)}"
+        )
+    module, function = _READERS[name].rsplit(".", 1)
     return getattr(import_module(f"clmt_lib.data.{module}"), function)(**options)

@@ -1,7 +1,10 @@
-"""Official sources of the real tables: what they are, under which terms, and how to fetch them once and safely.
+"""Official sources of the real tables: what they are, under which terms, and how to fetch them once
+and safely.
 
-Nothing is fetched before the licence and terms were shown and accepted. A transfer that stops can be resumed, what arrives is checked (length, SHA-256), and the
-checksum of the first copy is recorded in `checksums.json` beside it and required ever after. Only the standard library is used (chapter 01).
+Nothing is fetched before the licence and terms were shown and accepted. A transfer that stops can
+be resumed, what arrives is checked (length, SHA-256), and the
+checksum of the first copy is recorded in `checksums.json` beside it and required ever after. Only
+the standard library is used (chapter 01).
 """
 
 import hashlib
@@ -16,23 +19,40 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from clmt_lib.data.tables import DataError
+from clmt_lib.io import DataError
 
 BLOCK = 1 << 18  # bytes read at a time
 AGENT = "clmt-lib (teaching book; standard library client)"
 ACCEPT = "read the terms above, then repeat with accept_terms=True (command line: --accept-terms)"
 
-_GDSC = ("GDSC terms of the Wellcome Sanger Institute (https://www.cancerrxgene.org)", "Free for non-commercial research as far as we know; commercial use needs a licence. Do not pass the files on.")
-_PASSPORTS = ("Cell Model Passports terms of the Wellcome Sanger Institute (https://cellmodelpassports.sanger.ac.uk)", "Free for non-commercial research as far as we know. Cite the Cell Model Passports (van der Meer et al. 2019).")
-_DEPMAP = ("CC BY 4.0 (DepMap Public, https://depmap.org/portal)", "Use and sharing are allowed with attribution to DepMap, Broad Institute. Do not try to identify donors.")
-_PUBCHEM = ("Public domain in the main, contributors' rights apart (https://pubchem.ncbi.nlm.nih.gov)", "At most five requests a second. Cite PubChem.")
+_GDSC = (
+    "GDSC terms of the Wellcome Sanger Institute (https://www.cancerrxgene.org)",
+    "Free for non-commercial research as far as we know; commercial use needs a licence. Do not "
+    "pass the files on.",
+)
+_PASSPORTS = (
+    "Cell Model Passports terms of the Wellcome Sanger Institute "
+    "(https://cellmodelpassports.sanger.ac.uk)",
+    "Free for non-commercial research as far as we know. Cite the Cell Model Passports (van der "
+    "Meer et al. 2019).",
+)
+_DEPMAP = (
+    "CC BY 4.0 (DepMap Public, https://depmap.org/portal)",
+    "Use and sharing are allowed with attribution to DepMap, Broad Institute. Do not try to "
+    "identify donors.",
+)
+_PUBCHEM = (
+    "Public domain in the main, contributors' rights apart (https://pubchem.ncbi.nlm.nih.gov)",
+    "At most five requests a second. Cite PubChem.",
+)
 
 
 @dataclass(frozen=True)
 class Source:
     """One official file: where it is, what it may be used for, what it is called here.
 
-    `sha256` and `size` (bytes) are None until a copy was verified by us; `tried` is False while the address was never reached from here.
+    `sha256` and `size` (bytes) are None until a copy was verified by us; `tried` is False while the
+    address was never reached from here.
     """
 
     key: str
@@ -47,13 +67,22 @@ class Source:
 
     def notice(self, address=None):
         """What a reader must see before anything is fetched: title, address, licence, terms."""
-        untried = "" if self.tried else "\n  note: this address could not be tried from here; it may have moved"
-        return f"{self.key}: {self.title}\n  address: {address or self.url}{untried}\n  licence: {self.licence}\n  terms: {self.terms}"
+        untried = (
+            ""
+            if self.tried
+            else "\n  note: this address could not be tried from here; it may have moved"
+        )
+        return (
+            f"{self.key}: {self.title}\n  address: {address or self.url}{untried}\n  "
+            f"licence: {self.licence}\n  terms: {self.terms}"
+        )
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What `fetch` did: the file, its final address ("" if it was there already), SHA-256, size and first resumed byte."""
+    """What `fetch` did: the file, its final address ("" if it was there already), SHA-256, size and
+    first resumed byte.
+    """
 
     path: Path
     address: str
@@ -63,21 +92,100 @@ class Fetched:
 
 
 _SANGER = "https://cog.sanger.ac.uk"
-_FIGSHARE = "https://ndownloader.figshare.com/files"  # the DepMap portal itself asks for a person; its figshare deposit does not
+# the DepMap portal itself asks for a person; its figshare deposit does not
+_FIGSHARE = "https://ndownloader.figshare.com/files"
 SOURCES = (
-    Source("gdsc2_response", "GDSC2 fitted dose response, release 8.5", f"{_SANGER}/cancerrxgene/GDSC_release8.5/GDSC2_fitted_dose_response_27Oct23.xlsx", *_GDSC, "GDSC2_fitted_dose_response_27Oct23.xlsx"),
-    Source("gdsc_compounds", "GDSC screened compounds, release 8.5", f"{_SANGER}/cancerrxgene/GDSC_release8.5/screened_compounds_rel_8.5.csv", *_GDSC, "screened_compounds_rel_8.5.csv"),
-    Source("gdsc_drug_list", "GDSC drug list with PubChem ids", "https://www.cancerrxgene.org/api/compounds?list=all&export=csv", *_GDSC, "Drug_list.csv"),
-    Source("gdsc_cell_lines", "GDSC cell-line details, release 8.5", f"{_SANGER}/cancerrxgene/GDSC_release8.5/Cell_Lines_Details.xlsx", *_GDSC, "Cell_Lines_Details.xlsx"),
-    Source("passports_models", "Cell Model Passports model list, 2024-11-20", f"{_SANGER}/cmp/download/model_list_20241120.csv", *_PASSPORTS, "model_list_20241120.csv"),
-    Source("passports_expression", "Cell Model Passports RNA-seq (TPM inside), 2022-06-24; hundreds of MB", f"{_SANGER}/cmp/download/rnaseq_all_20220624.zip", *_PASSPORTS, "rnaseq_all_20220624.zip"),
-    Source("passports_mutations", "Cell Model Passports mutations, 2024-12-12; hundreds of MB", f"{_SANGER}/cmp/download/mutations_all_20241212.zip", *_PASSPORTS, "mutations_all_20241212.zip"),
-    Source("passports_copy_number", "Cell Model Passports gene copy number (WES), latest; hundreds of MB", f"{_SANGER}/cmp/download/WES_pureCN_CNV_genes_latest.csv.gz", *_PASSPORTS, "WES_pureCN_CNV_genes_latest.csv.gz"),
-    Source("depmap_models", "DepMap Public 24Q4 model table", f"{_FIGSHARE}/51065297", *_DEPMAP, "Model.csv"),
-    Source("depmap_expression", "DepMap Public 24Q4 expression, log2(TPM+1); about 0.5 GB", f"{_FIGSHARE}/51065489", *_DEPMAP, "OmicsExpressionProteinCodingGenesTPMLogp1.csv"),
-    Source("depmap_mutations", "DepMap Public 24Q4 somatic mutations", f"{_FIGSHARE}/51065732", *_DEPMAP, "OmicsSomaticMutations.csv"),
-    Source("depmap_copy_number", "DepMap Public 24Q4 gene copy number, log2(ratio+1); about 1.4 GB", f"{_FIGSHARE}/51065324", *_DEPMAP, "OmicsCNGene.csv"),
-    Source("pubchem_smiles", "PubChem structures of the drugs in Drug_list.csv", "https://pubchem.ncbi.nlm.nih.gov/rest/pug/compound/cid/property/SMILES/JSON", *_PUBCHEM, "pubchem_smiles.tsv"),
+    Source(
+        "gdsc2_response",
+        "GDSC2 fitted dose response, release 8.5",
+        f"{_SANGER}/cancerrxgene/GDSC_release8.5/GDSC2_fitted_dose_response_27Oct23.xlsx",
+        *_GDSC,
+        "GDSC2_fitted_dose_response_27Oct23.xlsx",
+    ),
+    Source(
+        "gdsc_compounds",
+        "GDSC screened compounds, release 8.5",
+        f"{_SANGER}/cancerrxgene/GDSC_release8.5/screened_compounds_rel_8.5.csv",
+        *_GDSC,
+        "screened_compounds_rel_8.5.csv",
+    ),
+    Source(
+        "gdsc_drug_list",
+        "GDSC drug list with PubChem ids",
+        "https://www.cancerrxgene.org/api/compounds?list=all&export=csv",
+        *_GDSC,
+        "Drug_list.csv",
+    ),
+    Source(
+        "gdsc_cell_lines",
+        "GDSC cell-line details, release 8.5",
+        f"{_SANGER}/cancerrxgene/GDSC_release8.5/Cell_Lines_Details.xlsx",
+        *_GDSC,
+        "Cell_Lines_Details.xlsx",
+    ),
+    Source(
+        "passports_models",
+        "Cell Model Passports model list, 2024-11-20",
+        f"{_SANGER}/cmp/download/model_list_20241120.csv",
+        *_PASSPORTS,
+        "model_list_20241120.csv",
+    ),
+    Source(
+        "passports_expression",
+        "Cell Model Passports RNA-seq (TPM inside), 2022-06-24; hundreds of MB",
+        f"{_SANGER}/cmp/download/rnaseq_all_20220624.zip",
+        *_PASSPORTS,
+        "rnaseq_all_20220624.zip",
+    ),
+    Source(
+        "passports_mutations",
+        "Cell Model Passports mutations, 2024-12-12; hundreds of MB",
+        f"{_SANGER}/cmp/download/mutations_all_20241212.zip",
+        *_PASSPORTS,
+        "mutations_all_20241212.zip",
+    ),
+    Source(
+        "passports_copy_number",
+        "Cell Model Passports gene copy number (WES), latest; hundreds of MB",
+        f"{_SANGER}/cmp/download/WES_pureCN_CNV_genes_latest.csv.gz",
+        *_PASSPORTS,
+        "WES_pureCN_CNV_genes_latest.csv.gz",
+    ),
+    Source(
+        "depmap_models",
+        "DepMap Public 24Q4 model table",
+        f"{_FIGSHARE}/51065297",
+        *_DEPMAP,
+        "Model.csv",
+    ),
+    Source(
+        "depmap_expression",
+        "DepMap Public 24Q4 expression, log2(TPM+1); about 0.5 GB",
+        f"{_FIGSHARE}/51065489",
+        *_DEPMAP,
+        "OmicsExpressionProteinCodingGenesTPMLogp1.csv",
+    ),
+    Source(
+        "depmap_mutations",
+        "DepMap Public 24Q4 somatic mutations",
+        f"{_FIGSHARE}/51065732",
+        *_DEPMAP,
+        "OmicsSomaticMutations.csv",
+    ),
+    Source(
+        "depmap_copy_number",
+        "DepMap Public 24Q4 gene copy number, log2(ratio+1); about 1.4 GB",
+        f"{_FIGSHARE}/51065324",
+        *_DEPMAP,
+        "OmicsCNGene.csv",
+    ),
+    Source(
+        "pubchem_smiles",
+        "PubChem structures of the drugs in Drug_list.csv",
+        "https://pubchem.ncbi.nlm.nih.gov/rest/pug/compound/cid/property/SMILES/JSON",
+        *_PUBCHEM,
+        "pubchem_smiles.tsv",
+    ),
 )
 
 
@@ -99,11 +207,13 @@ def find(key):
 
 
 def fetch(key, folder, *, accept_terms=False, say=print, progress=None, base=None, timeout=60):
-    """Fetch one official file into `folder`, or verify the copy that is there; run again to resume a transfer that stopped.
+    """Fetch one official file into `folder`, or verify the copy that is there; run again to resume
+    a transfer that stopped.
 
     Parameters
     ----------
-    key : a key of `SOURCES`, or a `Source`; folder : where files and `checksums.json` go; made if absent
+    key : a key of `SOURCES`, or a `Source`; folder : where files and `checksums.json` go; made if
+        absent
     accept_terms : True after reading licence and terms; otherwise nothing is fetched
     say : receives lines of text for the reader
     progress : called with (bytes so far, total bytes or None)
@@ -117,11 +227,15 @@ def fetch(key, folder, *, accept_terms=False, say=print, progress=None, base=Non
     Raises
     ------
     DataError
-        Terms not accepted, no network, refused or broken transfer (the part is kept), wrong length or checksum (the file is set aside as `.bad`).
+        Terms not accepted, no network, refused or broken transfer (the part is kept), wrong length
+        or checksum (the file is set aside as `.bad`).
     """
     source = key if isinstance(key, Source) else find(key)
     if source.key == "pubchem_smiles":
-        raise DataError("PubChem is asked for compounds, not for a file", remedy="use pubchem_smiles(cids, folder)")
+        raise DataError(
+            "PubChem is asked for compounds, not for a file",
+            remedy="use pubchem_smiles(cids, folder)",
+        )
     address = f"{base.rstrip('/')}/{source.filename}" if base else source.url
     folder = _make(folder)
     path = folder / source.filename
@@ -138,7 +252,11 @@ def fetch(key, folder, *, accept_terms=False, say=print, progress=None, base=Non
 
 def _require_acceptance(source, accepted):
     if not accepted:
-        raise DataError(f"nothing was fetched for {source.key}: licence ({source.licence}) and terms ({source.terms}) are not accepted yet", remedy=ACCEPT)
+        raise DataError(
+            f"nothing was fetched for {source.key}: licence ({source.licence}) and terms "
+            f"({source.terms}) are not accepted yet",
+            remedy=ACCEPT,
+        )
 
 
 def _make(folder):
@@ -149,7 +267,11 @@ def _make(folder):
         (folder / f".{os.getpid()}.tmp").touch()
         (folder / f".{os.getpid()}.tmp").unlink()
     except OSError as error:
-        raise DataError(f"folder cannot be made, read and written ({error.strerror})", file=folder, remedy="name a folder you may write to") from None
+        raise DataError(
+            f"folder cannot be made, read and written ({error.strerror})",
+            file=folder,
+            remedy="name a folder you may write to",
+        ) from None
     return folder
 
 
@@ -159,7 +281,10 @@ class _HttpOnly(urllib.request.HTTPRedirectHandler):
     def http_error_302(self, req, fp, code, msg, headers):
         target = urllib.parse.urljoin(req.full_url, headers.get("location", ""))
         if urllib.parse.urlsplit(target).scheme not in ("http", "https"):
-            raise DataError(f"refused: {req.full_url} redirects to {target}, which is not http or https", remedy="do not trust this address; see the provider's own page")
+            raise DataError(
+                f"refused: {req.full_url} redirects to {target}, which is not http or https",
+                remedy="do not trust this address; see the provider's own page",
+            )
         return super().http_error_302(req, fp, code, msg, headers)
 
     http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
@@ -168,19 +293,34 @@ class _HttpOnly(urllib.request.HTTPRedirectHandler):
 def _open(request, timeout):
     """The reply to one request, through http and https only (no file:, no ftp:)."""
     opener = urllib.request.OpenerDirector()
-    handlers = (urllib.request.ProxyHandler, urllib.request.UnknownHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler)
-    for handler in (*handlers, urllib.request.HTTPDefaultErrorHandler, _HttpOnly, urllib.request.HTTPErrorProcessor):
+    handlers = (
+        urllib.request.ProxyHandler,
+        urllib.request.UnknownHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+    )
+    for handler in (
+        *handlers,
+        urllib.request.HTTPDefaultErrorHandler,
+        _HttpOnly,
+        urllib.request.HTTPErrorProcessor,
+    ):
         opener.add_handler(handler())
     request.add_header("User-Agent", AGENT)
     return opener.open(request, timeout=timeout)
 
 
 def _by_hand(source, address, path):
-    return f"when the network is back run the same command; or download {address} by hand (see also {source.licence}) and save it as {path}"
+    return (
+        f"when the network is back run the same command; or download {address} by hand (see "
+        f"also {source.licence}) and save it as {path}"
+    )
 
 
 def _request(source, address, part, headers, timeout):
-    """The reply, or one clear error about what could not be reached; an `HTTPError` 416 is passed on."""
+    """The reply, or one clear error about what could not be reached; an `HTTPError` 416 is passed
+    on.
+    """
     target = part.with_name(part.name.removesuffix(".part"))
     try:
         return _open(urllib.request.Request(address, headers=headers), timeout)
@@ -188,16 +328,26 @@ def _request(source, address, part, headers, timeout):
         error.close()
         if error.code == 416:
             raise
-        raise DataError(f"the server answered {error.code} ({error.reason}) for {error.url}", file=source.filename, remedy=_by_hand(source, address, target)) from None
+        raise DataError(
+            f"the server answered {error.code} ({error.reason}) for {error.url}",
+            file=source.filename,
+            remedy=_by_hand(source, address, target),
+        ) from None
     except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(error, DataError):
             raise
         reason = getattr(error, "reason", error)
-        raise DataError(f"cannot reach {address} ({reason}): offline?", file=source.filename, remedy=_by_hand(source, address, target)) from None
+        raise DataError(
+            f"cannot reach {address} ({reason}): offline?",
+            file=source.filename,
+            remedy=_by_hand(source, address, target),
+        ) from None
 
 
 def _transfer(source, address, part, say, progress, timeout):
-    """Complete `part` from `address`, resuming what is there if the server can; returns (final address, first byte asked for)."""
+    """Complete `part` from `address`, resuming what is there if the server can; returns (final
+    address, first byte asked for).
+    """
     have, known = _resume_point(part, address)
     headers = {"Accept-Encoding": "identity"}
     if have:
@@ -212,7 +362,10 @@ def _transfer(source, address, part, say, progress, timeout):
         return _restart(source, address, part, say, progress, timeout, have)
     with reply:
         start, total, note = _describe(reply, address)
-        changed = any(known.get(key) and note[key] and known[key] != note[key] for key in ("validator", "total"))
+        changed = any(
+            known.get(key) and note[key] and known[key] != note[key]
+            for key in ("validator", "total")
+        )
         if reply.status == 206 and (start != have or changed):
             return _restart(source, address, part, say, progress, timeout, have)
         _refuse_web_page(reply, source, part)
@@ -226,9 +379,15 @@ def _transfer(source, address, part, say, progress, timeout):
 
 
 def _restart(source, address, part, say, progress, timeout, have):
-    """Drop what is there and begin again; without anything to drop, the server's answer makes no sense."""
+    """Drop what is there and begin again; without anything to drop, the server's answer makes no
+    sense.
+    """
     if not have:
-        raise DataError("the server answered a part of the file though all of it was asked for", file=source.filename, remedy=_by_hand(source, address, part.with_suffix("")))
+        raise DataError(
+            "the server answered a part of the file though all of it was asked for",
+            file=source.filename,
+            remedy=_by_hand(source, address, part.with_suffix("")),
+        )
     part.unlink(missing_ok=True)
     _note(part).unlink(missing_ok=True)
     return _transfer(source, address, part, say, progress, timeout)
@@ -239,7 +398,9 @@ def _note(part):
 
 
 def _resume_point(part, address):
-    """(bytes that may be kept, what is known of the file they belong to); nothing is kept that came from another address."""
+    """(bytes that may be kept, what is known of the file they belong to); nothing is kept that came
+    from another address.
+    """
     known = _read_json(_note(part)) if part.exists() and _note(part).exists() else {}
     if known.get("address") != address:
         part.unlink(missing_ok=True)
@@ -252,7 +413,9 @@ def _describe(reply, address):
     length = reply.headers.get("Content-Length")
     start, total = 0, int(length) if length and length.isdigit() else None
     if reply.status == 206:
-        span, _, whole = reply.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+        span, _, whole = (
+            reply.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+        )
         first = span.partition("-")[0]
         start = int(first) if first.isdigit() else -1
         total = int(whole) if whole.isdigit() else None
@@ -264,11 +427,18 @@ def _describe(reply, address):
 def _refuse_web_page(reply, source, part):
     if reply.headers.get_content_type() == "text/html":
         target = part.with_name(part.name.removesuffix(".part"))
-        raise DataError("the server answered with a web page, not the file (a login, or proof of being a person?)", file=source.filename, remedy=_by_hand(source, reply.geturl(), target))
+        raise DataError(
+            "the server answered with a web page, not the file (a login, or proof of being a "
+            "person?)",
+            file=source.filename,
+            remedy=_by_hand(source, reply.geturl(), target),
+        )
 
 
 def _copy(reply, part, start, total, progress):
-    """Append the body to `part` from byte `start`; a body that stops early leaves the part for the next run."""
+    """Append the body to `part` from byte `start`; a body that stops early leaves the part for the
+    next run.
+    """
     done, cause = start, ""
     try:
         with open(part, "r+b" if start else "wb") as out:
@@ -287,9 +457,18 @@ def _copy(reply, part, start, total, progress):
                 if progress:
                     progress(done, total)
     except OSError as error:
-        raise DataError(f"cannot be written ({error.strerror})", file=part, remedy="free some space, then run the same command to resume") from None
+        raise DataError(
+            f"cannot be written ({error.strerror})",
+            file=part,
+            remedy="free some space, then run the same command to resume",
+        ) from None
     if cause or not done or (total is not None and done < total):
-        raise DataError(f"transfer stopped after {done} of {'unknown' if total is None else total} bytes{cause}; they are kept", file=part, remedy="run the same command again to resume")
+        raise DataError(
+            f"transfer stopped after {done} of {'unknown' if total is None else total} "
+            f"bytes{cause}; they are kept",
+            file=part,
+            remedy="run the same command again to resume",
+        )
 
 
 def sha256_of(path):
@@ -299,7 +478,9 @@ def sha256_of(path):
 
 
 def _settle(source, found, path, address, start=0):
-    """Check `found` against what is known of the file, then let it take its place and record its checksum."""
+    """Check `found` against what is known of the file, then let it take its place and record its
+    checksum.
+    """
     book = path.with_name("checksums.json")
     recorded = _read_json(book) if book.exists() else {}
     entry = recorded.get(path.name, {})
@@ -309,16 +490,27 @@ def _settle(source, found, path, address, start=0):
         bad = path.with_name(path.name + ".bad")
         os.replace(found, bad)
         _note(found).unlink(missing_ok=True)
-        whose = "the one known to this library" if source.sha256 or not wanted else f"the one recorded on {entry.get('recorded')}"
+        whose = (
+            "the one known to this library"
+            if source.sha256 or not wanted
+            else f"the one recorded on {entry.get('recorded')}"
+        )
         raise DataError(
-            f"wrong checksum: {size} bytes, sha256 {digest}, but {whose} is {wanted or f'{source.size} bytes'}; the file was set aside as {bad.name}",
+            f"wrong checksum: {size} bytes, sha256 {digest}, but {whose} is "
+            f"{wanted or f'{source.size} bytes'}; the file was set aside as {bad.name}",
             file=path,
-            remedy=f"fetch it again; if the provider has published a new version and you want it, remove {path.name!r} from {book} first",
+            remedy="fetch it again; if the provider has published a new version and you want "
+            f"it, remove {path.name!r} from {book} first",
         )
     os.replace(found, path)
     _note(found).unlink(missing_ok=True)
     if not entry:
-        recorded[path.name] = {"sha256": digest, "bytes": size, "address": address or "placed by hand", "recorded": datetime.now(UTC).date().isoformat()}
+        recorded[path.name] = {
+            "sha256": digest,
+            "bytes": size,
+            "address": address or "placed by hand",
+            "recorded": datetime.now(UTC).date().isoformat(),
+        }
         _write_text(book, json.dumps(recorded, indent=1, sort_keys=True) + "\n")
     return Fetched(path, address, digest, size, start)
 
@@ -327,7 +519,11 @@ def _read_json(path):
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"cannot be read ({error})", file=path, remedy="remove this file; checksums are then recorded anew") from None
+        raise DataError(
+            f"cannot be read ({error})",
+            file=path,
+            remedy="remove this file; checksums are then recorded anew",
+        ) from None
 
 
 def _write_text(path, text):
@@ -337,13 +533,17 @@ def _write_text(path, text):
     os.replace(temporary, path)
 
 
-def pubchem_smiles(cids, folder, *, accept_terms=False, say=print, base=None, batch=100, pause=0.25, timeout=60):
-    """SMILES of PubChem compounds, kept in `folder/pubchem_smiles.tsv` so that no compound is asked for twice.
+def pubchem_smiles(
+    cids, folder, *, accept_terms=False, say=print, base=None, batch=100, pause=0.25, timeout=60
+):
+    """SMILES of PubChem compounds, kept in `folder/pubchem_smiles.tsv` so that no compound is asked
+    for twice.
 
     Parameters
     ----------
     cids : whole numbers
-    batch, pause : compounds a request, seconds between requests; base : another address that answers like PUG-REST's property/SMILES/JSON
+    batch, pause : compounds a request, seconds between requests; base : another address that
+        answers like PUG-REST's property/SMILES/JSON
 
     Returns
     -------
@@ -364,20 +564,34 @@ def pubchem_smiles(cids, folder, *, accept_terms=False, say=print, base=None, ba
         _require_acceptance(source, accept_terms)
     for first in range(0, len(missing), batch):
         time.sleep(pause if first else 0)
-        known |= _ask_pubchem(source, base or source.url, missing[first : first + batch], path, timeout)
-        _write_text(path, "CID\tSMILES\n" + "".join(f"{cid}\t{known[cid]}\n" for cid in sorted(known)))
+        known |= _ask_pubchem(
+            source, base or source.url, missing[first : first + batch], path, timeout
+        )
+        _write_text(
+            path, "CID\tSMILES\n" + "".join(f"{cid}\t{known[cid]}\n" for cid in sorted(known))
+        )
     unknown = [cid for cid in wanted if cid not in known]
     if unknown:
-        say(f"  no structure from PubChem for {len(unknown)} of {len(wanted)} compounds, e.g. CID {unknown[0]}")
+        say(
+            f"  no structure from PubChem for {len(unknown)} of {len(wanted)} compounds, e.g. "
+            f"CID {unknown[0]}"
+        )
     return {cid: known[cid] for cid in wanted if cid in known}
 
 
 def _read_smiles(path):
     known = {}
-    for row, line in enumerate(path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else (), start=2):
+    for row, line in enumerate(
+        path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else (), start=2
+    ):
         cid, _, smiles = line.partition("\t")
         if not cid.isdigit() or not smiles:
-            raise DataError(f"{line!r} is not a compound id, a tab and a SMILES", file=path, row=row, remedy="remove the row; it is fetched again")
+            raise DataError(
+                f"{line!r} is not a compound id, a tab and a SMILES",
+                file=path,
+                row=row,
+                remedy="remove the row; it is fetched again",
+            )
         known[int(cid)] = smiles
     return known
 
@@ -388,12 +602,27 @@ def _ask_pubchem(source, address, cids, path, timeout):
     try:
         with _open(urllib.request.Request(address, data=body), timeout) as reply:
             answer = json.load(reply)
-        return {int(entry["CID"]): str(entry["SMILES"]) for entry in answer["PropertyTable"]["Properties"] if entry.get("SMILES")}
+        return {
+            int(entry["CID"]): str(entry["SMILES"])
+            for entry in answer["PropertyTable"]["Properties"]
+            if entry.get("SMILES")
+        }
     except urllib.error.HTTPError as error:
         if error.code == 404 and b"PUGREST.NotFound" in error.read():
             return {}
-        raise DataError(f"PubChem answered {error.code} ({error.reason})", file=path, remedy="wait a minute, then run the same command; what was received is kept") from None
+        raise DataError(
+            f"PubChem answered {error.code} ({error.reason})",
+            file=path,
+            remedy="wait a minute, then run the same command; what was received is kept",
+        ) from None
     except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
-        raise DataError(f"cannot reach {address} ({getattr(error, 'reason', error)}): offline?", file=path, remedy=f"{_by_hand(source, address, path)} (two columns, CID and SMILES, separated by a tab)") from None
+        raise DataError(
+            f"cannot reach {address} ({getattr(error, 'reason', error)}): offline?",
+            file=path,
+            remedy=f"{_by_hand(source, address, path)} (two columns, CID and SMILES, separated "
+            "by a tab)",
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise DataError(f"{address} did not answer as PubChem does", file=path, remedy="check the address") from None
+        raise DataError(
+            f"{address} did not answer as PubChem does", file=path, remedy="check the address"
+        ) from None

@@ -1,4 +1,6 @@
-"""Who is held out: seeded splits by pair, line, compound, scaffold, tissue, target or pathway (chapters 01 and 09b)."""
+"""Who is held out: seeded splits by pair, line, compound, scaffold, tissue, target or pathway
+(chapters 01 and 09b).
+"""
 
 import hashlib
 import json
@@ -9,11 +11,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clmt_lib.data.tables import DataError
+from clmt_lib.io import DataError
 
-FOLDS = {"mixed": 10, "cell_blind": 5, "drug_blind": 10, "scaffold_blind": 5, "tissue_blind": 5, "target_blind": 5, "pathway_blind": 10}
+FOLDS = {
+    "mixed": 10,
+    "cell_blind": 5,
+    "drug_blind": 10,
+    "scaffold_blind": 5,
+    "tissue_blind": 5,
+    "target_blind": 5,
+    "pathway_blind": 10,
+}
 KINDS = tuple(FOLDS)  # a kind's place here is part of its seed: new kinds go to the end
-VALID_SHARE = {"mixed": 1 / 9, "cell_blind": 0.1, "drug_blind": 0.1, "scaffold_blind": 0.1, "tissue_blind": 0.15, "target_blind": 0.1, "pathway_blind": 0.2}  # of what the test fold leaves
+VALID_SHARE = {
+    "mixed": 1 / 9,
+    "cell_blind": 0.1,
+    "drug_blind": 0.1,
+    "scaffold_blind": 0.1,
+    "tissue_blind": 0.15,
+    "target_blind": 0.1,
+    "pathway_blind": 0.2,
+}  # of what the test fold leaves
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +41,10 @@ class Split:
     Attributes
     ----------
     train, valid, test : int64 positions. Fit on train, choose on valid, report on test, once.
-    kind : mixed (8:1:1 pairs), cell_blind, drug_blind (all ids of a compound together), scaffold_blind, tissue_blind,
-        target_blind (all drugs that share a listed target, directly or through others), pathway_blind (all drugs of a pathway)
+    kind : mixed (8:1:1 pairs), cell_blind, drug_blind (all ids of a compound together),
+        scaffold_blind, tissue_blind,
+        target_blind (all drugs that share a listed target, directly or through others),
+        pathway_blind (all drugs of a pathway)
     seed, fold, folds : which of the repeated partitions, and which part of it is the test role
     benchmark, checksum : the data the positions belong to
     """
@@ -47,14 +67,16 @@ class Split:
 def make_split(benchmark, kind, seed=0, fold=0):
     """Cut a benchmark into train, valid and test of the same blindness.
 
-    Groups are shuffled by `seed`, then dealt to the fold with the fewest pairs so far; validation groups are drawn from the rest in the same way.
+    Groups are shuffled by `seed`, then dealt to the fold with the fewest pairs so far; validation
+    groups are drawn from the rest in the same way.
 
     Parameters
     ----------
     benchmark : DrugResponse
     kind : one of `KINDS`
     seed : another seed is another partition
-    fold : 0 .. folds - 1 (10 for mixed, drug_blind and pathway_blind, else 5); the folds of a seed are disjoint test sets
+    fold : 0 .. folds - 1 (10 for mixed, drug_blind and pathway_blind, else 5); the folds of a seed
+        are disjoint test sets
 
     Raises
     ------
@@ -71,21 +93,38 @@ def make_split(benchmark, kind, seed=0, fold=0):
     groups = np.unique(groups_of(benchmark, kind), return_inverse=True)[1]
     sizes = np.bincount(groups)
     if len(sizes) < folds + 1:
-        raise DataError(f"{kind} needs at least {folds + 1} groups, {benchmark.name} has {len(sizes)}", remedy="use a split with more groups, or more data")
+        raise DataError(
+            f"{kind} needs at least {folds + 1} groups, {benchmark.name} has {len(sizes)}",
+            remedy="use a split with more groups, or more data",
+        )
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     dealt = _deal(sizes, folds, rng)
     rest = np.flatnonzero(dealt != fold)
     rng = np.random.default_rng([seed, KINDS.index(kind), fold])
-    parts = min(max(2, round(1 / VALID_SHARE[kind])), len(rest))  # with few groups each part still gets one, so valid is never empty
+    parts = min(
+        max(2, round(1 / VALID_SHARE[kind])), len(rest)
+    )  # with few groups each part still gets one, so valid is never empty
     role = np.full(len(sizes), "train", dtype=object)
     role[rest[_deal(sizes[rest], parts, rng) == 0]] = "valid"
     role[dealt == fold] = "test"
     where = {name: np.flatnonzero(role[groups] == name) for name in ("train", "valid", "test")}
-    return Split(kind, where["train"], where["valid"], where["test"], seed, fold, folds, benchmark.name, benchmark.checksum)
+    return Split(
+        kind,
+        where["train"],
+        where["valid"],
+        where["test"],
+        seed,
+        fold,
+        folds,
+        benchmark.name,
+        benchmark.checksum,
+    )
 
 
 def groups_of(benchmark, kind):
-    """[pairs] label of what must stay together: the pair, line, compound, Murcko scaffold, tissue, target or pathway."""
+    """[pairs] label of what must stay together: the pair, line, compound, Murcko scaffold, tissue,
+    target or pathway.
+    """
     cell, drug = benchmark.pairs.T
     if kind == "mixed":
         return np.arange(len(benchmark))
@@ -96,45 +135,82 @@ def groups_of(benchmark, kind):
     compound = benchmark.drugs["compound"]
     if kind == "drug_blind":
         return compound.to_numpy()[drug].astype(str)
-    grouped = {"scaffold_blind": scaffold_groups, "target_blind": target_groups, "pathway_blind": pathway_groups}[kind]
+    grouped = {
+        "scaffold_blind": scaffold_groups,
+        "target_blind": target_groups,
+        "pathway_blind": pathway_groups,
+    }[kind]
     return grouped(benchmark.drugs).to_numpy()[drug].astype(str)
 
 
 def scaffold_groups(drugs):
-    """[D] series: drug ids that share a compound or a Bemis-Murcko scaffold get one label. A drug without a ring or structure stands alone."""
+    """[D] series: drug ids that share a compound or a Bemis-Murcko scaffold get one label. A drug
+    without a ring or structure stands alone.
+    """
     from rdkit.Chem.Scaffolds import MurckoScaffold
 
     def scaffold(smiles):
-        return MurckoScaffold.MurckoScaffoldSmiles(smiles, includeChirality=False) if isinstance(smiles, str) else ""
+        return (
+            MurckoScaffold.MurckoScaffoldSmiles(smiles, includeChirality=False)
+            if isinstance(smiles, str)
+            else ""
+        )
 
     return _joined(drugs, [{scaffold(smiles)} - {""} for smiles in drugs["smiles"]], "scaffold")
 
 
 def target_groups(drugs):
-    """[D] series: drug ids that share a compound or a listed target get one label, and so do those joined through others (A hits EGFR, B both EGFR and ERBB2, C ERBB2).
+    """[D] series: drug ids that share a compound or a listed target get one label, and so do those
+    joined through others (A hits EGFR, B both EGFR and ERBB2, C ERBB2).
 
     Targets are compared as they are spelt. A drug whose target is not known stands alone.
     """
-    return _joined(drugs, [{part.strip().lower() for part in entry.split(",")} - {""} if isinstance(entry, str) else set() for entry in drugs["target"]], "target")
+    return _joined(
+        drugs,
+        [
+            {part.strip().lower() for part in entry.split(",")} - {""}
+            if isinstance(entry, str)
+            else set()
+            for entry in drugs["target"]
+        ],
+        "target",
+    )
 
 
 def pathway_groups(drugs):
-    """[D] series: drug ids that share a compound or a pathway get one label. "Other" and the like are held out as if they were pathways; a drug without any stands alone."""
-    return _joined(drugs, [{entry.strip().lower()} - {""} if isinstance(entry, str) else set() for entry in drugs["pathway"]], "pathway")
+    """[D] series: drug ids that share a compound or a pathway get one label. "Other" and the like
+    are held out as if they were pathways; a drug without any stands alone.
+    """
+    return _joined(
+        drugs,
+        [
+            {entry.strip().lower()} - {""} if isinstance(entry, str) else set()
+            for entry in drugs["pathway"]
+        ],
+        "pathway",
+    )
 
 
 def _joined(drugs, facts, name):
-    """[D] series of labels: ids with a compound or a fact (one set for each id) in common, directly or through others, share one."""
+    """[D] series of labels: ids with a compound or a fact (one set for each id) in common, directly
+    or through others, share one.
+    """
     from scipy.sparse.csgraph import connected_components
 
     compound, known = drugs["compound"].to_numpy(), sorted(set().union(*facts))
-    holds = np.array([[fact in own for fact in known] for own in facts], dtype=float).reshape(len(facts), len(known))
-    label = connected_components((compound[:, None] == compound[None]) | (holds @ holds.T > 0), directed=False)[1]
+    holds = np.array([[fact in own for fact in known] for own in facts], dtype=float).reshape(
+        len(facts), len(known)
+    )
+    label = connected_components(
+        (compound[:, None] == compound[None]) | (holds @ holds.T > 0), directed=False
+    )[1]
     return pd.Series([f"group {i}" for i in label], index=drugs.index, name=name)
 
 
 def _deal(sizes, parts, rng):
-    """Part of each group: groups in random order, each to the part with the fewest pairs so far, so parts differ by about one group."""
+    """Part of each group: groups in random order, each to the part with the fewest pairs so far, so
+    parts differ by about one group.
+    """
     if sizes.max() == 1:  # pairs of the mixed split: dealing is slicing
         out = np.empty(len(sizes), dtype=np.int64)
         out[rng.permutation(len(sizes))] = np.arange(len(sizes)) % parts
@@ -149,7 +225,10 @@ def _deal(sizes, parts, rng):
 
 def save_split(split, path):
     """Write a split as JSON with a checksum of its own, atomically."""
-    body = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in vars(split).items()}
+    body = {
+        key: value.tolist() if isinstance(value, np.ndarray) else value
+        for key, value in vars(split).items()
+    }
     body["sha256"] = _digest(body)
     part = Path(f"{path}.part")
     part.write_text(json.dumps(body))
@@ -168,12 +247,28 @@ def load_split(path, benchmark):
         body = json.loads(Path(path).read_text())
         said = body.pop("sha256")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"not a saved split ({error})", file=path, remedy="write it again with save_split") from None
+        raise DataError(
+            f"not a saved split ({error})", file=path, remedy="write it again with save_split"
+        ) from None
     if said != _digest(body):
-        raise DataError("wrong checksum: the split was changed after it was saved", file=path, remedy="restore it, or make it anew")
+        raise DataError(
+            "wrong checksum: the split was changed after it was saved",
+            file=path,
+            remedy="restore it, or make it anew",
+        )
     if (body["benchmark"], body["checksum"]) != (benchmark.name, benchmark.checksum):
-        raise DataError(f"split of {body['benchmark']} {body['checksum']}, data is {benchmark.name} {benchmark.checksum}", file=path, remedy="use the data it was made for")
-    return Split(**{key: np.array(value, dtype=np.int64) if key in ("train", "valid", "test") else value for key, value in body.items()})
+        raise DataError(
+            f"split of {body['benchmark']} {body['checksum']}, data is {benchmark.name} "
+            f"{benchmark.checksum}",
+            file=path,
+            remedy="use the data it was made for",
+        )
+    return Split(
+        **{
+            key: np.array(value, dtype=np.int64) if key in ("train", "valid", "test") else value
+            for key, value in body.items()
+        }
+    )
 
 
 def _digest(body):

@@ -1,51 +1,71 @@
 """Every predictor behind one interface: `fit(benchmark, split)`, `predict(pairs)`, `state()`.
 
-`fit` learns from the train role and may choose settings on the valid role; it never reads the test role. `predict` takes [n, 2] positions (cell, drug) and returns
-[n] ln IC50 in ln uM. `state()` names every fitted array, so that a leak test can compare them bit by bit.
+`fit` learns from the train role and may choose settings on the valid role; it never reads the test
+role. `predict` takes [n, 2] positions (cell, drug) and returns
+[n] ln IC50 in ln uM. `state()` names every fitted array, so that a leak test can compare them bit
+by bit.
 """
 
 from importlib import import_module
 
-from clmt_lib.data.tables import DataError
+from clmt_lib.io import DataError
 
 LADDER = {  # rung -> (module, class, settings); order is the order of the page
-    "global_mean": ("baselines", "Means", {"by": "global"}),
-    "drug_mean": ("baselines", "Means", {"by": "drug"}),
-    "cell_mean": ("baselines", "Means", {"by": "cell"}),
-    "tissue_drug_mean": ("baselines", "Means", {"by": "tissue_drug"}),
-    "effects": ("baselines", "Means", {"by": "effects"}),
-    "neighbours_fingerprint": ("baselines", "Neighbours", {"similarity": "fingerprint"}),
-    "neighbours_text": ("baselines", "Neighbours", {"similarity": "text"}),
-    "ridge": ("linear", "PairRidge", {}),
-    "ridge_per_drug": ("linear", "RidgePerDrug", {}),
-    "elastic_net_per_drug": ("linear", "ElasticNetPerDrug", {}),
-    "random_forest": ("trees", "RandomForest", {}),
-    "lightgbm": ("trees", "LightGBM", {}),
-    "als": ("factors", "ALS", {}),
+    "global_mean": ("baselines.means", "Means", {"by": "global"}),
+    "drug_mean": ("baselines.means", "Means", {"by": "drug"}),
+    "cell_mean": ("baselines.means", "Means", {"by": "cell"}),
+    "tissue_drug_mean": ("baselines.means", "Means", {"by": "tissue_drug"}),
+    "effects": ("baselines.means", "Means", {"by": "effects"}),
+    "neighbours_fingerprint": ("baselines.means", "Neighbours", {"similarity": "fingerprint"}),
+    "neighbours_text": ("baselines.means", "Neighbours", {"similarity": "text"}),
+    "ridge": ("baselines.linear", "PairRidge", {}),
+    "ridge_per_drug": ("baselines.linear", "RidgePerDrug", {}),
+    "elastic_net_per_drug": ("baselines.linear", "ElasticNetPerDrug", {}),
+    "random_forest": ("baselines.trees", "RandomForest", {}),
+    "lightgbm": ("baselines.trees", "LightGBM", {}),
+    "als": ("baselines.factors", "ALS", {}),
     "kernel_identity": ("kernels", "KernelRidge", {"drug_kernel": "identity"}),
     "kernel_fingerprint": ("kernels", "KernelRidge", {"drug_kernel": "fingerprint"}),
     "kernel_annotation": ("kernels", "KernelRidge", {"drug_kernel": "annotation"}),
     "kernel_text": ("kernels", "KernelRidge", {"drug_kernel": "text"}),
     "kernel_mechanism": ("kernels", "KernelRidge", {"drug_kernel": "mechanism"}),
     "kernel_omics": ("kernels", "KernelRidge", {"lines": "omics"}),
-    "kernel_more": ("kernels", "KernelRidge", {"lines": "more"}),
-    **{f"drugs_{part}": ("drug_ridge", "DrugRidge", {"kinds": (part,), "ridges": (0.3, 1.0, 2.5, 6.0)}) for part in (
-        "random", "shuffled", "name", "fingerprint", "pathway", "targets", "annotation", "text", "mechanism", "long", "steps")},
-    "processes": ("drug_ridge", "DrugRidge", {}),
-    "target_states": ("drug_ridge", "DrugRidge", {"states": (0.05, 0.1, 0.15)}),
+    "kernel_auxiliary": ("kernels", "KernelRidge", {"lines": "more"}),
+    **{
+        f"drugs_{part}": (
+            "baselines.drug_ridge",
+            "DrugRidge",
+            {"kinds": (part,), "ridges": (0.3, 1.0, 2.5, 6.0)},
+        )
+        for part in (
+            "random",
+            "shuffled",
+            "name",
+            "fingerprint",
+            "pathway",
+            "targets",
+            "annotation",
+            "text",
+            "mechanism",
+            "long",
+            "steps",
+        )
+    },
+    "processes": ("baselines.drug_ridge", "DrugRidge", {}),
+    "target_states": ("baselines.drug_ridge", "DrugRidge", {"states": (0.05, 0.1, 0.15)}),
     "learned_kernel": ("kernels", "LearnedKernelRidge", {}),
-    "clmt_published": ("published", "Published", {}),
-    "clmt_repaired": ("published", "Published", {"defects": ()}),
-    "clmt_unaligned": ("clmt", "CLMT", {"alignment": "none"}),
-    "clmt_soft": ("clmt", "CLMT", {"alignment": "soft"}),
-    "clmt_response": ("clmt", "CLMT", {"alignment": "response", "weight": 0.3}),
-    "clmt": ("clmt", "CLMT", {}),
-    "clmt_long": ("clmt", "CLMT", {"steps": 500}),
+    "clmt_published": ("clmt.published", "Published", {}),
+    "clmt_repaired": ("clmt.published", "Published", {"defects": ()}),
+    "clmt_unaligned": ("clmt.corrected", "CLMT", {"alignment": "none"}),
+    "clmt_soft": ("clmt.corrected", "CLMT", {"alignment": "soft"}),
+    "clmt_response": ("clmt.corrected", "CLMT", {"alignment": "response", "weight": 0.3}),
+    "clmt": ("clmt.corrected", "CLMT", {}),
+    "clmt_long": ("clmt.corrected", "CLMT", {"steps": 500}),
     "clmt_kernel": ("stack", "Blend", {}),
     "stack": ("stack", "Stack", {}),
     "stack_clmt": ("stack", "Blend", {"parts": ("stack", "clmt")}),
-    "stack_more": ("stack", "Stack", {"more": True}),
-    "stack_more_clmt": ("stack", "Blend", {"parts": ("stack_more", "clmt")}),
+    "stack_auxiliary": ("stack", "Stack", {"more": True}),
+    "stack_auxiliary_clmt": ("stack", "Blend", {"parts": ("stack_auxiliary", "clmt")}),
 }
 
 
@@ -83,5 +103,8 @@ def build(name, **settings):
     known = cls.known_settings()
     unknown = sorted(set(settings) - known)
     if unknown:
-        raise DataError(f"model {name!r} has no setting {unknown[0]!r}", remedy=f"use one of: {', '.join(sorted(known)) or 'none'}")
+        raise DataError(
+            f"model {name!r} has no setting {unknown[0]!r}",
+            remedy=f"use one of: {', '.join(sorted(known)) or 'none'}",
+        )
     return cls.make(**{**LADDER[name][2], **settings})

@@ -4,19 +4,26 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from clmt_lib.data.elsewhere import look
-from clmt_lib.data.tables import DataError
-from clmt_lib.metrics import rmse, within
+from clmt_lib.data.response.auxiliary import load_auxiliary
+from clmt_lib.io import DataError
+from clmt_lib.tasks.metrics import per_group, rmse
 
-RANKING = ("drug_blind", "scaffold_blind", "target_blind", "pathway_blind")  # a new drug's potency is unknowable here: settings are chosen by how well its lines are ranked
+UNSEEN_DRUG_SPLITS = (
+    "drug_blind",
+    "scaffold_blind",
+    "target_blind",
+    "pathway_blind",
+)  # a new drug's potency is unknowable here: settings are chosen by how well its lines are ranked
 
 
-def loss(benchmark, split, predicted, role="valid"):
-    """What settings are chosen by, lower is better: RMSE, or minus the per-drug r where whole drugs are held out."""
+def selection_score(benchmark, split, predicted, role="valid"):
+    """What settings are chosen by, lower is better: RMSE, or minus the per-drug r where whole drugs
+    are held out.
+    """
     positions = getattr(split, role)
     y = benchmark.y[positions]
-    if split.kind in RANKING:
-        return -within(y, predicted, benchmark.pairs[positions, 1])
+    if split.kind in UNSEEN_DRUG_SPLITS:
+        return -per_group(y, predicted, benchmark.pairs[positions, 1])
     return rmse(y, predicted)
 
 
@@ -58,11 +65,20 @@ class Configured(Model):
     @classmethod
     def make(cls, **settings):
         """A model with some settings changed (lists become tuples, as JSON has none)."""
-        return cls(cls.Config(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}))
+        return cls(
+            cls.Config(
+                **{
+                    name: tuple(value) if isinstance(value, list) else value
+                    for name, value in settings.items()
+                }
+            )
+        )
 
 
 def check_names(config, **allowed):
-    """Raises DataError where a setting of `config`, a name or several, is not among its `allowed` names."""
+    """Raises DataError where a setting of `config`, a name or several, is not among its `allowed`
+    names.
+    """
     for setting, names in allowed.items():
         value = getattr(config, setting)
         for name in (value,) if isinstance(value, str) else value:
@@ -74,7 +90,8 @@ def check_names(config, **allowed):
 class TableModel(Model):
     """A model whose predictions are one [C, D] table of ln IC50, made at the end of `fit`.
 
-    What it reads besides the benchmark, it says in `also_read`, and a record's provenance says it, too.
+    What it reads besides the benchmark, it says in `also_read`, and a record's provenance says it,
+    too.
     """
 
     table: np.ndarray = field(default=None, init=False, repr=False)
@@ -91,14 +108,14 @@ class TableModel(Model):
         cell, drug = benchmark.pairs[split.valid].T
         best = None
         for settings, table, state in candidates:
-            found = loss(benchmark, split, table[cell, drug])
+            found = selection_score(benchmark, split, table[cell, drug])
             if best is None or found < best:
                 best, self.chosen, self.table, self.fitted = found, settings, table, state
         return self
 
-    def elsewhere(self, benchmark):
-        """`data.elsewhere.look`, noted in `also_read`."""
-        more = look(benchmark)
+    def load_auxiliary(self, benchmark):
+        """`data.response.auxiliary.look`, noted in `also_read`."""
+        more = load_auxiliary(benchmark)
         self.also_read = more.describe()
         return more
 

@@ -1,7 +1,10 @@
-"""The top rung: simple predictors, each asked about pairs it has not seen, and a second stage that learns whom to believe (Wolpert 1992; chapter 09).
+"""The top rung: simple predictors, each asked about pairs it has not seen, and a second stage that
+learns whom to believe (Wolpert 1992; chapter 09).
 
-The training role is cut into inner folds of the same blindness as the split. Every base is fitted without one inner fold and predicts it; these out-of-fold predictions
-teach the second stage. Then every base is fitted on the whole training role, and the second stage is applied to that. The valid role chooses among second stages.
+The training role is cut into inner folds of the same blindness as the split. Every base is fitted
+without one inner fold and predicts it; these out-of-fold predictions
+teach the second stage. Then every base is fitted on the whole training role, and the second stage
+is applied to that. The valid role chooses among second stages.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,18 +14,26 @@ import numpy as np
 from scipy.optimize import nnls
 
 from clmt_lib.data.splits import groups_of
-from clmt_lib.metrics import effects
-from clmt_lib.models.base import RANKING, TableModel
-from clmt_lib.models.drug_ridge import DrugRidge
-from clmt_lib.models.factors import factorise
-from clmt_lib.models.kernels import all_omics, correlation, drug_kernels, line_kernels, rbf, solve_pairs, unit
-from clmt_lib.models.linear import per_drug_targets
+from clmt_lib.models.base import UNSEEN_DRUG_SPLITS, TableModel
+from clmt_lib.models.baselines.drug_ridge import DrugRidge
+from clmt_lib.models.baselines.factors import factorise
+from clmt_lib.models.baselines.linear import per_drug_targets
+from clmt_lib.models.kernels import (
+    all_omics,
+    correlation,
+    drug_kernels,
+    line_kernels,
+    rbf,
+    solve_pairs,
+    unit,
+)
+from clmt_lib.tasks.metrics import additive_effects
 
 NEAREST = 8  # measured neighbours of a pair that the second stage is shown
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class BasePredictions:
     """What the bases say of every pair, having seen one set of responses.
 
     Attributes
@@ -45,17 +56,22 @@ class Stage:
 
 @dataclass
 class Stack(TableModel):
-    """Bases suited to the split's blindness, and a second stage fitted on what they say out of fold.
+    """Bases suited to the split's blindness, and a second stage fitted on what they say out of
+    fold.
 
-    Mixed: factorisation, and kernel ridges whose kernels are learned from responses, read off omics and annotation, or both. New lines: kernels of omics whose
-    genes are weighted by what they tell about training responses. New drugs: kernels of text, targets, pathway and structure.
+    Mixed: factorisation, and kernel ridges whose kernels are learned from responses, read off omics
+    and annotation, or both. New lines: kernels of omics whose
+    genes are weighted by what they tell about training responses. New drugs: kernels of text,
+    targets, pathway and structure.
 
     Parameters
     ----------
     inner : inner folds
-    boost : offer trees over the bases' predictions and the nearest measured pairs as a second stage (mixed only)
+    boost : offer trees over the bases' predictions and the nearest measured pairs as a second stage
+        (mixed only)
     seed : of the inner folds and of the trees
-    more : read `data.elsewhere`: expression measured again; for new lines their cancer events; in the mixed split what other screens measured of the lines, with other compounds
+    more : read `data.response.auxiliary`: expression measured again; for new lines their cancer
+        events; in the mixed split what other screens measured of the lines, with other compounds
     """
 
     inner: int = 5
@@ -65,8 +81,14 @@ class Stack(TableModel):
 
     def fit(self, benchmark, split):
         """Fit bases and second stages on train, choose the second stage on valid."""
-        kind = {"mixed": seen_bases, **dict.fromkeys(RANKING, new_drug_bases)}.get(split.kind, new_line_bases)
-        bases = partial(kind, facts=drug_facts(benchmark), more=self.elsewhere(benchmark) if self.more else None)
+        kind = {"mixed": seen_bases, **dict.fromkeys(UNSEEN_DRUG_SPLITS, new_drug_bases)}.get(
+            split.kind, new_line_bases
+        )
+        bases = partial(
+            kind,
+            facts=drug_facts(benchmark),
+            more=self.load_auxiliary(benchmark) if self.more else None,
+        )
         fold = inner_folds(benchmark, split, self.inner, self.seed)
         parts = []
         for k in range(self.inner):
@@ -78,20 +100,41 @@ class Stack(TableModel):
 
     def _second_stages(self, parts, whole, kind):
         everything = np.argwhere(np.ones(whole.offset.shape, dtype=bool))
-        weights = blend(parts, centre=kind in RANKING)
+        weights = blend(parts, centre=kind in UNSEEN_DRUG_SPLITS)
         tables = np.stack(list(whole.tables.values()))  # [bases, cells, drugs]
         mixed = np.tensordot(weights, tables, 1)
-        state = {"weights": weights, "out_of_fold": np.concatenate([stage.stacked(pairs) for stage, pairs, _ in parts])}
+        state = {
+            "weights": weights,
+            "out_of_fold": np.concatenate([stage.stacked(pairs) for stage, pairs, _ in parts]),
+        }
         yield {"second": "mean of bases"}, whole.offset + whole.spread * tables.mean(0), state
-        yield {"second": "weights", **dict(zip(whole.tables, weights.round(3).tolist(), strict=True))}, whole.offset + whole.spread * mixed, state
+        yield (
+            {
+                "second": "weights",
+                **dict(zip(whole.tables, weights.round(3).tolist(), strict=True)),
+            },
+            whole.offset + whole.spread * mixed,
+            state,
+        )
         if kind == "mixed" and self.boost:
             trees = boosted(parts, weights, self.seed)
-            more = np.concatenate([trees.predict(evidence(whole, rows, weights)) for rows in np.array_split(everything, 20)]).reshape(mixed.shape)
-            yield {"second": "trees"}, whole.offset + whole.spread * (mixed + more), {**state, "trees": trees.predict(evidence(*parts[0][:2], weights))}
+            more = np.concatenate(
+                [
+                    trees.predict(meta_features(whole, rows, weights))
+                    for rows in np.array_split(everything, 20)
+                ]
+            ).reshape(mixed.shape)
+            yield (
+                {"second": "trees"},
+                whole.offset + whole.spread * (mixed + more),
+                {**state, "trees": trees.predict(meta_features(*parts[0][:2], weights))},
+            )
 
 
 def inner_folds(benchmark, split, folds, seed):
-    """[train] inner fold of each training pair: groups of the split's own kind (pairs, lines, compounds, ...) are dealt out whole."""
+    """[train] inner fold of each training pair: groups of the split's own kind (pairs, lines,
+    compounds, ...) are dealt out whole.
+    """
     groups = np.unique(groups_of(benchmark, split.kind)[split.train], return_inverse=True)[1]
     rng = np.random.default_rng([seed, 77])
     order = rng.permutation(groups.max() + 1)
@@ -99,7 +142,9 @@ def inner_folds(benchmark, split, folds, seed):
 
 
 def blend(parts, centre=False):
-    """[bases] weights >= 0 of out-of-fold predictions, by least squares in ln uM; with `centre` after removing each drug's mean, which is unknowable for a new drug."""
+    """[bases] weights >= 0 of out-of-fold predictions, by least squares in ln uM; with `centre`
+    after removing each drug's mean, which is unknowable for a new drug.
+    """
     rows, wanted = [], []
     for stage, pairs, y in parts:
         drug = pairs[:, 1]
@@ -111,7 +156,9 @@ def blend(parts, centre=False):
         rows.append(x)
         wanted.append(t)
     x, t = np.concatenate(rows), np.concatenate(wanted)
-    root = np.linalg.cholesky(x.T @ x + 1e-6 * len(x) * np.eye(x.shape[1]))  # the normal equations as a small least-squares problem
+    root = np.linalg.cholesky(
+        x.T @ x + 1e-6 * len(x) * np.eye(x.shape[1])
+    )  # the normal equations as a small least-squares problem
     return nnls(root.T, np.linalg.solve(root, x.T @ t))[0]
 
 
@@ -122,28 +169,54 @@ def boosted(parts, weights, seed):
     rows, wanted, weight = [], [], []
     for stage, pairs, y in parts:
         cell, drug = pairs.T
-        rows.append(evidence(stage, pairs, weights))
-        wanted.append((y - stage.offset[cell, drug]) / stage.spread[drug] - stage.stacked(pairs) @ weights)
+        rows.append(meta_features(stage, pairs, weights))
+        wanted.append(
+            (y - stage.offset[cell, drug]) / stage.spread[drug] - stage.stacked(pairs) @ weights
+        )
         weight.append(stage.spread[drug] ** 2)  # errors count in ln uM
-    trees = HistGradientBoostingRegressor(learning_rate=0.03, max_iter=300, max_leaf_nodes=15, min_samples_leaf=200, max_features=0.4, early_stopping=False, random_state=seed)
-    return trees.fit(np.concatenate(rows), np.concatenate(wanted), sample_weight=np.concatenate(weight))
+    trees = HistGradientBoostingRegressor(
+        learning_rate=0.03,
+        max_iter=300,
+        max_leaf_nodes=15,
+        min_samples_leaf=200,
+        max_features=0.4,
+        early_stopping=False,
+        random_state=seed,
+    )
+    return trees.fit(
+        np.concatenate(rows), np.concatenate(wanted), sample_weight=np.concatenate(weight)
+    )
 
 
-def evidence(stage, pairs, weights):
-    """[n, features] what the second stage knows of a pair: the bases' predictions, their blend and spread, how well line and drug are known, and the nearest measured pairs."""
+def meta_features(stage, pairs, weights):
+    """[n, features] what the second stage knows of a pair: the bases' predictions, their blend and
+    spread, how well line and drug are known, and the nearest measured pairs.
+    """
     cell, drug = pairs.T
     said = stage.stacked(pairs)
     seen, target = np.isfinite(stage.target), np.nan_to_num(stage.target)
     smooth = next(iter(stage.tables.values()))
-    by_drug = nearest(correlation(smooth.T), seen, target, cell, drug)
-    by_cell = nearest(correlation(smooth), seen.T, target.T, drug, cell)
-    return np.column_stack([
-        said, said @ weights, said.std(1), np.log(stage.spread[drug]), stage.offset[cell, drug], seen.mean(1)[cell], seen.mean(0)[drug], *by_drug, *by_cell,
-    ])
+    by_drug = neighbour_features(correlation(smooth.T), seen, target, cell, drug)
+    by_cell = neighbour_features(correlation(smooth), seen.T, target.T, drug, cell)
+    return np.column_stack(
+        [
+            said,
+            said @ weights,
+            said.std(1),
+            np.log(stage.spread[drug]),
+            stage.offset[cell, drug],
+            seen.mean(1)[cell],
+            seen.mean(0)[drug],
+            *by_drug,
+            *by_cell,
+        ]
+    )
 
 
-def nearest(similar, seen, target, row, column):
-    """Measured values of `row` in the columns most like `column` (its own left out): ([n, 8] values, [n, 8] similarities, [n, 1] mean weighted by similarity)."""
+def neighbour_features(similar, seen, target, row, column):
+    """Measured values of `row` in the columns most like `column` (its own left out): ([n, 8]
+    values, [n, 8] similarities, [n, 1] mean weighted by similarity).
+    """
     similar = similar.copy()
     np.fill_diagonal(similar, -2)
     near = np.where(seen[row], similar[column], -2.0)  # [n, columns]
@@ -156,9 +229,13 @@ def nearest(similar, seen, target, row, column):
 
 
 def drug_facts(benchmark):
-    """Kernels [D, D] of what is known of drugs, responses apart: text, annotation, fingerprint, same compound."""
+    """Kernels [D, D] of what is known of drugs, responses apart: text, annotation, fingerprint,
+    same compound.
+    """
     compound = benchmark.drugs["compound"].to_numpy()
-    return {name: drug_kernels(benchmark, name)[0][1] for name in ("text", "annotation", "fingerprint")} | {"same": (compound[:, None] == compound[None]).astype(float)}
+    return {
+        name: drug_kernels(benchmark, name)[0][1] for name in ("text", "annotation", "fingerprint")
+    } | {"same": (compound[:, None] == compound[None]).astype(float)}
 
 
 def _ridge(k_cell, k_drug, target, ridge):
@@ -167,41 +244,65 @@ def _ridge(k_cell, k_drug, target, ridge):
 
 
 def seen_bases(benchmark, part, facts, more=None):
-    """Stage of the mixed split, lines and drugs all known: kernels learned from denoised residuals, alone and with omics (the first table is the best one).
+    """Stage of the mixed split, lines and drugs all known: kernels learned from denoised residuals,
+    alone and with omics (the first table is the best one).
 
-    Columns of other screens join those of this one: they are never predicted, but they tell of the lines.
+    Columns of other screens join those of this one: they are never predicted, but they tell of the
+    lines.
     """
-    mean, cell, drug = effects(benchmark, part.train)
+    mean, cell, drug = additive_effects(benchmark, part.train)
     y, n = benchmark.matrix(part.train), benchmark.n_drugs
     offset, seen = mean + cell[:, None] + drug[None], np.isfinite(y)
     spread = np.sqrt((np.where(seen, y - offset, 0) ** 2).sum(0) / np.maximum(seen.sum(0), 1))
     spread = np.where(spread > 1e-6, spread, 1.0)
-    target = np.hstack([(y - offset) / spread, *([] if more is None else [other_columns(more.responses)])])
+    target = np.hstack(
+        [(y - offset) / spread, *([] if more is None else [other_columns(more.responses)])]
+    )
     one_c, one_d = np.eye(len(y)), np.eye(target.shape[1])
     u, v = factorise(np.nan_to_num(target), np.isfinite(target), 60, 10.0)
     factors = u @ v.T
     k = line_kernels(benchmark, part, factors, more)
     omics = 0.5 * k["expression"] + 0.2 * k["mutation"] + 0.1 * k["copies"]
-    known, same = 0.5 * one_d, 0.2 * one_d  # of a column of another screen, nothing is known but that it is itself
-    known[:n, :n], same[:n, :n] = 0.15 * (facts["text"] + facts["fingerprint"]) + 0.2 * facts["same"], 0.2 * facts["same"]
+    known, same = (
+        0.5 * one_d,
+        0.2 * one_d,
+    )  # of a column of another screen, nothing is known but that it is itself
+    known[:n, :n], same[:n, :n] = (
+        0.15 * (facts["text"] + facts["fingerprint"]) + 0.2 * facts["same"],
+        0.2 * facts["same"],
+    )
 
     def learned(rows, sharpness):
         return np.exp(sharpness * (correlation(rows) - 1))
 
     smooth = factors
     for _ in range(2):  # each round reads its kernels off a better reconstruction
-        smooth = _ridge(0.3 + learned(smooth, 3) + omics + 0.3 * one_c, 0.3 + learned(smooth.T, 3) + known + 0.3 * one_d, target, 0.15)
-    soft_c, soft_d = 0.3 + learned(smooth, 2) + 0.05 * one_c, 0.3 + learned(smooth.T, 2) + 0.05 * one_d + same
+        smooth = _ridge(
+            0.3 + learned(smooth, 3) + omics + 0.3 * one_c,
+            0.3 + learned(smooth.T, 3) + known + 0.3 * one_d,
+            target,
+            0.15,
+        )
+    soft_c, soft_d = (
+        0.3 + learned(smooth, 2) + 0.05 * one_c,
+        0.3 + learned(smooth.T, 2) + 0.05 * one_d + same,
+    )
     best = _ridge(soft_c + omics, soft_d, target, 0.3)
     across = _ridge(0.3 + 2 * omics + 0.1 * k["tissue"] + 0.3 * one_c, soft_d, target, 0.4)
     responses, own = (_standardised(best), 0.9, 1.0, True), target[:, :n]
-    tables = {"learned + omics": best[:, :n], "omics x learned": across[:, :n], "drug by drug": one_by_one(own, [responses], 0.7)}
+    tables = {
+        "learned + omics": best[:, :n],
+        "omics x learned": across[:, :n],
+        "drug by drug": one_by_one(own, [responses], 0.7),
+    }
     tables["drug by drug + omics"] = one_by_one(own, [responses, (k["z"], 0.3, 0.5, False)], 0.7)
-    return Stage(offset, spread, tables, own)
+    return BasePredictions(offset, spread, tables, own)
 
 
 def other_columns(table):
-    """[C, D'] responses of another screen as `seen_bases` has its own: without the effects of drugs and lines, by the spread of the drug; NaN where not measured."""
+    """[C, D'] responses of another screen as `seen_bases` has its own: without the effects of drugs
+    and lines, by the spread of the drug; NaN where not measured.
+    """
     y = table.to_numpy(np.float64)
     seen = np.isfinite(y)
     y = (y - np.nanmean(y, axis=0)) / np.nanstd(y, axis=0)
@@ -214,10 +315,15 @@ def _standardised(x):
 
 
 def new_line_bases(benchmark, part, facts, more=None):
-    """Stage of splits that hold out lines: kernels of omics, genes weighted by all drugs together or drug by drug. Not one response of another screen is read."""
+    """Stage of splits that hold out lines: kernels of omics, genes weighted by all drugs together
+    or drug by drug. Not one response of another screen is read.
+    """
     target, offset, spread, _ = per_drug_targets(benchmark, part)
     filled, one = np.nan_to_num(target), np.eye(benchmark.n_cells)
-    k, k_drug = line_kernels(benchmark, part, filled, more), 0.3 + facts["text"] + 0.5 * facts["same"]
+    k, k_drug = (
+        line_kernels(benchmark, part, filled, more),
+        0.3 + facts["text"] + 0.5 * facts["same"],
+    )
     tables = {
         "plain": _ridge(0.3 + k["plain"] + 0.5 * one, k_drug, target, 0.3),
         "weighted": _ridge(0.3 + k["expression"] + 0.5 * one, k_drug, target, 0.3),
@@ -225,16 +331,20 @@ def new_line_bases(benchmark, part, facts, more=None):
         "drug by drug": one_by_one(target, [(k["z"], 0.3, 1.0, False)], 1.5),
     }
     if "hits" in k:
-        tables["drug by drug + events"] = one_by_one(target, [(k["z"], 0.3, 1.0, False), (k["hits"], 0.6, 0.3, False)], 1.5)
-    return Stage(np.broadcast_to(offset, target.shape), spread, tables, target)
+        tables["drug by drug + events"] = one_by_one(
+            target, [(k["z"], 0.3, 1.0, False), (k["hits"], 0.6, 0.3, False)], 1.5
+        )
+    return BasePredictions(np.broadcast_to(offset, target.shape), spread, tables, target)
 
 
 def one_by_one(target, views, ridge):
-    """One kernel ridge for each column of `target` [rows, columns], on features weighted by what they tell of this column and of all columns.
+    """One kernel ridge for each column of `target` [rows, columns], on features weighted by what
+    they tell of this column and of all columns.
 
     Parameters
     ----------
-    views : list of (x [rows, features] standardised, share of the weights that is the column's own, scale of the kernel, own): where `own`, features are the columns
+    views : list of (x [rows, features] standardised, share of the weights that is the column's own,
+        scale of the kernel, own): where `own`, features are the columns
         themselves, and a column may not explain itself
 
     Returns
@@ -243,25 +353,44 @@ def one_by_one(target, views, ridge):
     """
     seen, out = np.isfinite(target), np.zeros(target.shape)
     rows = np.flatnonzero(seen.any(1))
-    general = [unit(np.sqrt(((x[rows].T @ np.nan_to_num(target)[rows] / len(rows)) ** 2).mean(1))) for x, *_ in views]
+    general = [
+        unit(np.sqrt(((x[rows].T @ np.nan_to_num(target)[rows] / len(rows)) ** 2).mean(1)))
+        for x, *_ in views
+    ]
     for column in np.flatnonzero(seen.any(0)):
         known = np.flatnonzero(seen[:, column])
         level, kernel = target[known, column].mean(), 0.0
         for (x, share, scale, own), common in zip(views, general, strict=True):
-            weight = share * unit(np.abs(x[known].T @ (target[known, column] - level)) / len(known)) + (1 - share) * common
+            weight = (
+                share * unit(np.abs(x[known].T @ (target[known, column] - level)) / len(known))
+                + (1 - share) * common
+            )
             weight[column if own else []] = 0.0
-            kernel = kernel + scale * (0.7 * rbf(x * weight, known) + 0.3 * (x * weight**2) @ x.T / x.shape[1])
-        out[:, column] = level + kernel[:, known] @ np.linalg.solve(kernel[np.ix_(known, known)] + ridge * np.eye(len(known)), target[known, column] - level)
+            kernel = kernel + scale * (
+                0.7 * rbf(x * weight, known) + 0.3 * (x * weight**2) @ x.T / x.shape[1]
+            )
+        out[:, column] = level + kernel[:, known] @ np.linalg.solve(
+            kernel[np.ix_(known, known)] + ridge * np.eye(len(known)), target[known, column] - level
+        )
     return out
 
 
 def new_drug_bases(benchmark, part, facts, more=None):
-    """Stage of splits that hold out drugs: pairwise kernel ridges with one kernel of drugs each, and the ridge over drugs that knows the steps their targets take part in."""
+    """Stage of splits that hold out drugs: pairwise kernel ridges with one kernel of drugs each,
+    and the ridge over drugs that knows the steps their targets take part in.
+    """
     target, offset, spread, _ = per_drug_targets(benchmark, part)
-    k_cell = 0.3 + line_kernels(benchmark, part, np.nan_to_num(target), more)["expression"] + 0.5 * np.eye(benchmark.n_cells)
-    tables = {name: _ridge(k_cell, 0.3 + facts[name] + 0.3 * facts["same"], target, 1.0) for name in ("text", "annotation", "fingerprint")}
+    k_cell = (
+        0.3
+        + line_kernels(benchmark, part, np.nan_to_num(target), more)["expression"]
+        + 0.5 * np.eye(benchmark.n_cells)
+    )
+    tables = {
+        name: _ridge(k_cell, 0.3 + facts[name] + 0.3 * facts["same"], target, 1.0)
+        for name in ("text", "annotation", "fingerprint")
+    }
     tables["processes"] = (DrugRidge().fit(benchmark, part).table - offset) / spread
-    return Stage(np.broadcast_to(offset, target.shape), spread, tables, target)
+    return BasePredictions(np.broadcast_to(offset, target.shape), spread, tables, target)
 
 
 @dataclass
@@ -280,14 +409,33 @@ class Blend(TableModel):
     shares: tuple = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
     def fit(self, benchmark, split, tables=None):
-        """Choose the share on valid. `tables` are predictions [C, D] of the parts that somebody has already; otherwise each part is fitted."""
+        """Choose the share on valid. `tables` are predictions [C, D] of the parts that somebody has
+        already; otherwise each part is fitted.
+        """
         from clmt_lib.models import build
 
         state = {}
         if tables is None:
             everything = np.argwhere(np.ones((benchmark.n_cells, benchmark.n_drugs), dtype=bool))
-            fitted = {name: build(name, **self.settings.get(name, {})).fit(benchmark, split) for name in self.parts}
-            tables = [model.predict(everything).reshape(benchmark.n_cells, -1) for model in fitted.values()]
-            state = {f"{name}.{key}": value for name, model in fitted.items() for key, value in model.state().items()}
+            fitted = {
+                name: build(name, **self.settings.get(name, {})).fit(benchmark, split)
+                for name in self.parts
+            }
+            tables = [
+                model.predict(everything).reshape(benchmark.n_cells, -1)
+                for model in fitted.values()
+            ]
+            state = {
+                f"{name}.{key}": value
+                for name, model in fitted.items()
+                for key, value in model.state().items()
+            }
         first, second = tables
-        return self.choose(benchmark, split, (({"share": share, "of": self.parts[0]}, share * first + (1 - share) * second, state) for share in self.shares))
+        return self.choose(
+            benchmark,
+            split,
+            (
+                ({"share": share, "of": self.parts[0]}, share * first + (1 - share) * second, state)
+                for share in self.shares
+            ),
+        )

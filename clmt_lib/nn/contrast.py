@@ -1,25 +1,35 @@
-"""Aligning two views of the same entities: the book's one contrastive primitive, its soft relatives, and what to measure on held-out entities (chapter 05)."""
+"""Aligning two views of the same entities: the book's one contrastive primitive, its soft
+relatives, and what to measure on held-out entities (chapter 05).
+"""
 
 import torch
 import torch.nn.functional as F
 
-TIE = 1e-6  # cosines closer than this are equal: identical vectors may differ in the last bit after a matrix product
+# cosines closer than this are equal: identical vectors may differ in the last bit after a matrix
+# product
+TIE = 1e-6
 
 
 def info_nce(z_a, z_b, temperature=0.1, known=None, same=None, *, both=True, positive=True):
-    """Symmetric InfoNCE over unique entities: row i of `z_a` and row i of `z_b` are two views of entity i (van den Oord et al. 2018).
+    """Symmetric InfoNCE over unique entities: row i of `z_a` and row i of `z_b` are two views of
+    entity i (van den Oord et al. 2018).
 
-    As it stands the positive is in the denominator, both directions count, the loss is never below 0, and chance is log n.
+    As it stands the positive is in the denominator, both directions count, the loss is never below
+    0, and chance is log n.
     The two keywords switch back on what the code of CLMT's authors does.
 
     Parameters
     ----------
     z_a, z_b : [n, dim], normalised here
-    known : [n] bool, entities that have both views; the others are neither anchors nor negatives, and get no gradient
-    same : [n, n] bool, pairs that are one thing under two ids (two ids of a compound): left out of the negatives
+    known : [n] bool, entities that have both views; the others are neither anchors nor negatives,
+        and get no gradient
+    same : [n, n] bool, pairs that are one thing under two ids (two ids of a compound): left out of
+        the negatives
     both : False keeps the direction a -> b alone: every a looks for its b, no b for its a
-    positive : False leaves the positive out of the denominator, -s_ii / temperature + log sum over j != i of exp(s_ij / temperature).
-        That has no bound at 0: it can fall to log(n - 1) - n / ((n - 1) temperature), and its pull on the positive never lets go (Yeh et al. 2022 leave it out
+    positive : False leaves the positive out of the denominator, -s_ii / temperature + log sum over
+        j != i of exp(s_ij / temperature).
+        That has no bound at 0: it can fall to log(n - 1) - n / ((n - 1) temperature), and its pull
+        on the positive never lets go (Yeh et al. 2022 leave it out
         on purpose). Chance is log(n - 1). An anchor without any negative counts as 0.
 
     Returns
@@ -59,21 +69,27 @@ def _pick(logits):
 
 def _pick_without_positive(logits):
     others = logits.masked_fill(_diagonal(logits), float("-inf"))
-    some = ~torch.isneginf(others).all(1)  # [n] anchors that have a negative; the softmax of nothing would be NaN
+    some = ~torch.isneginf(others).all(
+        1
+    )  # [n] anchors that have a negative; the softmax of nothing would be NaN
     others = others.masked_fill(~some[:, None], 0.0)
     return torch.where(some, others.logsumexp(1) - logits.diagonal(), 0.0).mean()
 
 
 def soft_alignment(z_a, z_b, targets, temperature=0.1, known=None):
-    """Cross-entropy of picking a partner, onto soft targets: an entity may belong to several others a little.
+    """Cross-entropy of picking a partner, onto soft targets: an entity may belong to several others
+    a little.
 
-    Identity targets give `info_nce`. Both directions count. The loss cannot fall below the mean entropy of the targets.
+    Identity targets give `info_nce`. Both directions count. The loss cannot fall below the mean
+    entropy of the targets.
 
     Parameters
     ----------
     z_a, z_b : [n, dim], normalised here
-    targets : [n, n], rows are anchors and sum to one, such as the softmax of a response similarity of training entities
-    known : [n] bool, entities that have both views; targets are restricted to them and rescaled to sum to one
+    targets : [n, n], rows are anchors and sum to one, such as the softmax of a response similarity
+        of training entities
+    known : [n] bool, entities that have both views; targets are restricted to them and rescaled to
+        sum to one
 
     Returns
     -------
@@ -90,9 +106,11 @@ def soft_alignment(z_a, z_b, targets, temperature=0.1, known=None):
 
 @torch.no_grad()
 def rank_of_positive(z_a, z_b, known=None, same=None):
-    """Where an entity's own partner lands when all partners are sorted by cosine: 1 is best, (n + 1) / 2 is chance.
+    """Where an entity's own partner lands when all partners are sorted by cosine: 1 is best, (n +
+    1) / 2 is chance.
 
-    A tie counts as half a place lost, so views that are all alike sit at chance, not at the top. Top-1 is the share of ranks equal to 1.
+    A tie counts as half a place lost, so views that are all alike sit at chance, not at the top.
+    Top-1 is the share of ranks equal to 1.
 
     Parameters
     ----------
@@ -122,7 +140,8 @@ def alignment_uniformity(z_a, z_b):
 
     Returns
     -------
-    (alignment: mean squared distance of partners, 0 to 4; uniformity: log of the mean of exp(-2 distance^2) over different entities, -8 to 0, the mean of both views)
+    (alignment: mean squared distance of partners, 0 to 4; uniformity: log of the mean of exp(-2
+    distance^2) over different entities, -8 to 0, the mean of both views)
 
     >>> tuple(round(value, 2) for value in alignment_uniformity(torch.eye(2), torch.eye(2)))
     (0.0, -4.0)

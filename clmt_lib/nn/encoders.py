@@ -1,4 +1,6 @@
-"""One tower for one view of one kind of entity (chapter 03), and a dropout that draws its mask cheaply (chapter 14)."""
+"""One tower for one view of one kind of entity (chapter 03), and a dropout that draws its mask
+cheaply (chapter 14).
+"""
 
 import torch
 import torch.nn.functional as F
@@ -8,18 +10,24 @@ LEVELS = 2**16  # a share of dropout is rounded to one of so many
 
 
 def dropout(x, share, on=True):
-    """`torch.nn.functional.dropout`, on a processor with four elements of the mask from one random number (chapter 14 measures what that saves).
+    """`torch.nn.functional.dropout`, on a processor with four elements of the mask from one random
+    number (chapter 14 measures what that saves).
 
     Parameters
     ----------
     x : tensor of any shape
-    share : of the elements set to zero, rounded to 1 / 65536; the others grow so that the expectation stays
+    share : of the elements set to zero, rounded to 1 / 65536; the others grow so that the
+        expectation stays
     on : False returns `x`
     """
     lost = round(share * LEVELS)
     if not on or not 0 < lost < LEVELS or x.device.type != "cpu":
         return F.dropout(x, share, on)
-    bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[: x.numel()]
+    bits = (
+        torch.empty(-(-x.numel() // 4), dtype=torch.int64)
+        .random_(-(2**63), None)
+        .view(torch.int16)[: x.numel()]
+    )
     return x * (bits.view(x.shape) >= lost - LEVELS // 2).to(x.dtype).mul_(LEVELS / (LEVELS - lost))
 
 
@@ -34,7 +42,8 @@ class Dropout(nn.Dropout):
 class Tower(nn.Module):
     """Dropout, Linear, LayerNorm, GELU, dropout, Linear: [n, features] -> [n, dim].
 
-    LayerNorm looks at one entity at a time, so an embedding never depends on who else is in the batch.
+    LayerNorm looks at one entity at a time, so an embedding never depends on who else is in the
+    batch.
 
     Parameters
     ----------
@@ -45,7 +54,12 @@ class Tower(nn.Module):
     def __init__(self, features, hidden=256, dim=64, drop_in=0.2, drop=0.5):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Dropout(drop_in), nn.Linear(features, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(drop), nn.Linear(hidden, dim)
+            nn.Dropout(drop_in),
+            nn.Linear(features, hidden),
+            nn.LayerNorm(hidden),
+            nn.GELU(),
+            nn.Dropout(drop),
+            nn.Linear(hidden, dim),
         )
 
     def forward(self, x):

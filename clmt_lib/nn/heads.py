@@ -9,7 +9,9 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Output:
-    """What a model says: predictions [C, D] in the drug's standard deviations, and embeddings by view, each [n, dim]."""
+    """What a model says: predictions [C, D] in the drug's standard deviations, and embeddings by
+    view, each [n, dim].
+    """
 
     prediction: torch.Tensor
     cell: dict
@@ -27,7 +29,8 @@ class LossOutput:
 class PairHead(nn.Module):
     """Scaled inner product plus a bias from either side: [C, dim], [D, dim] -> [C, D].
 
-    Every pair of the table costs one column of a matrix product, so a pair never carries features of its own.
+    Every pair of the table costs one column of a matrix product, so a pair never carries features
+    of its own.
     """
 
     def __init__(self, dim):

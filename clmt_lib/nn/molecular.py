@@ -1,6 +1,8 @@
-"""Encoders of molecules: from fingerprint bits, from the atom graph, from the atom and the bond-angle graph (chapter 03).
+"""Encoders of molecules: from fingerprint bits, from the atom graph, from the atom and the
+bond-angle graph (chapter 03).
 
-Each takes all drugs of a batch at once and returns one row a drug. A drug without a structure (no atoms) is a row of zeros, to be masked by the caller.
+Each takes all drugs of a batch at once and returns one row a drug. A drug without a structure (no
+atoms) is a row of zeros, to be masked by the caller.
 """
 
 import math
@@ -12,12 +14,16 @@ from torch import nn
 from clmt_lib.nn.encoders import dropout
 from clmt_lib.views.geometry import load_pyg
 
-LENGTH = 1.45, 0.15  # mean and spread of a bond in a drug, angstrom, so that the number enters near 0
+LENGTH = (
+    1.45,
+    0.15,
+)  # mean and spread of a bond in a drug, angstrom, so that the number enters near 0
 MASS = 13.0, 3.0  # of a heavy atom in a drug, Da
 
 
 class Categories(nn.Module):
-    """Sum of one learned vector for each category: [n, columns] integers -> [n, dim]. `sizes` are the numbers of categories.
+    """Sum of one learned vector for each category: [n, columns] integers -> [n, dim]. `sizes` are
+    the numbers of categories.
 
     Thousands of bonds are of a few kinds: the sum is made once a kind.
     """
@@ -26,13 +32,20 @@ class Categories(nn.Module):
         super().__init__()
         self.tables = nn.ModuleList([nn.Embedding(size, dim) for size in sizes])
         for table in self.tables:
-            nn.init.normal_(table.weight, std=len(sizes) ** -0.5)  # so that the sum has about unit variance
+            nn.init.normal_(
+                table.weight, std=len(sizes) ** -0.5
+            )  # so that the sum has about unit variance
         self.sizes, self.steps = sizes, [math.prod(sizes[:i]) for i in range(len(sizes))]
 
     def forward(self, x):
         """[n, dim]."""
-        kinds, which = sum(step * column for step, column in zip(self.steps, x.unbind(1), strict=True)).unique(return_inverse=True)
-        made = sum(table(kinds // step % size) for table, step, size in zip(self.tables, self.steps, self.sizes, strict=True))
+        kinds, which = sum(
+            step * column for step, column in zip(self.steps, x.unbind(1), strict=True)
+        ).unique(return_inverse=True)
+        made = sum(
+            table(kinds // step % size)
+            for table, step, size in zip(self.tables, self.steps, self.sizes, strict=True)
+        )
         return made.index_select(0, which)
 
 
@@ -52,7 +65,9 @@ def bond_categories(dim):
 
 
 def gine(dim):
-    """One round of message passing, h_i + sum over neighbours j of relu(h_j + e_ji), then a two-layer network (Hu et al. 2020): PyG's GINEConv, width `dim`."""
+    """One round of message passing, h_i + sum over neighbours j of relu(h_j + e_ji), then a
+    two-layer network (Hu et al. 2020): PyG's GINEConv, width `dim`.
+    """
     load_pyg()
     from torch_geometric.nn import GINEConv
 
@@ -60,59 +75,85 @@ def gine(dim):
 
 
 def mean_of_atoms(h, molecule, n):
-    """[n, dim] mean over the atoms of each drug, zeros for a drug without atoms; `h` [N, dim], `molecule` [N]."""
+    """[n, dim] mean over the atoms of each drug, zeros for a drug without atoms; `h` [N, dim],
+    `molecule` [N].
+    """
     total = h.new_zeros(n, h.shape[1]).index_add(0, molecule, h)
     return total / torch.bincount(molecule, minlength=n).clamp(min=1)[:, None]
 
 
 def graph_norm(norm, x, graph, n):
-    """PyG's `GraphNorm` `norm` (Cai et al. 2021) of x [nodes, dim] over each of n graphs, `graph` [nodes], in fewer passes over the nodes."""
+    """PyG's `GraphNorm` `norm` (Cai et al. 2021) of x [nodes, dim] over each of n graphs, `graph`
+    [nodes], in fewer passes over the nodes.
+    """
     nodes = torch.bincount(graph, minlength=n).clamp(min=1)[:, None]
 
     def mean(values):
         return values.new_zeros(n, values.shape[1]).index_add(0, graph, values) / nodes
 
     out = x - (norm.mean_scale * mean(x)).index_select(0, graph)
-    return out * (norm.weight * (mean(out * out) + norm.eps).rsqrt()).index_select(0, graph) + norm.bias
+    return (
+        out * (norm.weight * (mean(out * out) + norm.eps).rsqrt()).index_select(0, graph)
+        + norm.bias
+    )
 
 
 class Block(nn.Module):
-    """GINE, LayerNorm, GraphNorm (Cai et al. 2021), perhaps ReLU, dropout, and the input added back, on atoms or on bonds.
+    """GINE, LayerNorm, GraphNorm (Cai et al. 2021), perhaps ReLU, dropout, and the input added
+    back, on atoms or on bonds.
 
     Parameters
     ----------
     act : ReLU before the dropout
     alive : dropout stays on in evaluation (defect 1 of the authors' code)
-    whole_batch : GraphNorm takes its mean and variance over the whole batch, not over each molecule (their defect 2)
+    whole_batch : GraphNorm takes its mean and variance over the whole batch, not over each molecule
+        (their defect 2)
     """
 
     def __init__(self, dim, drop, act, alive, whole_batch):
         super().__init__()
         from torch_geometric.nn import GraphNorm
 
-        self.pass_messages, self.layer_norm, self.graph_norm = gine(dim), nn.LayerNorm(dim), GraphNorm(dim)
+        self.pass_messages, self.layer_norm, self.graph_norm = (
+            gine(dim),
+            nn.LayerNorm(dim),
+            GraphNorm(dim),
+        )
         self.drop, self.act, self.alive, self.whole_batch = drop, act, alive, whole_batch
 
     def forward(self, h, edge_index, edge, graph, n, keep=None):
-        """[nodes, dim] from h [nodes, dim], edge_index [2, edges], edge [edges, dim], graph [nodes] (whose drug a node is, of n); `keep` is added back, `h` if None."""
+        """[nodes, dim] from h [nodes, dim], edge_index [2, edges], edge [edges, dim], graph [nodes]
+        (whose drug a node is, of n); `keep` is added back, `h` if None.
+        """
         keep = h if keep is None else keep
         if not len(h):
             return keep
         out = self.layer_norm(self.pass_messages(h, edge_index, edge))
-        out = graph_norm(self.graph_norm, out, *((torch.zeros_like(graph), 1) if self.whole_batch else (graph, n)))
-        return dropout(F.relu(out) if self.act else out, self.drop, self.training or self.alive) + keep
+        out = graph_norm(
+            self.graph_norm,
+            out,
+            *((torch.zeros_like(graph), 1) if self.whole_batch else (graph, n)),
+        )
+        return (
+            dropout(F.relu(out) if self.act else out, self.drop, self.training or self.alive) + keep
+        )
 
 
 class GeometricEncoder(nn.Module):
-    """CLMT's drug encoder: atoms hear their neighbours through bonds, bonds hear their neighbours through angles (GeoGNN, Fang et al. 2022).
+    """CLMT's drug encoder: atoms hear their neighbours through bonds, bonds hear their neighbours
+    through angles (GeoGNN, Fang et al. 2022).
 
         h0 = sum of atom embeddings, e0 = sum of bond embeddings
-        h(l+1) = Drop(act(GraphNorm(LN(GINE(h(l), e(l)))))) + h(l)              act: ReLU in the last layer only
-        e(l+1) = Drop(act(GraphNorm(LN(GINE(b(l), MLP(angle)))))) + e(l)        b(l): bond embeddings of layer l
+        h(l+1) = Drop(act(GraphNorm(LN(GINE(h(l), e(l)))))) + h(l)              act: ReLU in the
+        last layer only
+        e(l+1) = Drop(act(GraphNorm(LN(GINE(b(l), MLP(angle)))))) + e(l)        b(l): bond
+        embeddings of layer l
         out = Linear(mean over atoms of [h0, ..., hL])
 
-    What the authors compute and never use is left out: the bond round after the last atom round gets no gradient. Their read-out, two linear layers without anything
-    but BatchNorm between, is one linear layer here; self-loops on bonds are left out, since GINE hears itself anyway.
+    What the authors compute and never use is left out: the bond round after the last atom round
+    gets no gradient. Their read-out, two linear layers without anything
+    but BatchNorm between, is one linear layer here; self-loops on bonds are left out, since GINE
+    hears itself anyway.
 
     Parameters
     ----------
@@ -121,31 +162,63 @@ class GeometricEncoder(nn.Module):
     use_length, use_mass : bond length and atom mass enter; the authors compute both and use neither
     """
 
-    def __init__(self, dim=256, layers=2, drop=0.4, out=256, *, alive=False, whole_batch=False, use_length=True, use_mass=True):
+    def __init__(
+        self,
+        dim=256,
+        layers=2,
+        drop=0.4,
+        out=256,
+        *,
+        alive=False,
+        whole_batch=False,
+        use_length=True,
+        use_mass=True,
+    ):
         super().__init__()
         last = [layer == layers - 1 for layer in range(layers)]
-        self.atoms, self.bonds = atom_categories(dim), nn.ModuleList([bond_categories(dim) for _ in last])  # one for e0, one for each bond round
+        self.atoms, self.bonds = (
+            atom_categories(dim),
+            nn.ModuleList([bond_categories(dim) for _ in last]),
+        )  # one for e0, one for each bond round
         self.mass = nn.Linear(1, dim) if use_mass else None
         self.length = nn.ModuleList([nn.Linear(1, dim) for _ in last]) if use_length else None
-        self.atom_blocks = nn.ModuleList([Block(dim, drop, act, alive, whole_batch) for act in last])
-        self.bond_blocks = nn.ModuleList([Block(dim, drop, False, alive, whole_batch) for _ in last[1:]])
-        self.angles = nn.ModuleList([nn.Sequential(nn.Linear(1, dim), nn.ReLU(), nn.Linear(dim, dim)) for _ in last[1:]])
+        self.atom_blocks = nn.ModuleList(
+            [Block(dim, drop, act, alive, whole_batch) for act in last]
+        )
+        self.bond_blocks = nn.ModuleList(
+            [Block(dim, drop, False, alive, whole_batch) for _ in last[1:]]
+        )
+        self.angles = nn.ModuleList(
+            [nn.Sequential(nn.Linear(1, dim), nn.ReLU(), nn.Linear(dim, dim)) for _ in last[1:]]
+        )
         self.read_out = nn.Linear((layers + 1) * dim, out)
 
     def forward(self, graphs):
         """`MoleculeGraphs` of n drugs -> [n, out]."""
-        return self.read_out(mean_of_atoms(self.atom_states(graphs), graphs.molecule, graphs.n)) * graphs.known[:, None]
+        return (
+            self.read_out(mean_of_atoms(self.atom_states(graphs), graphs.molecule, graphs.n))
+            * graphs.known[:, None]
+        )
 
     def atom_states(self, graphs):
-        """[N, (layers + 1) dim] what each atom holds after every round; a drug's result is the mean of `read_out` over its atoms."""
+        """[N, (layers + 1) dim] what each atom holds after every round; a drug's result is the mean
+        of `read_out` over its atoms.
+        """
         h, e, layers = self._atoms(graphs), self._bonds(graphs, 0), []
-        angles, which = graphs.angle.unique(return_inverse=True)  # many corners of drugs have the same angle: each is read once
+        angles, which = graphs.angle.unique(
+            return_inverse=True
+        )  # many corners of drugs have the same angle: each is read once
         for number, block in enumerate(self.atom_blocks):
             layers.append(h)
             h = block(h, graphs.bond_index, e, graphs.molecule, graphs.n)
             if number < len(self.bond_blocks):
-                angle, fresh = self.angles[number](angles[:, None]).index_select(0, which), self._bonds(graphs, number + 1)
-                e = self.bond_blocks[number](fresh, graphs.angle_index, angle, graphs.bond_molecule, graphs.n, keep=e)
+                angle, fresh = (
+                    self.angles[number](angles[:, None]).index_select(0, which),
+                    self._bonds(graphs, number + 1),
+                )
+                e = self.bond_blocks[number](
+                    fresh, graphs.angle_index, angle, graphs.bond_molecule, graphs.n, keep=e
+                )
         return torch.cat([*layers, h], 1)
 
     def _atoms(self, graphs):
@@ -154,11 +227,17 @@ class GeometricEncoder(nn.Module):
 
     def _bonds(self, graphs, number):
         e = self.bonds[number](graphs.bond)
-        return e if self.length is None else e + self.length[number]((graphs.length[:, None] - LENGTH[0]) / LENGTH[1])
+        return (
+            e
+            if self.length is None
+            else e + self.length[number]((graphs.length[:, None] - LENGTH[0]) / LENGTH[1])
+        )
 
 
 class GINE(nn.Module):
-    """The plain comparison: the atom graph alone, no shapes. Atom and bond embeddings, `layers` blocks, mean over atoms of all rounds, one linear layer."""
+    """The plain comparison: the atom graph alone, no shapes. Atom and bond embeddings, `layers`
+    blocks, mean over atoms of all rounds, one linear layer.
+    """
 
     def __init__(self, dim=64, layers=2, drop=0.2, out=64):
         super().__init__()
@@ -168,7 +247,10 @@ class GINE(nn.Module):
 
     def forward(self, graphs):
         """`MoleculeGraphs` of n drugs -> [n, out]."""
-        return self.read_out(mean_of_atoms(self.atom_states(graphs), graphs.molecule, graphs.n)) * graphs.known[:, None]
+        return (
+            self.read_out(mean_of_atoms(self.atom_states(graphs), graphs.molecule, graphs.n))
+            * graphs.known[:, None]
+        )
 
     def atom_states(self, graphs):
         """[N, (layers + 1) dim], as in `GeometricEncoder`."""
@@ -179,20 +261,34 @@ class GINE(nn.Module):
 
 
 class FingerprintEncoder(nn.Module):
-    """CLMT's fingerprint branch: three rounds of Conv1d (8 wide), BatchNorm, ReLU, MaxPool over 3, then two linear layers.
+    """CLMT's fingerprint branch: three rounds of Conv1d (8 wide), BatchNorm, ReLU, MaxPool over 3,
+    then two linear layers.
 
-    Neighbouring bits of a hashed fingerprint have nothing to do with each other, so a convolution finds no neighbourhood here; it is the authors' choice.
+    Neighbouring bits of a hashed fingerprint have nothing to do with each other, so a convolution
+    finds no neighbourhood here; it is the authors' choice.
     """
 
     def __init__(self, bits=2048, hidden=512, out=256):
         super().__init__()
         layers, length = [], bits
         for before, after in ((1, 4), (4, 8), (8, 16)):
-            layers += [nn.Conv1d(before, after, 8), nn.BatchNorm1d(after), nn.ReLU(), nn.MaxPool1d(3)]
+            layers += [
+                nn.Conv1d(before, after, 8),
+                nn.BatchNorm1d(after),
+                nn.ReLU(),
+                nn.MaxPool1d(3),
+            ]
             length = (length - 7) // 3
         self.convolve = nn.Sequential(*layers, nn.Flatten())
-        self.read_out = nn.Sequential(nn.Linear(16 * length, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, out))
+        self.read_out = nn.Sequential(
+            nn.Linear(16 * length, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, out),
+        )
 
     def forward(self, bits):
-        """[n, bits] float 0/1 -> [n, out]; a row without any bit, a drug without a structure, gives zeros."""
+        """[n, bits] float 0/1 -> [n, out]; a row without any bit, a drug without a structure, gives
+        zeros.
+        """
         return self.read_out(self.convolve(bits[:, None])) * bits.any(1, keepdim=True)

@@ -1,18 +1,23 @@
-"""Drug by drug: the per-drug r of every test drug, so that a page can ask whose gain a gain is (chapter 09b)."""
+"""Drug by drug: the per-drug r of every test drug, so that a page can ask whose gain a gain is
+(chapter 09b).
+"""
 
 import numpy as np
 import pandas as pd
 
-from clmt_lib import data, metrics
-from clmt_lib.data.tables import DataError
+from clmt_lib import data
+from clmt_lib.io import DataError
 from clmt_lib.records.provenance import provenance
 from clmt_lib.records.runs import home, read, rewrite, run
+from clmt_lib.tasks import metrics
 
 
 def summarise_drugs(configs, grid, folder=None, *, benchmark=None):
-    """Per-drug r of every test drug of the runs on one benchmark and split that are in, as the record `drugs-<grid>-<label>-<split>`; None where no run is.
+    """Per-drug r of every test drug of the runs on one benchmark and split that are in, as the
+    record `drugs-<grid>-<label>-<split>`; None where no run is.
 
-    A row is a test drug in its fold (without its name): pathway, `twin` (whether a *training* compound has the very same targets and pathway) and r by model.
+    A row is a test drug in its fold (without its name): pathway, `twin` (whether a *training*
+    compound has the very same targets and pathway) and r by model.
 
     Parameters
     ----------
@@ -28,17 +33,31 @@ def summarise_drugs(configs, grid, folder=None, *, benchmark=None):
         which = config.seed, config.fold
         if which not in splits:
             splits[which] = data.make_split(benchmark, config.split, *which)
-        found = run(config, folder, predictions=True, benchmark=benchmark).predictions.query("role == 'test'")
+        found = run(config, folder, predictions=True, benchmark=benchmark).predictions.query(
+            "role == 'test'"
+        )
         for drug, r in _per_drug(benchmark, found).items():
             if (*which, drug) not in rows:
-                rows[*which, drug] = {**_about(benchmark, splits[which], drug), "seed": config.seed, "fold": config.fold, "r": {}}
+                rows[*which, drug] = {
+                    **_about(benchmark, splits[which], drug),
+                    "seed": config.seed,
+                    "fold": config.fold,
+                    "r": {},
+                }
             rows[*which, drug]["r"][config.model] = r
     if not rows:
         return None
     final = _place(grid, first.label, first.split, folder)
     parts = {
-        "config": {"dataset": first.dataset, "options": first.options, "split": first.split, "grid": grid, "checksum": benchmark.checksum},
-        "metrics": {"rows": list(rows.values())}, "provenance": provenance(benchmark),
+        "config": {
+            "dataset": first.dataset,
+            "options": first.options,
+            "split": first.split,
+            "grid": grid,
+            "checksum": benchmark.checksum,
+        },
+        "metrics": {"rows": list(rows.values())},
+        "provenance": provenance(benchmark),
     }
     return rewrite(final, parts)
 
@@ -46,15 +65,26 @@ def summarise_drugs(configs, grid, folder=None, *, benchmark=None):
 def _per_drug(benchmark, found):
     """Position of each drug with enough pairs -> Pearson correlation across its lines."""
     at = found["position"].to_numpy()
-    frame = pd.DataFrame({"drug": benchmark.pairs[at, 1], "y": benchmark.y[at], "p": found["predicted"].to_numpy()})
-    return {drug: metrics.pearson(own["y"].to_numpy(), own["p"].to_numpy()) for drug, own in frame.groupby("drug") if len(own) >= metrics.FEWEST}
+    frame = pd.DataFrame(
+        {"drug": benchmark.pairs[at, 1], "y": benchmark.y[at], "p": found["predicted"].to_numpy()}
+    )
+    return {
+        drug: metrics.pearson(own["y"].to_numpy(), own["p"].to_numpy())
+        for drug, own in frame.groupby("drug")
+        if len(own) >= metrics.FEWEST
+    }
 
 
 def _about(benchmark, split, drug):
     drugs, known = benchmark.drugs, np.unique(benchmark.pairs[split.train, 1])
     facts = drugs["target"].fillna("") + " | " + drugs["pathway"].fillna("")
     told = isinstance(drugs["target"].iloc[drug], str)
-    return {"pathway": drugs["pathway"].iloc[drug] if isinstance(drugs["pathway"].iloc[drug], str) else "unknown", "twin": bool(told and (facts.iloc[known] == facts.iloc[drug]).any())}
+    return {
+        "pathway": drugs["pathway"].iloc[drug]
+        if isinstance(drugs["pathway"].iloc[drug], str)
+        else "unknown",
+        "twin": bool(told and (facts.iloc[known] == facts.iloc[drug]).any()),
+    }
 
 
 def _place(grid, label, split, folder):
@@ -62,7 +92,8 @@ def _place(grid, label, split, folder):
 
 
 def by_drug(dataset, split, grid, folder=None):
-    """[test drugs] frame: pathway, twin, fold, seed and one column of r for each model (NaN where its fold is not in).
+    """[test drugs] frame: pathway, twin, fold, seed and one column of r for each model (NaN where
+    its fold is not in).
 
     Raises
     ------
@@ -75,7 +106,8 @@ def by_drug(dataset, split, grid, folder=None):
 
 
 def gain(frame, a, b, draws=2000, seed=0):
-    """Mean r of model a less that of b over the drugs that both have, with an interval from drawing the *drugs* again: dict of mean, interval, drugs, better (a share).
+    """Mean r of model a less that of b over the drugs that both have, with an interval from drawing
+    the *drugs* again: dict of mean, interval, drugs, better (a share).
 
     Raises
     ------
@@ -83,7 +115,14 @@ def gain(frame, a, b, draws=2000, seed=0):
         Fewer than two drugs in common.
     """
     if not {a, b} <= set(frame.columns) or (frame[a] - frame[b]).notna().sum() < 2:
-        raise DataError(f"no drugs in common of {a!r} and {b!r}", remedy="run both on the same folds")
+        raise DataError(
+            f"no drugs in common of {a!r} and {b!r}", remedy="run both on the same folds"
+        )
     gap = (frame[a] - frame[b]).dropna().to_numpy()
     rows = np.random.default_rng(seed).integers(0, len(gap), (draws, len(gap)))
-    return {"mean": float(gap.mean()), "interval": metrics.interval(gap[rows].mean(1)), "drugs": len(gap), "better": float((gap > 0).mean())}
+    return {
+        "mean": float(gap.mean()),
+        "interval": metrics.interval(gap[rows].mean(1)),
+        "drugs": len(gap),
+        "better": float((gap > 0).mean()),
+    }

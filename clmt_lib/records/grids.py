@@ -5,14 +5,15 @@ import time
 from pathlib import Path
 
 from clmt_lib import data
-from clmt_lib.data.tables import DataError
+from clmt_lib.io import DataError
 from clmt_lib.records.runs import RunConfig, run
 
 
 def read_grid(path):
     """Configurations named by a grid file, the first fold and seed of every split first.
 
-    The file is YAML: `runs:` a list of {dataset, split, seeds, folds, models, settings?, options?, last?}; rows with `last: true` come after all others.
+    The file is YAML: `runs:` a list of {dataset, split, seeds, folds, models, settings?, options?,
+    last?}; rows with `last: true` come after all others.
 
     Raises
     ------
@@ -24,22 +25,43 @@ def read_grid(path):
     try:
         rows = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["runs"]
         configs = [
-            RunConfig(row["dataset"], row["split"], model, seed, fold, dict(row.get("settings", {})), dict(row.get("options", {})))
-            for row in sorted(rows, key=lambda row: row.get("last", False)) for seed in row["seeds"] for fold in row["folds"] for model in row["models"]
+            RunConfig(
+                row["dataset"],
+                row["split"],
+                model,
+                seed,
+                fold,
+                dict(row.get("settings", {})),
+                dict(row.get("options", {})),
+            )
+            for row in sorted(rows, key=lambda row: row.get("last", False))
+            for seed in row["seeds"]
+            for fold in row["folds"]
+            for model in row["models"]
         ]
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"not a grid ({error!r})", file=path, remedy="see experiments/grid.yaml") from None
-    slow = sum(len(row["seeds"]) * len(row["folds"]) * len(row["models"]) for row in rows if row.get("last"))
+        raise DataError(
+            f"not a grid ({error!r})", file=path, remedy="see experiments/grid.yaml"
+        ) from None
+    slow = sum(
+        len(row["seeds"]) * len(row["folds"]) * len(row["models"])
+        for row in rows
+        if row.get("last")
+    )
     early = configs[: len(configs) - slow]
-    return sorted(early, key=lambda c: c.fold + c.seed) + configs[len(early) :]  # stable: within a round, the file's order
+    return (
+        sorted(early, key=lambda c: c.fold + c.seed) + configs[len(early) :]
+    )  # stable: within a round, the file's order
 
 
 def run_grid(configs, folder=None, *, share=(0, 1), draws=False, device="auto", say=print):
-    """Run what is missing of many configurations, one after the other; a failed run is reported and does not stop the rest.
+    """Run what is missing of many configurations, one after the other; a failed run is reported and
+    does not stop the rest.
 
     Parameters
     ----------
-    share : (i, n): this process takes every n-th configuration from the i-th, so n processes divide the work
+    share : (i, n): this process takes every n-th configuration from the i-th, so n processes divide
+        the work
     draws : a record that came without its bootstrap draws is run again
 
     Returns
@@ -54,10 +76,20 @@ def run_grid(configs, folder=None, *, share=(0, 1), draws=False, device="auto", 
             if key not in loaded:
                 loaded[key] = data.load(config.dataset, **config.options)
             record = run(config, folder, draws=draws, device=device, benchmark=loaded[key])
-        except (ValueError, ArithmeticError, RuntimeError, MemoryError, OSError, TypeError) as error:
+        except (
+            ValueError,
+            ArithmeticError,
+            RuntimeError,
+            MemoryError,
+            OSError,
+            TypeError,
+        ) as error:
             failed.append((config, error))
             say(f"[{number}/{len(mine)}] FAILED {config}: {error}")
             continue
         found = record.metrics["test"]
-        say(f"[{number}/{len(mine)}] {record.path.name}: rmse {found['rmse']:.3f}, per-drug r {found['pcc_per_drug'] or 0:.3f} ({time.perf_counter() - start:.1f} s)")
+        say(
+            f"[{number}/{len(mine)}] {record.path.name}: rmse {found['rmse']:.3f}, per-drug r "
+            f"{found['pcc_per_drug'] or 0:.3f} ({time.perf_counter() - start:.1f} s)"
+        )
     return failed

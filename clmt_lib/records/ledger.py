@@ -1,6 +1,7 @@
 """The ledger: what was claimed, what we measured, and a verdict that a rule computes (chapter 09).
 
-`experiments/ledger.yaml` lists claims, each with one or more tests that name records; `ledger` looks the records up. Nobody types a verdict: when the records change, it changes.
+`experiments/ledger.yaml` lists claims, each with one or more tests that name records; `ledger`
+looks the records up. Nobody types a verdict: when the records change, it changes.
 """
 
 from dataclasses import dataclass
@@ -9,14 +10,16 @@ from pathlib import Path
 import pandas as pd
 
 from clmt_lib.data.splits import KINDS
-from clmt_lib.data.tables import DataError
-from clmt_lib.metrics import REPORTED
+from clmt_lib.io import DataError
 from clmt_lib.records.runs import home
 from clmt_lib.records.studies import study, verdicts
 from clmt_lib.records.summaries import difference, ladder
+from clmt_lib.tasks.metrics import REPORTED
 
 VERDICTS = ("reproduced", "partly", "not", "not testable", "open")
-ENOUGH = 3  # folds or seeds below which a tie says nothing, and a difference is at most half a proof
+ENOUGH = (
+    3  # folds or seeds below which a tie says nothing, and a difference is at most half a proof
+)
 WHERE = {"abstract", "paper", "code", "log", "here"}
 REMEDY = "see `read_ledger` and experiments/ledger.yaml"
 KEYS = {"id": str, "title": str, "claim": str, "by": str, "where": str, "tests": list}
@@ -26,17 +29,38 @@ TESTS = {  # the key that names the test -> (its type, other keys it needs, keys
     "reach": (str, {**AT, "value": float}, {"other": str}),
     "clear_of": (str, {**AT, "values": dict}, {"other": str}),
     "easier": (str, {"dataset": str, "metric": str, "splits": list}, {}),
-    "study": (str, {"dataset": str, "split": str, "variants": list, "expect": str}, {"name": str, "sound": str}),
+    "study": (
+        str,
+        {"dataset": str, "split": str, "variants": list, "expect": str},
+        {"name": str, "sound": str},
+    ),
     "fact": (str, {"holds": bool}, {}),
     "untestable": (str, {}, {}),
 }
 EXPECT = {"compare": ("better", "not better"), "study": ("hurts", "helps", "matters")}
-EVIDENCE = ("id", "test", "dataset", "split", "metric", "what", "against", "claimed", "mean", "low", "high", "folds", "outcome", "why")
+EVIDENCE = (
+    "id",
+    "test",
+    "dataset",
+    "split",
+    "metric",
+    "what",
+    "against",
+    "claimed",
+    "mean",
+    "low",
+    "high",
+    "folds",
+    "outcome",
+    "why",
+)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim: a short title, the claim in our words, whose it is (a key of the ledger's `sources`), where it is stated, and its tests."""
+    """One claim: a short title, the claim in our words, whose it is (a key of the ledger's
+    `sources`), where it is stated, and its tests.
+    """
 
     id: str
     title: str
@@ -49,17 +73,24 @@ class Claim:
 def read_ledger(path=None, folder=None):
     """(claims, sources) of a ledger file; sources: citation key -> short name.
 
-    The file is YAML with `sources` and `claims`; a claim has the keys `id, title, claim, by, where, tests`, and each test is one of
+    The file is YAML with `sources` and `claims`; a claim has the keys `id, title, claim, by, where,
+    tests`, and each test is one of
 
-    * `compare: "a - b"` with dataset, split, metric, `expect: better` or `not better`, and `grid` where it is not the main one: the paired difference of two rungs;
+    * `compare: "a - b"` with dataset, split, metric, `expect: better` or `not better`, and `grid`
+      where it is not the main one: the paired difference of two rungs;
     * `reach: model` with dataset, split, metric, value: does our model reach a published value?
-    * `clear_of: model` with dataset, split, metric, `values: {who: value}`: are published values clear of what our model reaches?
-    * `easier: model` with dataset, metric, `splits: [a, b, ...]`: is each split easier than the next, intervals apart?
-    * `study: name` with dataset, split, variants, `expect: hurts, helps or matters`, and optionally `name` of the row and `sound: rung` that the study's base must reach;
-    * `fact: tests/unit/file.py::test` with `holds: true or false`: what that test of ours shows of the claim;
+    * `clear_of: model` with dataset, split, metric, `values: {who: value}`: are published values
+      clear of what our model reaches?
+    * `easier: model` with dataset, metric, `splits: [a, b, ...]`: is each split easier than the
+      next, intervals apart?
+    * `study: name` with dataset, split, variants, `expect: hurts, helps or matters`, and optionally
+      `name` of the row and `sound: rung` that the study's base must reach;
+    * `fact: tests/unit/file.py::test` with `holds: true or false`: what that test of ours shows of
+      the claim;
     * `untestable: reason`.
 
-    The first three may say `other: why` where the claim is about other data, pairs or models than ours: such a test holds by half at most, and cannot refute.
+    The first three may say `other: why` where the claim is about other data, pairs or models than
+    ours: such a test holds by half at most, and cannot refute.
 
     Parameters
     ----------
@@ -68,7 +99,8 @@ def read_ledger(path=None, folder=None):
     Raises
     ------
     DataError
-        Unreadable file, missing or unknown key, wrong type, unknown source, or two claims of one id.
+        Unreadable file, missing or unknown key, wrong type, unknown source, or two claims of one
+        id.
     """
     import yaml
 
@@ -76,23 +108,37 @@ def read_ledger(path=None, folder=None):
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"not a ledger ({' '.join(str(error).split())})", file=path, remedy=REMEDY) from None
+        raise DataError(
+            f"not a ledger ({' '.join(str(error).split())})", file=path, remedy=REMEDY
+        ) from None
     _has(body, {"sources": dict, "claims": list}, "the ledger", path)
     claims = [check_claim(claim, body["sources"], path) for claim in body["claims"]]
     ids = [claim.id for claim in claims]
     if len(set(ids)) < len(ids):
-        raise DataError(f"two claims with the id {max(ids, key=ids.count)!r}", file=path, remedy="give each an id of its own")
+        raise DataError(
+            f"two claims with the id {max(ids, key=ids.count)!r}",
+            file=path,
+            remedy="give each an id of its own",
+        )
     return claims, body["sources"]
 
 
 def check_claim(claim, sources=("here",), path=None):
-    """Claim from a dictionary. Raises DataError where it has not exactly the keys of a claim, or a test is not one of those of `read_ledger`."""
+    """Claim from a dictionary. Raises DataError where it has not exactly the keys of a claim, or a
+    test is not one of those of `read_ledger`.
+    """
     name = f"claim {claim.get('id')!r}" if isinstance(claim, dict) else "a claim"
     _has(claim, KEYS, name, path)
     if claim["by"] not in sources or claim["where"] not in WHERE:
-        raise DataError(f"{name}: by {claim['by']!r}, where {claim['where']!r}", file=path, remedy=f"by: a key of sources; where: one of {', '.join(sorted(WHERE))}")
+        raise DataError(
+            f"{name}: by {claim['by']!r}, where {claim['where']!r}",
+            file=path,
+            remedy=f"by: a key of sources; where: one of {', '.join(sorted(WHERE))}",
+        )
     if not claim["tests"]:
-        raise DataError(f"{name} has no test", file=path, remedy="say how to test it, or `untestable: reason`")
+        raise DataError(
+            f"{name} has no test", file=path, remedy="say how to test it, or `untestable: reason`"
+        )
     for test in claim["tests"]:
         _check_test(test, name, path)
     return Claim(**{**claim, "tests": tuple(claim["tests"])})
@@ -101,35 +147,72 @@ def check_claim(claim, sources=("here",), path=None):
 def _check_test(test, name, path):
     kinds = [kind for kind in TESTS if isinstance(test, dict) and kind in test]
     if len(kinds) != 1:
-        raise DataError(f"{name}: a test of no known kind", file=path, remedy=f"it has one of the keys {', '.join(TESTS)}")
+        raise DataError(
+            f"{name}: a test of no known kind",
+            file=path,
+            remedy=f"it has one of the keys {', '.join(TESTS)}",
+        )
     kind, where = kinds[0], f"{name}, test {kinds[0]!r}"
     first, needed, optional = TESTS[kind]
     _has(test, {kind: first, **needed}, where, path, optional)
     splits = test.get("splits", [test.get("split", "mixed")])
     if test.get("metric", "rmse") not in REPORTED or any(split not in KINDS for split in splits):
-        raise DataError(f"{where}: metric {test.get('metric')!r}, splits {splits}", file=path, remedy=f"metrics: {', '.join(REPORTED)}; splits: {', '.join(KINDS)}")
+        raise DataError(
+            f"{where}: metric {test.get('metric')!r}, splits {splits}",
+            file=path,
+            remedy=f"metrics: {', '.join(REPORTED)}; splits: {', '.join(KINDS)}",
+        )
     if kind in EXPECT and test["expect"] not in EXPECT[kind]:
-        raise DataError(f"{where}: expect {test['expect']!r}", file=path, remedy=f"use one of: {', '.join(EXPECT[kind])}")
-    if (kind == "compare" and len(test[kind].split(" - ")) != 2) or (kind == "fact" and test[kind].count("::") != 1) or (kind == "easier" and len(test["splits"]) < 2):
-        raise DataError(f"{where}: cannot read {test[kind]!r}", file=path, remedy='write compare: "a - b", fact: file::test, easier with two splits or more')
+        raise DataError(
+            f"{where}: expect {test['expect']!r}",
+            file=path,
+            remedy=f"use one of: {', '.join(EXPECT[kind])}",
+        )
+    if (
+        (kind == "compare" and len(test[kind].split(" - ")) != 2)
+        or (kind == "fact" and test[kind].count("::") != 1)
+        or (kind == "easier" and len(test["splits"]) < 2)
+    ):
+        raise DataError(
+            f"{where}: cannot read {test[kind]!r}",
+            file=path,
+            remedy='write compare: "a - b", fact: file::test, easier with two splits or more',
+        )
 
 
 def _has(found, wanted, where, path, optional=None):
-    """Raise DataError where `found` lacks a key, has an unknown one, or a value of the wrong type (a whole number is a float, too)."""
+    """Raise DataError where `found` lacks a key, has an unknown one, or a value of the wrong type
+    (a whole number is a float, too).
+    """
     kinds = {**wanted, **(optional or {})}
     if not isinstance(found, dict) or not set(wanted) <= set(found) <= set(kinds):
-        keys = ", ".join(sorted(map(str, set(found) ^ set(wanted)))) if isinstance(found, dict) else type(found).__name__
-        raise DataError(f"{where}: missing or unknown keys ({keys})", file=path, remedy=f"use {', '.join(kinds)}; {REMEDY}")
+        keys = (
+            ", ".join(sorted(map(str, set(found) ^ set(wanted))))
+            if isinstance(found, dict)
+            else type(found).__name__
+        )
+        raise DataError(
+            f"{where}: missing or unknown keys ({keys})",
+            file=path,
+            remedy=f"use {', '.join(kinds)}; {REMEDY}",
+        )
     for key, value in found.items():
-        right = isinstance(value, (int, float)) and not isinstance(value, bool) if kinds[key] is float else isinstance(value, kinds[key])
+        right = (
+            isinstance(value, (int, float)) and not isinstance(value, bool)
+            if kinds[key] is float
+            else isinstance(value, kinds[key])
+        )
         if not right:
-            raise DataError(f"{where}: {key!r} is not of type {kinds[key].__name__}", file=path, remedy=REMEDY)
+            raise DataError(
+                f"{where}: {key!r} is not of type {kinds[key].__name__}", file=path, remedy=REMEDY
+            )
 
 
-def side(low, high, metric="rmse"):
-    """Where an interval of a difference lies: "tie" where it holds zero, else "better" or "worse" (a lower RMSE is better, a higher correlation is).
+def direction(low, high, metric="rmse"):
+    """Where an interval of a difference lies: "tie" where it holds zero, else "better" or "worse"
+    (a lower RMSE is better, a higher correlation is).
 
-    >>> side(-0.02, -0.01), side(-0.02, 0.01), side(-0.02, -0.01, "pcc_per_drug")
+    >>> direction(-0.02, -0.01), direction(-0.02, 0.01), direction(-0.02, -0.01, "pcc_per_drug")
     ('better', 'tie', 'worse')
     """
     if low <= 0 <= high:
@@ -137,18 +220,23 @@ def side(low, high, metric="rmse"):
     return "better" if (high < 0) == (metric == "rmse") else "worse"
 
 
-def judge(low, high, folds, metric="rmse", expect="better"):
-    """Outcome of a comparison from the interval of its difference and its number of folds: eq-09-outcome.
+def decide(low, high, folds, metric="rmse", expect="better"):
+    """Outcome of a comparison from the interval of its difference and its number of folds:
+    eq-09-outcome.
 
-    >>> judge(-0.02, -0.01, 5), judge(-0.02, 0.01, 5), judge(-0.02, -0.01, 1), judge(-0.02, 0.01, 1), judge(0.01, 0.02, 1)
+    >>> decide(-0.02, -0.01, 5), decide(-0.02, 0.01, 5), decide(-0.02, -0.01, 1), decide(-0.02, 0.01, 1), decide(0.01, 0.02, 1)
     ('holds', 'fails', 'half', 'open', 'fails')
     """
-    where = side(low, high, metric)
-    return _decided((where == "better") == (expect == "better"), folds, WORDS[where], where == "tie")["outcome"]
+    where = direction(low, high, metric)
+    return _decided(
+        (where == "better") == (expect == "better"), folds, WORDS[where], where == "tie"
+    )["outcome"]
 
 
-def one_more(mean, sd, n, level=0.95):
-    """[low, high] that one more split should fall into, from mean and (population) standard deviation of `n` splits, taken as normal: eq-09-one-more."""
+def prediction_interval(mean, sd, n, level=0.95):
+    """[low, high] that one more split should fall into, from mean and (population) standard
+    deviation of `n` splits, taken as normal: eq-09-one-more.
+    """
     from scipy.special import stdtrit
 
     reach = stdtrit(n - 1, (1 + level) / 2) * sd * (n / (n - 1)) ** 0.5 * (1 + 1 / n) ** 0.5
@@ -156,22 +244,27 @@ def one_more(mean, sd, n, level=0.95):
 
 
 def evidence(claims, folder=None, root=None):
-    """Frame with one row a test and the columns of `EVIDENCE`; `outcome` is holds, half, fails, open (too little, or not run) or cannot, and `why` says it in words."""
-    rows, shelf = [], _Shelf(folder, root)
+    """Frame with one row a test and the columns of `EVIDENCE`; `outcome` is holds, half, fails,
+    open (too little, or not run) or cannot, and `why` says it in words.
+    """
+    rows, reader = [], RecordReader(folder, root)
     for claim in claims:
         for test in claim.tests:
             kind = next(kind for kind in TESTS if kind in test)
             about = {"id": claim.id, "test": kind, **{key: test[key] for key in AT if key in test}}
-            found = LOOK[kind](test, shelf)
+            found = LOOK[kind](test, reader)
             rows += [{**about, **row} for row in (found if isinstance(found, list) else [found])]
     return pd.DataFrame(rows, columns=list(EVIDENCE))
 
 
 def ledger(path=None, folder=None):
-    """Frame with one row a claim: id, title, claim, by, where, verdict, why, folds (fewest of the tests decided), decided and tests (how many).
+    """Frame with one row a claim: id, title, claim, by, where, verdict, why, folds (fewest of the
+    tests decided), decided and tests (how many).
 
-    The verdict is a rule's (eq-09-verdict): *reproduced* where every test holds in full, *not* where none holds, *partly* between; tests still open or impossible do not count, but
-    keep a claim from being reproduced; where no test is decided, *not testable* if one never can be, else *open*, and `why` says what to run.
+    The verdict is a rule's (eq-09-verdict): *reproduced* where every test holds in full, *not*
+    where none holds, *partly* between; tests still open or impossible do not count, but
+    keep a claim from being reproduced; where no test is decided, *not testable* if one never can
+    be, else *open*, and `why` says what to run.
 
     Raises
     ------
@@ -186,8 +279,13 @@ def ledger(path=None, folder=None):
         tests = found[found["id"] == claim.id]
         decided = tests[tests["outcome"].isin(["holds", "half", "fails"])]
         about = {key: getattr(claim, key) for key in ("id", "title", "claim", "by", "where")}
-        about |= {"verdict": verdict(tests["outcome"]), "why": "; ".join(dict.fromkeys(tests["why"]))}
-        rows.append(about | {"folds": decided["folds"].min(), "decided": len(decided), "tests": len(tests)})
+        about |= {
+            "verdict": verdict(tests["outcome"]),
+            "why": "; ".join(dict.fromkeys(tests["why"])),
+        }
+        rows.append(
+            about | {"folds": decided["folds"].min(), "decided": len(decided), "tests": len(tests)}
+        )
     return pd.DataFrame(rows).set_index("id")
 
 
@@ -205,7 +303,7 @@ def verdict(outcomes):
     return "partly" if set(outcomes) & {"holds", "half"} else "not"
 
 
-class _Shelf:
+class RecordReader:
     """The records of a folder, each table made once; `root` is where the tests of facts lie."""
 
     def __init__(self, folder, root):
@@ -219,7 +317,9 @@ class _Shelf:
         return self.tables[name]
 
     def rung(self, dataset, split, model, metric):
-        """(mean, [low, high] over new lines and drugs, [low, high] of one more split or None, folds) of a rung; None where it is not in."""
+        """(mean, [low, high] over new lines and drugs, [low, high] of one more split or None,
+        folds) of a rung; None where it is not in.
+        """
         where = dataset, split
         if where not in self.tables:
             try:
@@ -230,7 +330,11 @@ class _Shelf:
             return None
         row = self.tables[where].loc[model]
         folds = row["folds"]
-        again = one_more(row[metric], row[f"{metric}_sd"], folds) if folds >= ENOUGH else None
+        again = (
+            prediction_interval(row[metric], row[f"{metric}_sd"], folds)
+            if folds >= ENOUGH
+            else None
+        )
         return row[metric], [row[f"{metric}_low"], row[f"{metric}_high"]], again, folds
 
 
@@ -243,37 +347,75 @@ def _decided(holds, folds, why, tie=False, command=None):
     if folds >= ENOUGH:
         return {"outcome": "holds" if holds else "fails", "why": why}
     if tie:
-        return {"outcome": "open", "why": f"{why}, on {folds:.0f} of the {ENOUGH} folds that would say something; for more: {command or GRID}"}
-    return {"outcome": "half" if holds else "fails", "why": f"{why}, on {folds:.0f} fold{'' if folds == 1 else 's'} only"}
+        return {
+            "outcome": "open",
+            "why": f"{why}, on {folds:.0f} of the {ENOUGH} folds that would say something; for "
+            f"more: {command or GRID}",
+        }
+    return {
+        "outcome": "half" if holds else "fails",
+        "why": f"{why}, on {folds:.0f} fold{'' if folds == 1 else 's'} only",
+    }
 
 
 GRID = "clmt run --grid experiments/grid.yaml, then clmt report"
-WORDS = {"better": "better, and the interval says so", "worse": "worse, and the interval says so", "tie": "a tie: the interval holds zero"}
+WORDS = {
+    "better": "better, and the interval says so",
+    "worse": "worse, and the interval says so",
+    "tie": "a tie: the interval holds zero",
+}
 
 
-def _compare(test, shelf):
+def _compare(test, reader):
     (a, b), grid = test["compare"].split(" - "), test.get("grid", "")
-    command = GRID if not grid else f"clmt run --grid experiments/{grid}.yaml, then clmt report --grid experiments/{grid}.yaml"
+    command = (
+        GRID
+        if not grid
+        else (
+            f"clmt run --grid experiments/{grid}.yaml, then clmt report --grid "
+            f"experiments/{grid}.yaml"
+        )
+    )
     try:
-        gap = difference(test["dataset"], test["split"], a, b, test["metric"], shelf.folder, grid)
+        gap = difference(test["dataset"], test["split"], a, b, test["metric"], reader.folder, grid)
     except DataError:
         return _missing(f"{a} or {b}", command, what=a, against=b)
     low, high = gap["interval"]
-    where = side(low, high, test["metric"])
+    where = direction(low, high, test["metric"])
     holds = (where == "better") == (test["expect"] == "better")
-    about = {"what": a, "against": b, "mean": gap["mean"], "low": low, "high": high, "folds": gap["folds"]}
-    return _other(about | _decided(holds, gap["folds"], WORDS[where], where == "tie", command), test)
+    about = {
+        "what": a,
+        "against": b,
+        "mean": gap["mean"],
+        "low": low,
+        "high": high,
+        "folds": gap["folds"],
+    }
+    return _other(
+        about | _decided(holds, gap["folds"], WORDS[where], where == "tie", command), test
+    )
 
 
-def _reach(test, shelf):
-    found, about = shelf.rung(test["dataset"], test["split"], test["reach"], test["metric"]), {"what": test["reach"], "claimed": test["value"]}
+def _reach(test, reader):
+    found, about = (
+        reader.rung(test["dataset"], test["split"], test["reach"], test["metric"]),
+        {"what": test["reach"], "claimed": test["value"]},
+    )
     if found is None:
         return _missing(test["reach"], GRID, **about)
     mean, entities, again, folds = found
     low, high = entities if again is None or "other" in test else again
-    where = side(low - test["value"], high - test["value"], test["metric"])
-    why = {"better": "ours is better", "tie": "the value lies in our interval", "worse": "ours does not reach it"}[where]
-    out = about | {"mean": mean, "low": low, "high": high, "folds": folds} | _decided(where != "worse", folds, why)
+    where = direction(low - test["value"], high - test["value"], test["metric"])
+    why = {
+        "better": "ours is better",
+        "tie": "the value lies in our interval",
+        "worse": "ours does not reach it",
+    }[where]
+    out = (
+        about
+        | {"mean": mean, "low": low, "high": high, "folds": folds}
+        | _decided(where != "worse", folds, why)
+    )
     return _other(out, test)
 
 
@@ -281,11 +423,14 @@ def _other(row, test):
     """What was measured under other conditions can support a claim by half, and cannot refute it."""
     if "other" not in test or row["outcome"] == "open":
         return row
-    return row | {"outcome": "cannot" if row["outcome"] == "fails" else "half", "why": f"{row['why']}; {test['other']}"}
+    return row | {
+        "outcome": "cannot" if row["outcome"] == "fails" else "half",
+        "why": f"{row['why']}; {test['other']}",
+    }
 
 
-def _clear_of(test, shelf):
-    found, rows = shelf.rung(test["dataset"], test["split"], test["clear_of"], test["metric"]), []
+def _clear_of(test, reader):
+    found, rows = reader.rung(test["dataset"], test["split"], test["clear_of"], test["metric"]), []
     for who, value in test["values"].items():
         about = {"what": who, "against": test["clear_of"], "claimed": float(value)}
         if found is None:
@@ -293,29 +438,61 @@ def _clear_of(test, shelf):
             continue
         mean, entities, again, folds = found
         low, high = entities if again is None or "other" in test else again
-        where = side(value - high, value - low, test["metric"])
-        why = {"better": "clear of ours", "tie": "within our interval", "worse": "ours is clear of it"}[where]
-        rows.append(_other(about | {"mean": mean, "low": low, "high": high, "folds": folds} | _decided(where == "better", folds, why, where == "tie"), test))
+        where = direction(value - high, value - low, test["metric"])
+        why = {
+            "better": "clear of ours",
+            "tie": "within our interval",
+            "worse": "ours is clear of it",
+        }[where]
+        rows.append(
+            _other(
+                about
+                | {"mean": mean, "low": low, "high": high, "folds": folds}
+                | _decided(where == "better", folds, why, where == "tie"),
+                test,
+            )
+        )
     return rows
 
 
-def _easier(test, shelf):
+def _easier(test, reader):
     rows = []
     for split, harder in zip(test["splits"], test["splits"][1:], strict=False):
-        about, pair = {"what": split, "against": harder}, [shelf.rung(test["dataset"], s, test["easier"], test["metric"]) for s in (split, harder)]
+        about, pair = (
+            {"what": split, "against": harder},
+            [
+                reader.rung(test["dataset"], s, test["easier"], test["metric"])
+                for s in (split, harder)
+            ],
+        )
         if None in pair:
             rows.append(_missing(test["easier"], GRID, **about))
             continue
         (a, (low, high), _, n), (b, (low_b, high_b), _, n_b) = pair
-        where = side(low - high_b, high - low_b, test["metric"])
-        why = {"better": "easier, intervals apart", "tie": "intervals overlap", "worse": "harder, intervals apart"}[where]
-        rows.append(about | {"mean": a - b, "low": low - high_b, "high": high - low_b, "folds": min(n, n_b)} | _decided(where == "better", min(n, n_b), why, where == "tie"))
+        where = direction(low - high_b, high - low_b, test["metric"])
+        why = {
+            "better": "easier, intervals apart",
+            "tie": "intervals overlap",
+            "worse": "harder, intervals apart",
+        }[where]
+        rows.append(
+            about
+            | {"mean": a - b, "low": low - high_b, "high": high - low_b, "folds": min(n, n_b)}
+            | _decided(where == "better", min(n, n_b), why, where == "tie")
+        )
     return rows
 
 
-def _study(test, shelf):
-    frame, command = shelf.study(test["study"]), f"clmt study experiments/studies/{test['study']}.yaml"
-    here = frame[(frame["dataset"] == test["dataset"]) & (frame["split"] == test["split"]) & (frame["name"] == test.get("name", ""))].set_index("variant")
+def _study(test, reader):
+    frame, command = (
+        reader.study(test["study"]),
+        f"clmt study experiments/studies/{test['study']}.yaml",
+    )
+    here = frame[
+        (frame["dataset"] == test["dataset"])
+        & (frame["split"] == test["split"])
+        & (frame["name"] == test.get("name", ""))
+    ].set_index("variant")
     out = []
     for variant in test["variants"]:
         about = {"what": variant, "against": "base"}
@@ -323,32 +500,73 @@ def _study(test, shelf):
             out.append(_missing(variant, command, **about))
             continue
         row = here.loc[variant]
-        about |= {"metric": row["metric"], "mean": row["difference"], "low": row["low"], "high": row["high"], "folds": row["folds"]}
+        about |= {
+            "metric": row["metric"],
+            "mean": row["difference"],
+            "low": row["low"],
+            "high": row["high"],
+            "folds": row["folds"],
+        }
         quiet = row["verdict"] in ("tie", "noise")
         holds = row["verdict"] == test["expect"] or (test["expect"] == "matters" and not quiet)
-        why = {"tie": WORDS["tie"], "noise": "within the reach of another seed"}.get(row["verdict"], f"it {row['verdict']}")
-        out.append(about | ((_unsound(test, row, shelf) if quiet and not holds else None) or _decided(holds, row["folds"], why, quiet, command)))
+        why = {"tie": WORDS["tie"], "noise": "within the reach of another seed"}.get(
+            row["verdict"], f"it {row['verdict']}"
+        )
+        out.append(
+            about
+            | (
+                (_unsound(test, row, reader) if quiet and not holds else None)
+                or _decided(holds, row["folds"], why, quiet, command)
+            )
+        )
     return out
 
 
-def _unsound(test, row, shelf):
-    """A tie acquits nothing where the study's base has not learnt what a simple rung knows; None where it has, or nobody asked."""
-    rung = "sound" in test and shelf.rung(test["dataset"], test["split"], test["sound"], row["metric"])
-    if not rung or side(row["base"] - rung[0], row["base"] - rung[0], row["metric"]) != "worse":
+def _unsound(test, row, reader):
+    """A tie acquits nothing where the study's base has not learnt what a simple rung knows; None
+    where it has, or nobody asked.
+    """
+    rung = "sound" in test and reader.rung(
+        test["dataset"], test["split"], test["sound"], row["metric"]
+    )
+    if (
+        not rung
+        or direction(row["base"] - rung[0], row["base"] - rung[0], row["metric"]) != "worse"
+    ):
         return None
-    return {"outcome": "cannot", "why": f"the base of the study has not learnt what {test['sound']} knows, so a tie acquits nothing"}
+    return {
+        "outcome": "cannot",
+        "why": f"the base of the study has not learnt what {test['sound']} knows, so a tie "
+        "acquits nothing",
+    }
 
 
-def _fact(test, shelf):
+def _fact(test, reader):
     file, name = test["fact"].split("::")
-    path = shelf.root / file
+    path = reader.root / file
     if not path.is_file() or f"def {name}(" not in path.read_text(encoding="utf-8"):
-        return {"what": test["fact"], "outcome": "cannot", "why": f"the test {test['fact']} is not there"}
-    return {"what": test["fact"], "outcome": "holds" if test["holds"] else "fails", "why": f"shown by our test {name}"}
+        return {
+            "what": test["fact"],
+            "outcome": "cannot",
+            "why": f"the test {test['fact']} is not there",
+        }
+    return {
+        "what": test["fact"],
+        "outcome": "holds" if test["holds"] else "fails",
+        "why": f"shown by our test {name}",
+    }
 
 
 def _untestable(test, _):
     return {"outcome": "cannot", "why": test["untestable"]}
 
 
-LOOK = {"compare": _compare, "reach": _reach, "clear_of": _clear_of, "easier": _easier, "study": _study, "fact": _fact, "untestable": _untestable}
+LOOK = {
+    "compare": _compare,
+    "reach": _reach,
+    "clear_of": _clear_of,
+    "easier": _easier,
+    "study": _study,
+    "fact": _fact,
+    "untestable": _untestable,
+}

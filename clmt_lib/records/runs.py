@@ -12,21 +12,31 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clmt_lib import data, metrics, models
-from clmt_lib.data.tables import DataError
+from clmt_lib import data, models
+from clmt_lib.io import DataError
 from clmt_lib.records.provenance import provenance
+from clmt_lib.tasks import metrics
 
 ROLES = ("valid", "test")
 PREDICTIONS, DRAWS = "predictions.parquet", "draws.npy"
 
 
 def home(folder=None):
-    """Folder of the records: `folder`, else `CLMT_RECORDS`, else the nearest `experiments/records` at or above the current folder, else there."""
+    """Folder of the records: `folder`, else `CLMT_RECORDS`, else the nearest `experiments/records`
+    at or above the current folder, else there.
+    """
     named = folder or os.environ.get("CLMT_RECORDS")
     if named:
         return Path(named)
     here = Path.cwd()
-    return next((path / "experiments/records" for path in (here, *here.parents) if (path / "experiments/records").is_dir()), Path("experiments/records"))
+    return next(
+        (
+            path / "experiments/records"
+            for path in (here, *here.parents)
+            if (path / "experiments/records").is_dir()
+        ),
+        Path("experiments/records"),
+    )
 
 
 @dataclass(frozen=True)
@@ -58,8 +68,12 @@ class RunConfig:
         return "-".join([self.dataset, *(str(self.options[key]) for key in sorted(self.options))])
 
     def id(self, checksum):
-        """Readable name plus ten hexadecimal digits over configuration, data checksum and model version."""
-        body = json.dumps([asdict(self), checksum, models.model_class(self.model).version], sort_keys=True)
+        """Readable name plus ten hexadecimal digits over configuration, data checksum and model
+        version.
+        """
+        body = json.dumps(
+            [asdict(self), checksum, models.model_class(self.model).version], sort_keys=True
+        )
         return f"{self.dataset}-{self.split}-s{self.seed}-f{self.fold}-{self.model}-{hashlib.sha256(body.encode()).hexdigest()[:10]}"
 
 
@@ -74,42 +88,73 @@ class Record:
 
     @property
     def predictions(self):
-        """[role, position, predicted] frame, or None where only the committed part of the record is here."""
+        """[role, position, predicted] frame, or None where only the committed part of the record is
+        here.
+        """
         path = self.path / "predictions.parquet"
         return pd.read_parquet(path) if path.exists() else None
 
     @property
     def draws(self):
-        """name -> [1000] bootstrap draws of the reported metrics on the test role, the same draws of entities for every run on a benchmark; None in a record made without."""
+        """name -> [1000] bootstrap draws of the reported metrics on the test role, the same draws
+        of entities for every run on a benchmark; None in a record made without.
+        """
         path = self.path / DRAWS
-        return dict(zip(metrics.REPORTED, np.load(path, allow_pickle=False), strict=True)) if path.exists() else None
+        return (
+            dict(zip(metrics.REPORTED, np.load(path, allow_pickle=False), strict=True))
+            if path.exists()
+            else None
+        )
 
 
 def read(path):
     """Read one record. Raises DataError where the folder is not a whole record."""
     try:
-        parts = [json.loads((Path(path) / f"{name}.json").read_text(encoding="utf-8")) for name in ("config", "metrics", "provenance")]
+        parts = [
+            json.loads((Path(path) / f"{name}.json").read_text(encoding="utf-8"))
+            for name in ("config", "metrics", "provenance")
+        ]
     except (OSError, ValueError) as error:
-        raise DataError(f"not a record ({error})", file=path, remedy="delete the folder and run its configuration again") from None
+        raise DataError(
+            f"not a record ({error})",
+            file=path,
+            remedy="delete the folder and run its configuration again",
+        ) from None
     return Record(Path(path), *parts)
 
 
 def read_config(path):
-    """RunConfig from a `config.json`. Raises DataError where the file is missing, is not JSON or has a field unknown to `RunConfig`."""
+    """RunConfig from a `config.json`. Raises DataError where the file is missing, is not JSON or
+    has a field unknown to `RunConfig`.
+    """
     try:
         return RunConfig(**json.loads(Path(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"not a configuration ({error})", file=path, remedy="copy the config.json of a record, and change what you want to change") from None
+        raise DataError(
+            f"not a configuration ({error})",
+            file=path,
+            remedy="copy the config.json of a record, and change what you want to change",
+        ) from None
 
 
-def run(config, folder=None, *, predictions=False, draws=False, device="auto", benchmark=None, progress=False):
+def run(
+    config,
+    folder=None,
+    *,
+    predictions=False,
+    draws=False,
+    device="auto",
+    benchmark=None,
+    progress=False,
+):
     """Fit, predict and score one configuration, or read its record if it is there already.
 
     Parameters
     ----------
     config : RunConfig
     folder : where records live
-    predictions, draws : the caller needs them: a record that came without is computed again, and must give the same metrics
+    predictions, draws : the caller needs them: a record that came without is computed again, and
+        must give the same metrics
     device : passed to models that train on one ("auto", "cpu", "cuda")
     benchmark : an already loaded benchmark, to save loading it
     progress : show a bar where a model trains step by step, if standard error is a terminal
@@ -117,7 +162,8 @@ def run(config, folder=None, *, predictions=False, draws=False, device="auto", b
     Raises
     ------
     DataError
-        Unknown dataset, split, model or setting; or a repeated run whose metrics differ from its record.
+        Unknown dataset, split, model or setting; or a repeated run whose metrics differ from its
+        record.
     """
     benchmark = benchmark if benchmark is not None else data.load(config.dataset, **config.options)
     name = config.id(benchmark.checksum)
@@ -139,7 +185,9 @@ def run(config, folder=None, *, predictions=False, draws=False, device="auto", b
 
 @contextmanager
 def workplace(final):
-    """A folder for unfinished work, held by one process at a time; what a killed process left is taken over, and nothing is left behind."""
+    """A folder for unfinished work, held by one process at a time; what a killed process left is
+    taken over, and nothing is left behind.
+    """
     work = final.parent / f".work-{final.name}"
     handle = _locked(work)
     try:
@@ -155,7 +203,9 @@ def workplace(final):
 
 
 def _locked(work):
-    """Handle of the folder `work`, locked; made again where whoever held the lock has finished and removed it."""
+    """Handle of the folder `work`, locked; made again where whoever held the lock has finished and
+    removed it.
+    """
     while True:
         work.mkdir(parents=True, exist_ok=True)
         try:
@@ -194,7 +244,18 @@ def _compute(config, benchmark, work, device, progress):
     resumed = any(work.glob("checkpoint*"))
     start, cpu = time.perf_counter(), time.process_time()
     if hasattr(model, "parts"):  # a blend of models that have records of their own is made of those
-        model.fit(benchmark, split, [_table(replace(config, model=name, settings=model.settings.get(name, {})), work.parent, benchmark) for name in model.parts])
+        model.fit(
+            benchmark,
+            split,
+            [
+                _table(
+                    replace(config, model=name, settings=model.settings.get(name, {})),
+                    work.parent,
+                    benchmark,
+                )
+                for name in model.parts
+            ],
+        )
     else:
         model.fit(benchmark, split)
     fitted, cpu = time.perf_counter(), time.process_time() - cpu
@@ -204,13 +265,23 @@ def _compute(config, benchmark, work, device, progress):
         predicted = np.asarray(model.predict(benchmark.pairs[positions]), dtype=np.float64)
         found[role] = metrics.evaluate(benchmark, split, predicted, role)
         frames.append(pd.DataFrame({"role": role, "position": positions, "predicted": predicted}))
-    seconds = {"fit": round(fitted - start, 2), "fit_cpu": round(cpu, 2), "predict": round(time.perf_counter() - fitted, 2)}
+    seconds = {
+        "fit": round(fitted - start, 2),
+        "fit_cpu": round(cpu, 2),
+        "predict": round(time.perf_counter() - fitted, 2),
+    }
     if resumed:  # what the earlier attempts took is not known
         seconds = {"resumed": True}
     boot = metrics.Bootstrap(benchmark.n_cells, benchmark.n_drugs)
-    draws = boot.statistics(benchmark.pairs[split.test], benchmark.y[split.test], frames[-1]["predicted"])
+    draws = boot.statistics(
+        benchmark.pairs[split.test], benchmark.y[split.test], frames[-1]["predicted"]
+    )
     found["interval"] = {key: metrics.interval(value) for key, value in draws.items()}
-    np.save(work / DRAWS, np.stack([draws[key] for key in metrics.REPORTED]).astype(np.float32), allow_pickle=False)
+    np.save(
+        work / DRAWS,
+        np.stack([draws[key] for key in metrics.REPORTED]).astype(np.float32),
+        allow_pickle=False,
+    )
     found["chosen"] = model.chosen
     pd.concat(frames).to_parquet(work / PREDICTIONS, index=False)
     write(work / "config.json", asdict(config))
@@ -231,6 +302,7 @@ def _table(config, folder, benchmark):
 
 def write(path, body):
     """Write JSON with floats rounded to six digits, keys sorted; what is not finite becomes null."""
+
     def plain(value):
         if isinstance(value, dict):
             return {str(k): plain(v) for k, v in value.items()}
@@ -240,11 +312,14 @@ def write(path, body):
             return round(float(value), 6) if np.isfinite(value) else None
         return value.item() if isinstance(value, np.generic) else value
 
-    Path(path).write_text(json.dumps(plain(body), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    Path(path).write_text(
+        json.dumps(plain(body), indent=1, sort_keys=True) + "\n", encoding="utf-8"
+    )
 
 
 def rewrite(final, parts):
-    """Write or replace a record made of other records (a summary, a study, a transfer), and read it back.
+    """Write or replace a record made of other records (a summary, a study, a transfer), and read it
+    back.
 
     Each file is replaced whole; a kill between two leaves a record that the same command repairs.
 
@@ -262,7 +337,11 @@ def rewrite(final, parts):
 
 def _publish(work, final):
     """Rename the finished folder into place: a reader sees all of a record or nothing."""
-    for stray in set(work.iterdir()) - {work / f"{name}.json" for name in ("config", "metrics", "history", "provenance")} - {work / PREDICTIONS, work / DRAWS}:
+    for stray in (
+        set(work.iterdir())
+        - {work / f"{name}.json" for name in ("config", "metrics", "history", "provenance")}
+        - {work / PREDICTIONS, work / DRAWS}
+    ):
         stray.unlink()
     for part in work.iterdir():
         with open(part, "rb") as file:
@@ -272,7 +351,16 @@ def _publish(work, final):
 
 def _same_metrics(final, work, model):
     tolerance = getattr(model, "tolerance", 1e-4)
-    old, new = (json.loads((folder / "metrics.json").read_text())["test"] for folder in (final, work))
+    old, new = (
+        json.loads((folder / "metrics.json").read_text())["test"] for folder in (final, work)
+    )
     for key, value in old.items():
-        if (value is None) != (new[key] is None) or (value is not None and abs(value - new[key]) > tolerance):
-            raise DataError(f"run again, {key} is {new[key]}, the record says {value}", file=final, remedy="if its code changed, raise the model's version; if only the computer or its packages did, delete the record and run it again")
+        if (value is None) != (new[key] is None) or (
+            value is not None and abs(value - new[key]) > tolerance
+        ):
+            raise DataError(
+                f"run again, {key} is {new[key]}, the record says {value}",
+                file=final,
+                remedy="if its code changed, raise the model's version; if only the computer or "
+                "its packages did, delete the record and run it again",
+            )

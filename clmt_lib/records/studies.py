@@ -1,4 +1,6 @@
-"""Studies: one base, and variants that differ from it in one thing, run on the same splits and compared pair by pair (chapter 07)."""
+"""Studies: one base, and variants that differ from it in one thing, run on the same splits and
+compared pair by pair (chapter 07).
+"""
 
 import json
 from collections import Counter
@@ -8,47 +10,74 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clmt_lib import data, metrics
-from clmt_lib.data.tables import DataError
-from clmt_lib.models.base import RANKING
+from clmt_lib import data
+from clmt_lib.io import DataError
+from clmt_lib.models.base import UNSEEN_DRUG_SPLITS
 from clmt_lib.records.grids import run_grid
 from clmt_lib.records.provenance import provenance
 from clmt_lib.records.runs import RunConfig, home, read, rewrite, run
 from clmt_lib.records.summaries import REPORTED, _difference
+from clmt_lib.tasks import metrics
 
-COLUMNS = ("variant", "dataset", "split", "metric", "folds", "base", "value", "difference", "low", "high", "folds_better", "name", "options")
+COLUMNS = (
+    "variant",
+    "dataset",
+    "split",
+    "metric",
+    "folds",
+    "base",
+    "value",
+    "difference",
+    "low",
+    "high",
+    "folds_better",
+    "name",
+    "options",
+)
 NEEDED = {"dataset", "split", "seeds", "folds", "variants"}
 ALLOWED = NEEDED | {"settings", "options", "name"}
 REMEDY = "see experiments/studies/ablations.yaml and `read_study`"
 
 
 def read_study(path):
-    """Runs of a study file: (variant or "base", RunConfig), seed 0 and fold 0 of everything first, each run once.
+    """Runs of a study file: (variant or "base", RunConfig), seed 0 and fold 0 of everything first,
+    each run once.
 
     The file is YAML, with
     `question:` one sentence;
     `base:` {model, settings?};
-    `variants:` name -> settings that differ from the base's, or {model, settings?} for another model, which shares nothing with the base;
-    `runs:` a list of {dataset, split, seeds, folds, variants, settings?, options?, name?}. The base runs on every row. A row's settings are put over the base's, the variant's over both;
+    `variants:` name -> settings that differ from the base's, or {model, settings?} for another
+    model, which shares nothing with the base;
+    `runs:` a list of {dataset, split, seeds, folds, variants, settings?, options?, name?}. The base
+    runs on every row. A row's settings are put over the base's, the variant's over both;
     `options` go to the dataset's reader, and `name` tells rows of one dataset and split apart.
 
     Raises
     ------
     DataError
-        Unreadable file, missing or unknown key, unknown variant, a variant that changes nothing, or a variant named twice for the same seed and fold.
+        Unreadable file, missing or unknown key, unknown variant, a variant that changes nothing, or
+        a variant named twice for the same seed and fold.
     """
     once = {}
     for variant, config, base in _plan(path):
         for name, run_config in (("base", base), (variant, config)):
             once.setdefault(json.dumps(asdict(run_config), sort_keys=True), (name, run_config))
-    return sorted(once.values(), key=lambda found: found[1].seed + found[1].fold)  # stable: within a round, the file's order
+    return sorted(
+        once.values(), key=lambda found: found[1].seed + found[1].fold
+    )  # stable: within a round, the file's order
 
 
 def _plan(path):
-    """(variant, its RunConfig, the base's RunConfig) for every comparison of one seed and fold, in the order of the file."""
+    """(variant, its RunConfig, the base's RunConfig) for every comparison of one seed and fold, in
+    the order of the file.
+    """
     study, out = _checked(path), []
     for row in study["runs"]:
-        base = _configs(row, study["base"]["model"], {**study["base"].get("settings", {}), **row.get("settings", {})})
+        base = _configs(
+            row,
+            study["base"]["model"],
+            {**study["base"].get("settings", {}), **row.get("settings", {})},
+        )
         for variant in row["variants"]:
             change = study["variants"][variant]
             if "model" in change:
@@ -56,17 +85,47 @@ def _plan(path):
             else:
                 configs = _configs(row, study["base"]["model"], {**base[0].settings, **change})
             if configs == base:
-                raise DataError(f"variant {variant!r} is the base on {row['dataset']} {row['split']}", file=path, remedy="let it change something, or leave it out of this row")
+                raise DataError(
+                    f"variant {variant!r} is the base on {row['dataset']} {row['split']}",
+                    file=path,
+                    remedy="let it change something, or leave it out of this row",
+                )
             out += zip([variant] * len(base), configs, base, strict=True)
-    twice = next((key for key, count in Counter((v, json.dumps(asdict(b), sort_keys=True)) for v, _, b in out).items() if count > 1), None)
+    twice = next(
+        (
+            key
+            for key, count in Counter(
+                (v, json.dumps(asdict(b), sort_keys=True)) for v, _, b in out
+            ).items()
+            if count > 1
+        ),
+        None,
+    )
     if twice:
         where = RunConfig(**json.loads(twice[1]))
-        raise DataError(f"{twice[0]!r} runs twice on {where.dataset} {where.split}, seed {where.seed}, fold {where.fold}", file=path, remedy="name each variant, seed and fold once")
+        raise DataError(
+            f"{twice[0]!r} runs twice on {where.dataset} {where.split}, seed {where.seed}, fold "
+            f"{where.fold}",
+            file=path,
+            remedy="name each variant, seed and fold once",
+        )
     return out
 
 
 def _configs(row, model, settings):
-    return [RunConfig(row["dataset"], row["split"], model, seed, fold, dict(settings), dict(row.get("options", {}))) for seed in row["seeds"] for fold in row["folds"]]
+    return [
+        RunConfig(
+            row["dataset"],
+            row["split"],
+            model,
+            seed,
+            fold,
+            dict(settings),
+            dict(row.get("options", {})),
+        )
+        for seed in row["seeds"]
+        for fold in row["folds"]
+    ]
 
 
 def _checked(path):
@@ -76,39 +135,79 @@ def _checked(path):
     try:
         study = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"not a study ({' '.join(str(error).split())})", file=path, remedy=REMEDY) from None
+        raise DataError(
+            f"not a study ({' '.join(str(error).split())})", file=path, remedy=REMEDY
+        ) from None
     _has(study, {"question": str, "base": dict, "runs": list, "variants": dict}, path, "the study")
     _has(study["base"], {"model": str}, path, "base", {"settings": dict})
     for variant, change in study["variants"].items():
         if not isinstance(change, dict) or variant == "base":
-            raise DataError(f"variant {variant!r} is not a variant", file=path, remedy="give it a name other than base, and its settings as {setting: value}")
+            raise DataError(
+                f"variant {variant!r} is not a variant",
+                file=path,
+                remedy="give it a name other than base, and its settings as {setting: value}",
+            )
         if "model" in change or "settings" in change:
             _has(change, {"model": str}, path, f"variant {variant!r}", {"settings": dict})
     for number, row in enumerate(study["runs"], start=1):
         where = f"row {number} of runs"
-        _has(row, {"dataset": str, "split": str, "seeds": list, "folds": list, "variants": list}, path, where, {"settings": dict, "options": dict, "name": str})
-        if not (row["seeds"] and row["folds"]) or not all(type(value) is int for value in [*row["seeds"], *row["folds"]]):
-            raise DataError(f"{where}: seeds and folds are not whole numbers", file=path, remedy="write them as lists: seeds: [0, 1], folds: [0]")
-        unknown = next((variant for variant in row["variants"] if variant not in study["variants"]), None)
+        _has(
+            row,
+            {"dataset": str, "split": str, "seeds": list, "folds": list, "variants": list},
+            path,
+            where,
+            {"settings": dict, "options": dict, "name": str},
+        )
+        if not (row["seeds"] and row["folds"]) or not all(
+            type(value) is int for value in [*row["seeds"], *row["folds"]]
+        ):
+            raise DataError(
+                f"{where}: seeds and folds are not whole numbers",
+                file=path,
+                remedy="write them as lists: seeds: [0, 1], folds: [0]",
+            )
+        unknown = next(
+            (variant for variant in row["variants"] if variant not in study["variants"]), None
+        )
         if unknown is not None:
-            raise DataError(f"{where}: unknown variant {unknown!r}", file=path, remedy=f"use some of: {', '.join(study['variants'])}")
+            raise DataError(
+                f"{where}: unknown variant {unknown!r}",
+                file=path,
+                remedy=f"use some of: {', '.join(study['variants'])}",
+            )
     return study
 
 
 def _has(found, wanted, path, where, optional=None):
-    """Raise DataError where `found` lacks a key of `wanted`, has one that nobody knows, or a value of the wrong kind."""
+    """Raise DataError where `found` lacks a key of `wanted`, has one that nobody knows, or a value
+    of the wrong kind.
+    """
     optional = optional or {}
     kinds = {**wanted, **optional}
     if not isinstance(found, dict):
-        raise DataError(f"{where} is not a set of keys", file=path, remedy=f"it has the keys {', '.join(wanted)}; {REMEDY}")
+        raise DataError(
+            f"{where} is not a set of keys",
+            file=path,
+            remedy=f"it has the keys {', '.join(wanted)}; {REMEDY}",
+        )
     for key in wanted:
         if key not in found:
-            raise DataError(f"{where} lacks the key {key!r}", file=path, remedy=f"it has the keys {', '.join(wanted)}; {REMEDY}")
+            raise DataError(
+                f"{where} lacks the key {key!r}",
+                file=path,
+                remedy=f"it has the keys {', '.join(wanted)}; {REMEDY}",
+            )
     for key, value in found.items():
         if key not in kinds:
-            raise DataError(f"{where} has an unknown key {key!r}", file=path, remedy=f"use {', '.join(kinds)}; {REMEDY}")
+            raise DataError(
+                f"{where} has an unknown key {key!r}",
+                file=path,
+                remedy=f"use {', '.join(kinds)}; {REMEDY}",
+            )
         if not isinstance(value, kinds[key]):
-            raise DataError(f"{where}: {key!r} is not of type {kinds[key].__name__}", file=path, remedy=REMEDY)
+            raise DataError(
+                f"{where}: {key!r} is not of type {kinds[key].__name__}", file=path, remedy=REMEDY
+            )
 
 
 def run_study(path, folder=None, share=(0, 1), device="auto", say=print):
@@ -122,15 +221,19 @@ def run_study(path, folder=None, share=(0, 1), device="auto", say=print):
     -------
     list of (config, error) of the runs that failed.
     """
-    return run_grid([config for _, config in read_study(path)], folder, share=share, device=device, say=say)
+    return run_grid(
+        [config for _, config in read_study(path)], folder, share=share, device=device, say=say
+    )
 
 
 def run_notebooks(path, out, template=None, folder=None, share=(0, 1), device="auto", say=print):
-    """Run what is missing of a study through the template notebook, a kernel of its own for each run; the executed notebooks are left in `out`.
+    """Run what is missing of a study through the template notebook, a kernel of its own for each
+    run; the executed notebooks are left in `out`.
 
     Parameters
     ----------
-    template : notebook with the parameters of `experiments/templates/ablation.ipynb`, which is the default (found beside the folder of `path`)
+    template : notebook with the parameters of `experiments/templates/ablation.ipynb`, which is the
+        default (found beside the folder of `path`)
 
     Returns
     -------
@@ -140,9 +243,16 @@ def run_notebooks(path, out, template=None, folder=None, share=(0, 1), device="a
     try:
         import papermill
     except ImportError:
-        raise DataError("papermill is not installed", remedy='install it (pip install ".[book]"), or leave out --papermill') from None
+        raise DataError(
+            "papermill is not installed",
+            remedy='install it (pip install ".[book]"), or leave out --papermill',
+        ) from None
     if not template.is_file():
-        raise DataError("no such template", file=template, remedy="keep the study in experiments/studies, beside experiments/templates")
+        raise DataError(
+            "no such template",
+            file=template,
+            remedy="keep the study in experiments/studies, beside experiments/templates",
+        )
     failed, loaded = [], {}
     Path(out).mkdir(parents=True, exist_ok=True)
     for _, config in read_study(path)[share[0] :: share[1]]:
@@ -150,8 +260,21 @@ def run_notebooks(path, out, template=None, folder=None, share=(0, 1), device="a
             name = config.id(_benchmark(config, loaded).checksum)
             if (home(folder) / name).exists():
                 continue
-            about = {**asdict(config), "settings": json.dumps(config.settings), "options": json.dumps(config.options), "records_folder": str(home(folder).resolve()), "device": device}
-            papermill.execute_notebook(template, Path(out) / f"{name}.ipynb", about, kernel_name="python3", progress_bar=False, log_output=False)
+            about = {
+                **asdict(config),
+                "settings": json.dumps(config.settings),
+                "options": json.dumps(config.options),
+                "records_folder": str(home(folder).resolve()),
+                "device": device,
+            }
+            papermill.execute_notebook(
+                template,
+                Path(out) / f"{name}.ipynb",
+                about,
+                kernel_name="python3",
+                progress_bar=False,
+                log_output=False,
+            )
         except (ValueError, RuntimeError, OSError, papermill.PapermillException) as error:
             failed.append((config, error))
             say(f"FAILED {config}: {error}")
@@ -169,9 +292,11 @@ def _benchmark(config, loaded):
 
 
 def summarise_study(path, folder=None):
-    """Paired differences of each variant from the base over the seeds and folds both have, with two-way bootstrap intervals, as the record `study-<file name>`.
+    """Paired differences of each variant from the base over the seeds and folds both have, with
+    two-way bootstrap intervals, as the record `study-<file name>`.
 
-    A comparison that the record already holds, made from the runs that are here or from more, is kept as it is. Others need bootstrap draws: a run that came without
+    A comparison that the record already holds, made from the runs that are here or from more, is
+    kept as it is. Others need bootstrap draws: a run that came without
     them is computed again, and must give the same metrics.
 
     Returns
@@ -186,23 +311,47 @@ def summarise_study(path, folder=None):
         benchmark = _benchmark(pairs[0][0], loaded)
         planned += len(pairs)
         ids = {index: _ids(pair, benchmark) for index, pair in enumerate(pairs)}
-        done = [index for index, names in ids.items() if names and all((home(folder) / name).exists() for name in names)]
+        done = [
+            index
+            for index, names in ids.items()
+            if names and all((home(folder) / name).exists() for name in names)
+        ]
         row = {**json.loads(about), "runs": sorted(ids[index] for index in done)}
         stored = known.get(_key(row))
-        if stored and all(names in stored["runs"] for names in row["runs"]) and all(names in ids.values() for names in stored["runs"]):
+        if (
+            stored
+            and all(names in stored["runs"] for names in row["runs"])
+            and all(names in ids.values() for names in stored["runs"])
+        ):
             rows.append(stored)
         elif done:
             rows.append({**row, **_compared([pairs[index] for index in done], folder, benchmark)})
     if not rows:
         return None
-    body = {"rows": rows, "runs": {"done": sum(len(row["runs"]) for row in rows), "planned": planned}}
-    about = {"study": path.stem, "question": study["question"], "base": study["base"], "draws": metrics.DRAWS}
-    parts = {"config": about, "metrics": body, "provenance": provenance(None, benchmarks=[benchmark.describe() for benchmark in loaded.values()])}
+    body = {
+        "rows": rows,
+        "runs": {"done": sum(len(row["runs"]) for row in rows), "planned": planned},
+    }
+    about = {
+        "study": path.stem,
+        "question": study["question"],
+        "base": study["base"],
+        "draws": metrics.DRAWS,
+    }
+    parts = {
+        "config": about,
+        "metrics": body,
+        "provenance": provenance(
+            None, benchmarks=[benchmark.describe() for benchmark in loaded.values()]
+        ),
+    }
     return rewrite(final, parts)
 
 
 def _ids(pair, benchmark):
-    """Ids of a base's run and a variant's; None where a model is unknown: its run has failed, and was reported."""
+    """Ids of a base's run and a variant's; None where a model is unknown: its run has failed, and
+    was reported.
+    """
     try:
         return [config.id(benchmark.checksum) for config in pair]
     except DataError:
@@ -211,69 +360,129 @@ def _ids(pair, benchmark):
 
 def _key(row):
     """What is compared in a row of the record, whatever its runs."""
-    return json.dumps([row[key] for key in ("variant", "dataset", "options", "split", "name", "settings")], sort_keys=True)
+    return json.dumps(
+        [row[key] for key in ("variant", "dataset", "options", "split", "name", "settings")],
+        sort_keys=True,
+    )
 
 
 def _comparisons(path, study):
-    """JSON of (variant, dataset, options, split, name, base's settings) -> [(base's config, variant's config) of each seed and fold]."""
+    """JSON of (variant, dataset, options, split, name, base's settings) -> [(base's config,
+    variant's config) of each seed and fold].
+    """
     names = {}
     for row in study["runs"]:
-        for config in _configs(row, study["base"]["model"], {**study["base"].get("settings", {}), **row.get("settings", {})}):
+        for config in _configs(
+            row,
+            study["base"]["model"],
+            {**study["base"].get("settings", {}), **row.get("settings", {})},
+        ):
             names.setdefault(json.dumps(asdict(config), sort_keys=True), row.get("name", ""))
     out = {}
     for variant, config, base in _plan(path):
         name = names[json.dumps(asdict(base), sort_keys=True)]
-        about = {"variant": variant, "dataset": base.dataset, "options": base.options, "split": base.split, "name": name, "settings": base.settings}
+        about = {
+            "variant": variant,
+            "dataset": base.dataset,
+            "options": base.options,
+            "split": base.split,
+            "name": name,
+            "settings": base.settings,
+        }
         out.setdefault(json.dumps(about, sort_keys=True), []).append((base, config))
     return out
 
 
 def _compared(pairs, folder, benchmark):
     """Means and paired differences of one row."""
-    records = [{(config.seed, config.fold): run(config, folder, draws=True, benchmark=benchmark) for config in side} for side in zip(*pairs, strict=True)]
-    base, value = ({key: float(np.mean([record.metrics["test"][key] for record in side.values()])) for key in REPORTED} for side in records)
-    with_draws = [{which: (record, record.draws) for which, record in side.items()} for side in records]
+    records = [
+        {
+            (config.seed, config.fold): run(config, folder, draws=True, benchmark=benchmark)
+            for config in side
+        }
+        for side in zip(*pairs, strict=True)
+    ]
+    base, value = (
+        {
+            key: float(np.mean([record.metrics["test"][key] for record in side.values()]))
+            for key in REPORTED
+        }
+        for side in records
+    )
+    with_draws = [
+        {which: (record, record.draws) for which, record in side.items()} for side in records
+    ]
     difference = _difference("variant", with_draws[1], "base", with_draws[0])
-    return {"folds": len(pairs), "base": base, "value": value, "difference": {key: difference[key] for key in REPORTED}}
+    return {
+        "folds": len(pairs),
+        "base": base,
+        "value": value,
+        "difference": {key: difference[key] for key in REPORTED},
+    }
 
 
 def study(name, folder=None, metric=None):
-    """What a study found: one row for each variant, dataset and split (and, where the study has several, options and name of the row).
+    """What a study found: one row for each variant, dataset and split (and, where the study has
+    several, options and name of the row).
 
     Parameters
     ----------
     name : the study file's name without `.yaml`
-    metric : rmse, pcc or pcc_per_drug for all rows; None takes the per-drug r where whole drugs are held out, else the RMSE
+    metric : rmse, pcc or pcc_per_drug for all rows; None takes the per-drug r where whole drugs are
+        held out, else the RMSE
 
     Returns
     -------
-    frame with the columns of `COLUMNS`: `difference` is variant minus base and [`low`, `high`] its 95 % interval; `folds_better` counts the seeds and folds
+    frame with the columns of `COLUMNS`: `difference` is variant minus base and [`low`, `high`] its
+    95 % interval; `folds_better` counts the seeds and folds
     on which the variant was better. Empty where the study has no record.
     """
     path, rows = home(folder) / f"study-{name}", []
     for row in read(path).metrics["rows"] if path.exists() else ():
-        key = metric or ("pcc_per_drug" if row["split"] in RANKING else "rmse")
+        key = metric or ("pcc_per_drug" if row["split"] in UNSEEN_DRUG_SPLITS else "rmse")
         gap = row["difference"][key]
-        about = {**row, "metric": key, "base": row["base"][key], "value": row["value"][key], "difference": gap["mean"], "low": gap["interval"][0], "high": gap["interval"][1]}
-        rows.append({**about, "folds_better": gap["folds_better"], "options": json.dumps(row["options"], sort_keys=True)})
+        about = {
+            **row,
+            "metric": key,
+            "base": row["base"][key],
+            "value": row["value"][key],
+            "difference": gap["mean"],
+            "low": gap["interval"][0],
+            "high": gap["interval"][1],
+        }
+        rows.append(
+            {
+                **about,
+                "folds_better": gap["folds_better"],
+                "options": json.dumps(row["options"], sort_keys=True),
+            }
+        )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def verdicts(frame, control="another_seed"):
-    """What a study's rows say, against the variant in which nothing but the seed differs (chapter 07, eq-07-verdict).
+    """What a study's rows say, against the variant in which nothing but the seed differs (chapter
+    07, eq-07-verdict).
 
     Parameters
     ----------
-    frame : as `study` gives it, before rows are chosen: a row without a control of its own is held against those of its dataset and split
-    control : variant that shows the size of nothing; its reach in a dataset and split is the end of its interval that is farther from zero (the longest, if it has several rows)
+    frame : as `study` gives it, before rows are chosen: a row without a control of its own is held
+        against those of its dataset and split
+    control : variant that shows the size of nothing; its reach in a dataset and split is the end of
+        its interval that is farther from zero (the longest, if it has several rows)
 
     Returns
     -------
-    series with the frame's index: "tie" where the interval holds zero; else "noise" where the difference is within the control's reach; else "hurts" or "helps".
+    series with the frame's index: "tie" where the interval holds zero; else "noise" where the
+    difference is within the control's reach; else "hurts" or "helps".
     """
     found = []
     for _, row in frame.iterrows():
-        same = frame[(frame["variant"] == control) & (frame["dataset"] == row["dataset"]) & (frame["split"] == row["split"])]
+        same = frame[
+            (frame["variant"] == control)
+            & (frame["dataset"] == row["dataset"])
+            & (frame["split"] == row["split"])
+        ]
         own = same[same["name"] == row["name"]]
         own = own if len(own) else same
         reach = max(own[["low", "high"]].abs().max(axis=None), 0.0) if len(own) else 0.0
@@ -282,5 +491,7 @@ def verdicts(frame, control="another_seed"):
         elif abs(row["difference"]) <= reach:
             found.append("noise")
         else:
-            found.append("helps" if (row["difference"] < 0) == (row["metric"] == "rmse") else "hurts")
+            found.append(
+                "helps" if (row["difference"] < 0) == (row["metric"] == "rmse") else "hurts"
+            )
     return pd.Series(found, index=frame.index, name="verdict", dtype=object)

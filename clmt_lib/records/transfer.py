@@ -1,7 +1,10 @@
-"""A transfer file run to records: fits on the source's responses, asks about the target's, compares (chapter 09d).
+"""A transfer file run to records: fits on the source's responses, asks about the target's, compares
+(chapter 09d).
 
-A fit is kept as soon as it is done (`.fits-transfer/` among the records, not committed), so a run that was killed goes on where it stopped, and the two readings of one
-screen (IC50 and area) share their fits. What was predicted never depends on what the target measured: the fits know its lines and drugs, not its responses.
+A fit is kept as soon as it is done (`.fits-transfer/` among the records, not committed), so a run
+that was killed goes on where it stopped, and the two readings of one
+screen (IC50 and area) share their fits. What was predicted never depends on what the target
+measured: the fits know its lines and drugs, not its responses.
 """
 
 import hashlib
@@ -12,24 +15,44 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clmt_lib import metrics, models
-from clmt_lib.data import transfer as screens
-from clmt_lib.data.tables import DataError
+from clmt_lib import models
+from clmt_lib.data.response import transfer as screens
+from clmt_lib.io import DataError
 from clmt_lib.records.provenance import provenance
 from clmt_lib.records.runs import home, read, rewrite
+from clmt_lib.tasks import metrics
 
 KEYS = {"question": str, "source": str, "targets": list, "folds": int, "models": dict}
 CEILING = "the source's own measurement"
 REPORTED = ("spearman_per_drug", "spearman_per_cell")
 ROLES = tuple(dict.fromkeys(screens.VALID.values()))
 FEWEST_DRUGS, FEWEST_PAIRS = 3, 100  # a mean over less is an anecdote
-COLUMNS = ("category", "origin", "words", "model", "metric", "value", "low", "high", "within", "folds", "pairs", "lines", "drugs", "censored", "value_measured")
+COLUMNS = (
+    "category",
+    "origin",
+    "words",
+    "model",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "within",
+    "folds",
+    "pairs",
+    "lines",
+    "drugs",
+    "censored",
+    "value_measured",
+)
 
 
 def read_transfer(path):
-    """A transfer file as a dictionary: `question`, `source`, `targets` (a list of {dataset, options?, folds?}), `folds` (parts), `models` (name -> {settings?, folds?, mixed?, cell_blind?, drug_blind?}).
+    """A transfer file as a dictionary: `question`, `source`, `targets` (a list of {dataset,
+    options?, folds?}), `folds` (parts), `models` (name -> {settings?, folds?, mixed?, cell_blind?,
+    drug_blind?}).
 
-    A model's `settings` hold for all its fits; those under a split's name are put over them where settings are chosen for that kind of newness.
+    A model's `settings` hold for all its fits; those under a split's name are put over them where
+    settings are chosen for that kind of newness.
 
     Raises
     ------
@@ -42,13 +65,25 @@ def read_transfer(path):
     try:
         plan = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"not a transfer ({' '.join(str(error).split())})", file=path, remedy=remedy) from None
-    wrong = not isinstance(plan, dict) or set(plan) != set(KEYS) or any(not isinstance(plan[key], kind) for key, kind in KEYS.items())
+        raise DataError(
+            f"not a transfer ({' '.join(str(error).split())})", file=path, remedy=remedy
+        ) from None
+    wrong = (
+        not isinstance(plan, dict)
+        or set(plan) != set(KEYS)
+        or any(not isinstance(plan[key], kind) for key, kind in KEYS.items())
+    )
     if wrong:
         raise DataError(f"a transfer has the keys {', '.join(KEYS)}", file=path, remedy=remedy)
     for row in plan["targets"]:
-        if not isinstance(row, dict) or "dataset" not in row or set(row) - {"dataset", "options", "folds"}:
-            raise DataError(f"target {row!r} is not {{dataset, options?, folds?}}", file=path, remedy=remedy)
+        if (
+            not isinstance(row, dict)
+            or "dataset" not in row
+            or set(row) - {"dataset", "options", "folds"}
+        ):
+            raise DataError(
+                f"target {row!r} is not {{dataset, options?, folds?}}", file=path, remedy=remedy
+            )
     for name, about in plan["models"].items():
         models.model_class(name)
         if set(about or {}) - {"settings", "folds", *ROLES}:
@@ -58,19 +93,30 @@ def read_transfer(path):
 
 def label(source, row):
     """Name of a target's record: transfer-gdsc2-ccle, with its reading where it is not the first."""
-    return "-".join(["transfer", source, row["dataset"], *(str(value) for value in row.get("options", {}).values())])
+    return "-".join(
+        [
+            "transfer",
+            source,
+            row["dataset"],
+            *(str(value) for value in row.get("options", {}).values()),
+        ]
+    )
 
 
 def run_transfer(path, folder=None, *, device="auto", say=print):
-    """Run what is missing of a transfer file, target by target, and write each target's record. Returns the records."""
+    """Run what is missing of a transfer file, target by target, and write each target's record.
+    Returns the records.
+    """
     plan = read_transfer(path)
     return [_one_target(plan, row, folder, device, say) for row in plan["targets"]]
 
 
 def load_transfer(plan, row, folder=None):
-    """(Transfer, [D] how each drug of the union got its words; empty for the source's drugs), facts in the words of GDSC's table of drugs."""
-    from clmt_lib.data.gdsc import read_drugs
-    from clmt_lib.data.tables import locate
+    """(Transfer, [D] how each drug of the union got its words; empty for the source's drugs), facts
+    in the words of GDSC's table of drugs.
+    """
+    from clmt_lib.data.response.gdsc import read_drugs
+    from clmt_lib.io import locate
     from clmt_lib.views.wording import in_the_words_of
 
     said = {}
@@ -79,33 +125,61 @@ def load_transfer(plan, row, folder=None):
         worded, said["how"] = in_the_words_of(drugs, read_drugs(locate(folder)))
         return worded
 
-    joined = screens.load(plan["source"], row["dataset"], plan["folds"], folder, words, **row.get("options", {}))
-    how = said["how"].rename(lambda drug: f"{row['dataset']} {drug}").reindex(joined.benchmark.drugs.index).fillna("")
+    joined = screens.load(
+        plan["source"], row["dataset"], plan["folds"], folder, words, **row.get("options", {})
+    )
+    how = (
+        said["how"]
+        .rename(lambda drug: f"{row['dataset']} {drug}")
+        .reindex(joined.benchmark.drugs.index)
+        .fillna("")
+    )
     return joined, how.to_numpy()
 
 
 def _one_target(plan, row, folder, device, say):
     joined, how = load_transfer(plan, row)
     jobs = [
-        (name, fold, kind) for name, about in plan["models"].items() for fold in row.get("folds", range(plan["folds"]))
-        if fold in (about or {}).get("folds", range(plan["folds"])) for kind in ROLES
+        (name, fold, kind)
+        for name, about in plan["models"].items()
+        for fold in row.get("folds", range(plan["folds"]))
+        if fold in (about or {}).get("folds", range(plan["folds"]))
+        for kind in ROLES
     ]
     found = {}
     for number, (name, fold, kind) in enumerate(jobs, start=1):
         about = plan["models"][name] or {}
         settings = {**about.get("settings", {}), **about.get(kind, {})}
-        found.setdefault(name, {}).setdefault(fold, {})[kind] = fit(joined, name, settings, fold, kind, folder, device)
-        say(f"[{number}/{len(jobs)}] {label(plan['source'], row)}: {name}, fold {fold}, settings chosen {kind}")
-    body = {"rows": compare(joined, how, found), "counts": joined.counts, "words": {str(k): int(v) for k, v in pd.Series(how[how != ""]).value_counts().items()}}
+        found.setdefault(name, {}).setdefault(fold, {})[kind] = fit(
+            joined, name, settings, fold, kind, folder, device
+        )
+        say(
+            f"[{number}/{len(jobs)}] {label(plan['source'], row)}: {name}, fold {fold}, "
+            f"settings chosen {kind}"
+        )
+    body = {
+        "rows": compare(joined, how, found),
+        "counts": joined.counts,
+        "words": {str(k): int(v) for k, v in pd.Series(how[how != ""]).value_counts().items()},
+    }
     parts = {
-        "config": {"source": plan["source"], "target": row["dataset"], "options": row.get("options", {}), "folds": plan["folds"], "models": plan["models"], "checksum": joined.benchmark.checksum},
-        "metrics": body, "provenance": provenance(joined.benchmark, measures=joined.measures),
+        "config": {
+            "source": plan["source"],
+            "target": row["dataset"],
+            "options": row.get("options", {}),
+            "folds": plan["folds"],
+            "models": plan["models"],
+            "checksum": joined.benchmark.checksum,
+        },
+        "metrics": body,
+        "provenance": provenance(joined.benchmark, measures=joined.measures),
     }
     return rewrite(home(folder) / label(plan["source"], row), parts)
 
 
 def fit(joined, name, settings, fold, kind, folder=None, device="auto"):
-    """[C, D] float32 predictions of one model, higher where a line is less sensitive; kept among the records, and read from there the second time.
+    """[C, D] float32 predictions of one model, higher where a line is less sensitive; kept among
+    the records, and read from there the second time.
 
     Parameters
     ----------
@@ -114,8 +188,20 @@ def fit(joined, name, settings, fold, kind, folder=None, device="auto"):
     """
     category = next(category for category, role in screens.VALID.items() if role == kind)
     split = joined.split(fold, category)
-    body = [joined.benchmark.checksum, name, settings, models.model_class(name).version, fold, kind, hashlib.sha256(np.concatenate([split.train, split.valid]).tobytes()).hexdigest()]
-    path = home(folder) / ".fits-transfer" / f"{hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:20]}.npy"
+    body = [
+        joined.benchmark.checksum,
+        name,
+        settings,
+        models.model_class(name).version,
+        fold,
+        kind,
+        hashlib.sha256(np.concatenate([split.train, split.valid]).tobytes()).hexdigest(),
+    ]
+    path = (
+        home(folder)
+        / ".fits-transfer"
+        / f"{hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:20]}.npy"
+    )
     if path.exists():
         return np.load(path)
     model = models.build(name, **settings)
@@ -132,7 +218,8 @@ def fit(joined, name, settings, fold, kind, folder=None, device="auto"):
 
 
 def compare(joined, how, found, draws=metrics.DRAWS):
-    """Rows of the record: each model, and the ceiling, on each kind of pair, with two-way bootstrap intervals and differences from the best rung below CLMT.
+    """Rows of the record: each model, and the ceiling, on each kind of pair, with two-way bootstrap
+    intervals and differences from the best rung below CLMT.
 
     Parameters
     ----------
@@ -142,39 +229,69 @@ def compare(joined, how, found, draws=metrics.DRAWS):
     rows, where = [], {fold: joined.categories(fold) for runs in found.values() for fold in runs}
     for origin in screens.ORIGINS:
         for category in screens.CATEGORIES:
-            mixed = (category, origin) == ("new_drug", "natural") and {"own words"} < set(how[joined.benchmark.n_drugs - joined.counts["new_compounds"] :])
+            mixed = (category, origin) == ("new_drug", "natural") and {"own words"} < set(
+                how[joined.benchmark.n_drugs - joined.counts["new_compounds"] :]
+            )
             for words in (None, "shared", "own") if mixed else (None,):
                 chosen = _chosen(joined, how, where, category, origin, words)
-                rows += _category(joined, found, chosen, {"category": category, "origin": origin, "words": words}, draws)
+                rows += _category(
+                    joined,
+                    found,
+                    chosen,
+                    {"category": category, "origin": origin, "words": words},
+                    draws,
+                )
     return rows
 
 
 def _chosen(joined, how, where, category, origin, words):
     """fold -> positions into the target's pairs of one kind."""
     spoken = how[joined.pairs[:, 1]]
-    fits = np.ones(len(spoken), dtype=bool) if words is None else (spoken != "own words") if words == "shared" else (spoken == "own words")
-    return {fold: np.flatnonzero((kind == category) & (said == origin) & fits) for fold, (kind, said) in where.items()}
+    fits = (
+        np.ones(len(spoken), dtype=bool)
+        if words is None
+        else (spoken != "own words")
+        if words == "shared"
+        else (spoken == "own words")
+    )
+    return {
+        fold: np.flatnonzero((kind == category) & (said == origin) & fits)
+        for fold, (kind, said) in where.items()
+    }
 
 
 def _category(joined, found, chosen, about, draws):
-    entities = [np.unique(np.concatenate([joined.pairs[rows, side] for rows in chosen.values()])) for side in (0, 1)]
+    entities = [
+        np.unique(np.concatenate([joined.pairs[rows, side] for rows in chosen.values()]))
+        for side in (0, 1)
+    ]
     if len(entities[1]) < FEWEST_DRUGS or min(map(len, chosen.values())) < FEWEST_PAIRS:
         return []
     kind, out = screens.VALID[about["category"]], []
     tables = {name: {fold: runs[fold][kind] for fold in runs} for name, runs in found.items()}
     if about["origin"] == "held_out":
         tables = {CEILING: {fold: None for fold in chosen}, **tables}
-    boots = {"spearman_per_drug": metrics.Bootstrap(len(entities[0]), len(entities[1]), draws), "spearman_per_cell": metrics.Bootstrap(len(entities[1]), len(entities[0]), draws)}
+    boots = {
+        "spearman_per_drug": metrics.Bootstrap(len(entities[0]), len(entities[1]), draws),
+        "spearman_per_cell": metrics.Bootstrap(len(entities[1]), len(entities[0]), draws),
+    }
     scored = {name: Scored(joined, chosen, runs, entities, boots) for name, runs in tables.items()}
     for metric in REPORTED:
         values = {name: one.value(metric) for name, one in scored.items()}
         if not np.isfinite(list(values.values())).all():  # no line has enough of these drugs
             continue
-        best = max((name for name in values if name != CEILING and not name.startswith("clmt")), key=values.get, default=None)
+        best = max(
+            (name for name in values if name != CEILING and not name.startswith("clmt")),
+            key=values.get,
+            default=None,
+        )
         for name, one in scored.items():
             out.append({**about, "model": name, "metric": metric, **one.about(metric)})
             if best not in (None, name) and name != CEILING:
-                out[-1]["against_best"] = {"best": best, **_gap(joined, chosen, tables, scored, name, best, entities, boots, metric)}
+                out[-1]["against_best"] = {
+                    "best": best,
+                    **_gap(joined, chosen, tables, scored, name, best, entities, boots, metric),
+                }
     return out
 
 
@@ -182,25 +299,48 @@ def _gap(joined, chosen, tables, scored, name, other, entities, boots, metric):
     """Paired difference name - other on the folds both have."""
     both = [fold for fold in tables[name] if fold in tables[other]]
     a, b = (
-        scored[which] if both == list(tables[which]) else Scored(joined, chosen, {fold: tables[which][fold] for fold in both}, entities, boots) for which in (name, other)
+        scored[which]
+        if both == list(tables[which])
+        else Scored(joined, chosen, {fold: tables[which][fold] for fold in both}, entities, boots)
+        for which in (name, other)
     )
-    return {"mean": a.value(metric) - b.value(metric), "interval": metrics.interval(a.draws(metric) - b.draws(metric)), "folds": len(both)}
+    return {
+        "mean": a.value(metric) - b.value(metric),
+        "interval": metrics.interval(a.draws(metric) - b.draws(metric)),
+        "folds": len(both),
+    }
 
 
 class Scored:
-    """Predictions of one kind of pair over folds, ranked inside each fold and drug (or line), and what they score against the target.
+    """Predictions of one kind of pair over folds, ranked inside each fold and drug (or line), and
+    what they score against the target.
 
-    Ranks are taken once; a bootstrap draw weighs lines and drugs, so its Spearman correlation is the weighted correlation of these ranks.
+    Ranks are taken once; a bootstrap draw weighs lines and drugs, so its Spearman correlation is
+    the weighted correlation of these ranks.
     """
 
     def __init__(self, joined, chosen, runs, entities, boots):
         self.folds = [fold for fold in runs if len(chosen[fold])]
-        at = np.concatenate([chosen[fold] for fold in self.folds]) if self.folds else np.zeros(0, dtype=int)
-        self.fold = np.repeat(np.arange(len(self.folds)), [len(chosen[fold]) for fold in self.folds])
+        at = (
+            np.concatenate([chosen[fold] for fold in self.folds])
+            if self.folds
+            else np.zeros(0, dtype=int)
+        )
+        self.fold = np.repeat(
+            np.arange(len(self.folds)), [len(chosen[fold]) for fold in self.folds]
+        )
         pairs = joined.pairs[at]
         self.y, self.inside, self.bound = joined.y[at], joined.y_source[at], joined.censored[at]
-        self.p = self.inside if any(table is None for table in runs.values()) else np.concatenate([runs[fold][tuple(joined.pairs[chosen[fold]].T)] for fold in self.folds]).astype(np.float64)
-        self.pairs = np.stack([np.searchsorted(entities[side], pairs[:, side]) for side in (0, 1)], axis=1)
+        self.p = (
+            self.inside
+            if any(table is None for table in runs.values())
+            else np.concatenate(
+                [runs[fold][tuple(joined.pairs[chosen[fold]].T)] for fold in self.folds]
+            ).astype(np.float64)
+        )
+        self.pairs = np.stack(
+            [np.searchsorted(entities[side], pairs[:, side]) for side in (0, 1)], axis=1
+        )
         self.sizes, self.boots, self.drawn = [len(names) for names in entities], boots, {}
 
     def _group(self, metric):
@@ -208,7 +348,9 @@ class Scored:
         return self.fold * self.sizes[side] + self.pairs[:, side], 1 - side
 
     def value(self, metric, against=None, rows=slice(None)):
-        """Mean over (fold, drug) or (fold, line) of the Spearman correlation with the target's values, or with `against`."""
+        """Mean over (fold, drug) or (fold, line) of the Spearman correlation with the target's
+        values, or with `against`.
+        """
         y = self.y if against is None else against
         return mean_spearman(y[rows], self.p[rows], self._group(metric)[0][rows])
 
@@ -218,8 +360,15 @@ class Scored:
             group, other = self._group(metric)
             boot = self.boots[metric]
             tiled = metrics.Bootstrap.__new__(metrics.Bootstrap)
-            tiled.w_cell, tiled.w_drug = boot.w_cell, np.tile(boot.w_drug, (1, len(self.folds)))  # an entity drawn twice is drawn twice in every fold
-            self.drawn[metric] = tiled.statistics(np.stack([self.pairs[:, other], group], axis=1), _ranks(self.y, group), _ranks(self.p, group))["pcc_per_drug"]
+            tiled.w_cell, tiled.w_drug = (
+                boot.w_cell,
+                np.tile(boot.w_drug, (1, len(self.folds))),
+            )  # an entity drawn twice is drawn twice in every fold
+            self.drawn[metric] = tiled.statistics(
+                np.stack([self.pairs[:, other], group], axis=1),
+                _ranks(self.y, group),
+                _ranks(self.p, group),
+            )["pcc_per_drug"]
         return self.drawn[metric]
 
     def about(self, metric):
@@ -227,21 +376,31 @@ class Scored:
         measured = np.isfinite(self.inside).all() and not np.array_equal(self.p, self.inside)
         bound = self.bound.any()
         return {
-            "value": self.value(metric), "interval": metrics.interval(self.draws(metric)), "within": self.value(metric, self.inside) if measured else None,
-            "folds": len(self.folds), "pairs": len(self.y), "lines": len(np.unique(self.pairs[:, 0])), "drugs": len(np.unique(self.pairs[:, 1])),
-            "censored": float(self.bound.mean()), "value_measured": self.value(metric, rows=~self.bound) if bound else None,
+            "value": self.value(metric),
+            "interval": metrics.interval(self.draws(metric)),
+            "within": self.value(metric, self.inside) if measured else None,
+            "folds": len(self.folds),
+            "pairs": len(self.y),
+            "lines": len(np.unique(self.pairs[:, 0])),
+            "drugs": len(np.unique(self.pairs[:, 1])),
+            "censored": float(self.bound.mean()),
+            "value_measured": self.value(metric, rows=~self.bound) if bound else None,
         }
 
 
 def mean_spearman(y, p, group):
-    """`metrics.within(y, p, group, metrics.spearman)` for many groups at once: ranks by group, then sums by group instead of a loop."""
+    """`metrics.within(y, p, group, metrics.spearman)` for many groups at once: ranks by group, then
+    sums by group instead of a loop.
+    """
     if not len(group):
         return float("nan")
     a, b = _ranks(y, group), _ranks(p, group)
     n = np.bincount(group)
     a, b = (values - (np.bincount(group, values) / np.maximum(n, 1))[group] for values in (a, b))
     scale = np.sqrt(np.bincount(group, a * a) * np.bincount(group, b * b))
-    found = np.divide(np.bincount(group, a * b), scale, out=np.zeros(len(n)), where=scale > 1e-9)[n >= metrics.FEWEST]
+    found = np.divide(np.bincount(group, a * b), scale, out=np.zeros(len(n)), where=scale > 1e-9)[
+        n >= metrics.FEWEST
+    ]
     return float(found.mean()) if len(found) else float("nan")
 
 
@@ -250,7 +409,8 @@ def _ranks(values, group):
 
 
 def transfers(source="gdsc2", target="ccle", folder=None, metric="spearman_per_drug"):
-    """A transfer's record as a frame with `COLUMNS`, and `best`, `gap`, `gap_low`, `gap_high`, `gap_folds`: the paired difference from the best rung. Empty where no record is there yet.
+    """A transfer's record as a frame with `COLUMNS`, and `best`, `gap`, `gap_low`, `gap_high`,
+    `gap_folds`: the paired difference from the best rung. Empty where no record is there yet.
 
     Parameters
     ----------
@@ -262,7 +422,17 @@ def transfers(source="gdsc2", target="ccle", folder=None, metric="spearman_per_d
             continue
         gap = row.get("against_best")
         ends = {"low": row["interval"][0], "high": row["interval"][1]}
-        more = {"best": gap["best"], "gap": gap["mean"], "gap_low": gap["interval"][0], "gap_high": gap["interval"][1], "gap_folds": gap["folds"]} if gap else {}
+        more = (
+            {
+                "best": gap["best"],
+                "gap": gap["mean"],
+                "gap_low": gap["interval"][0],
+                "gap_high": gap["interval"][1],
+                "gap_folds": gap["folds"],
+            }
+            if gap
+            else {}
+        )
         rows.append({**row, **ends, **more})
     return pd.DataFrame(rows, columns=[*COLUMNS, "best", "gap", "gap_low", "gap_high", "gap_folds"])
 

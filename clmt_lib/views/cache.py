@@ -1,4 +1,6 @@
-"""What is costly and never changes is kept on disk, by content: text embeddings, conformers. A cache that is lost, damaged or locked only costs time."""
+"""What is costly and never changes is kept on disk, by content: text embeddings, conformers. A
+cache that is lost, damaged or locked only costs time.
+"""
 
 import hashlib
 import os
@@ -11,14 +13,18 @@ import numpy as np
 
 
 def cache_file(kind, parts, suffix="npy"):
-    """Path for something made from `parts` (texts), under `CLMT_CACHE` or the user's cache folder: other parts, another file."""
+    """Path for something made from `parts` (texts), under `CLMT_CACHE` or the user's cache folder:
+    other parts, another file.
+    """
     folder = Path(os.environ.get("CLMT_CACHE") or Path("~/.cache/clmt_lib").expanduser())
     digest = hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:24]
     return folder / f"{kind}-{digest}.{suffix}"
 
 
 def read(path):
-    """The stored array, or dictionary of arrays (.npz); None where there is none or it cannot be read."""
+    """The stored array, or dictionary of arrays (.npz); None where there is none or it cannot be
+    read.
+    """
     try:
         if not path or not path.exists():
             return None
@@ -32,7 +38,9 @@ def read(path):
 
 
 def write(path, table):
-    """Keep an array, or a dictionary of arrays (.npz); whole or not at all. A folder that cannot be written is passed over."""
+    """Keep an array, or a dictionary of arrays (.npz); whole or not at all. A folder that cannot be
+    written is passed over.
+    """
     if path is None:
         return
     try:

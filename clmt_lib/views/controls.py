@@ -1,4 +1,6 @@
-"""Text vectors, and what stands in for them in an experiment: vectors that say nothing, or say it of the wrong drug (chapter 07)."""
+"""Text vectors, and what stands in for them in an experiment: vectors that say nothing, or say it
+of the wrong drug (chapter 07).
+"""
 
 import numpy as np
 
@@ -12,7 +14,9 @@ def drug_vectors(drugs, source="annotation", seed=0, encoder=BUNDLED):
 
     Parameters
     ----------
-    source : a source of `describe_drugs`; or "words" (the annotation's words counted, no encoder), "shuffled" (the annotation's vectors, dealt to other compounds), "random" (a normal vector of length 1 for each
+    source : a source of `describe_drugs`; or "words" (the annotation's words counted, no encoder),
+        "shuffled" (the annotation's vectors, dealt to other compounds), "random" (a normal vector
+        of length 1 for each
         compound) or "one_hot" (one number a compound)
 
     Raises
@@ -30,7 +34,12 @@ def drug_vectors(drugs, source="annotation", seed=0, encoder=BUNDLED):
         from sklearn.feature_extraction.text import HashingVectorizer
 
         texts = [text or "" for text in describe_drugs(drugs)]
-        return HashingVectorizer(n_features=2048, alternate_sign=False).transform(texts).toarray().astype(np.float32)
+        return (
+            HashingVectorizer(n_features=2048, alternate_sign=False)
+            .transform(texts)
+            .toarray()
+            .astype(np.float32)
+        )
     if source == "random":
         z = rng.normal(size=(n, 384)).astype(np.float32)
         return (z / np.linalg.norm(z, axis=1, keepdims=True))[compound]

@@ -1,30 +1,41 @@
-"""From a drug's targets to genes, and from genes to the steps of a cell they take part in (chapter 09b)."""
+"""From a drug's targets to genes, and from genes to the steps of a cell they take part in (chapter
+09b).
+"""
 
 import gzip
 import zlib
 
 import numpy as np
 
-from clmt_lib.data.tables import DataError, locate
+from clmt_lib.io import DataError, locate
 from clmt_lib.views.descriptions import _rows
 
-LARGEST = 100  # genes of a set: "signal transduction" holds thousands, and says nothing of a mechanism
+LARGEST = (
+    100  # genes of a set: "signal transduction" holds thousands, and says nothing of a mechanism
+)
 
 
 def target_genes(drugs):
-    """[D] sets of gene symbols of each drug's listed targets: a spelling of `target_genes.tsv` ("MEK1", "HSP90") becomes its genes, any other is taken for a symbol.
+    """[D] sets of gene symbols of each drug's listed targets: a spelling of `target_genes.tsv`
+    ("MEK1", "HSP90") becomes its genes, any other is taken for a symbol.
 
     >>> import pandas as pd
     >>> [sorted(genes) for genes in target_genes(pd.DataFrame({"target": ["MEK1, EGFR", None]}))]
     [['EGFR', 'MAP2K1'], []]
     """
     known = {row["spelling"].lower(): row["genes"].split() for row in _rows("target_genes.tsv")}
-    parts = [[part.strip() for part in entry.split(",") if part.strip()] if isinstance(entry, str) else [] for entry in drugs["target"]]
+    parts = [
+        [part.strip() for part in entry.split(",") if part.strip()]
+        if isinstance(entry, str)
+        else []
+        for entry in drugs["target"]
+    ]
     return [{gene for part in row for gene in known.get(part.lower(), [part])} for row in parts]
 
 
 def reactome(folder=None):
-    """Name -> set of gene symbols, from the one file `genesets/*reactome*.gmt` (or `.gmt.gz`) of the prepared folder (MSigDB's layout).
+    """Name -> set of gene symbols, from the one file `genesets/*reactome*.gmt` (or `.gmt.gz`) of
+    the prepared folder (MSigDB's layout).
 
     Raises
     ------
@@ -34,19 +45,35 @@ def reactome(folder=None):
     home = locate(folder) / "genesets"
     path = next(iter(sorted(home.glob("*reactome*.gmt*"))), None)
     if path is None:
-        raise DataError("no gene sets", file=home, remedy="put MSigDB's c2.cp.reactome.*.symbols.gmt there")
+        raise DataError(
+            "no gene sets", file=home, remedy="put MSigDB's c2.cp.reactome.*.symbols.gmt there"
+        )
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
             rows = [line.rstrip("\n").split("\t") for line in lines]
     except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
-        raise DataError(f"gene sets cannot be read ({error})", file=path, remedy="copy the file again") from None
+        raise DataError(
+            f"gene sets cannot be read ({error})", file=path, remedy="copy the file again"
+        ) from None
     sets = {row[0]: set(row[2:]) for row in rows if len(row) > 2}
     if not sets:
-        raise DataError("no gene sets in this file", file=path, remedy="a line is: name, address, genes, separated by tabs")
+        raise DataError(
+            "no gene sets in this file",
+            file=path,
+            remedy="a line is: name, address, genes, separated by tabs",
+        )
     return sets
 
 
 def steps(drugs, sets, largest=LARGEST):
-    """[D, sets] 0/1: a target of the drug is in the set; sets of more than `largest` genes are left out."""
+    """[D, sets] 0/1: a target of the drug is in the set; sets of more than `largest` genes are left
+    out.
+    """
     genes = target_genes(drugs)
-    return np.array([[bool(own & members) for members in sets.values() if len(members) <= largest] for own in genes], dtype=float).reshape(len(genes), -1)
+    return np.array(
+        [
+            [bool(own & members) for members in sets.values() if len(members) <= largest]
+            for own in genes
+        ],
+        dtype=float,
+    ).reshape(len(genes), -1)

@@ -1,10 +1,14 @@
-"""SMILES and annotations to bits, and how alike they are (chapter 03). A missing structure gives a row of zeros, never an error."""
+"""SMILES and annotations to bits, and how alike they are (chapter 03). A missing structure gives a
+row of zeros, never an error.
+"""
 
 import numpy as np
 
 
 def fingerprints(drugs, radius=2, bits=2048):
-    """[D, bits] float64 Morgan (ECFP) bits of each drug's SMILES (Rogers and Hahn 2010); zeros where the structure is missing."""
+    """[D, bits] float64 Morgan (ECFP) bits of each drug's SMILES (Rogers and Hahn 2010); zeros
+    where the structure is missing.
+    """
     from rdkit import Chem
     from rdkit.Chem import rdFingerprintGenerator
 
@@ -31,7 +35,16 @@ def jaccard(bits):
 
 
 def membership(lists):
-    """[D, items] 0/1 table of comma-separated names ("EGFR, ERBB2"); a missing entry is a row of zeros."""
-    parts = [sorted({part.strip() for part in entry.split(",") if part.strip()}) if isinstance(entry, str) else [] for entry in lists]
+    """[D, items] 0/1 table of comma-separated names ("EGFR, ERBB2"); a missing entry is a row of
+    zeros.
+    """
+    parts = [
+        sorted({part.strip() for part in entry.split(",") if part.strip()})
+        if isinstance(entry, str)
+        else []
+        for entry in lists
+    ]
     names = sorted({name for entry in parts for name in entry})
-    return np.array([[name in entry for name in names] for entry in parts], dtype=float).reshape(len(parts), len(names))
+    return np.array([[name in entry for name in names] for entry in parts], dtype=float).reshape(
+        len(parts), len(names)
+    )

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clmt_lib.data.tables import DataError
+from clmt_lib.io import DataError
 
 
 @dataclass(frozen=True, eq=False)
 class OmicsTransform:
-    """Standardise (and, if `components` is set, rotate to principal components), with parameters from `fitted_on` lines alone.
+    """Standardise (and, if `components` is set, rotate to principal components), with parameters
+    from `fitted_on` lines alone.
 
     Attributes
     ----------
@@ -41,7 +42,8 @@ def fit_omics(benchmark, split, kind="expression", components=None):
 
     Parameters
     ----------
-    components : number of principal components to keep (by singular value decomposition of the training lines), or None
+    components : number of principal components to keep (by singular value decomposition of the
+        training lines), or None
 
     Raises
     ------
@@ -49,7 +51,10 @@ def fit_omics(benchmark, split, kind="expression", components=None):
         The benchmark has no such omics.
     """
     if kind not in benchmark.omics:
-        raise DataError(f"{benchmark.name} has no omics {kind!r}", remedy=f"use one of: {', '.join(benchmark.omics)}")
+        raise DataError(
+            f"{benchmark.name} has no omics {kind!r}",
+            remedy=f"use one of: {', '.join(benchmark.omics)}",
+        )
     cells = train_cells(benchmark, split)
     x = benchmark.omics[kind].to_numpy(np.float64)[cells]
     mean, scale = x.mean(0), x.std(0)
@@ -62,22 +67,26 @@ def fit_omics(benchmark, split, kind="expression", components=None):
 
 
 def binary(table, rows):
-    """[C, features] a 0/1 table standardised over training lines `rows`; what fewer than 3 of them have is 0, and what few have is not blown up."""
+    """[C, features] a 0/1 table standardised over training lines `rows`; what fewer than 3 of them
+    have is 0, and what few have is not blown up.
+    """
     x = table.to_numpy(np.float64)
     return (x[rows].sum(0) >= 3) * (x - x[rows].mean(0)) / (x[rows].std(0) + 0.05)
 
 
-def second_look(z, genes, other, rows):
+def average_platforms(z, genes, other, rows):
     """Expression measured twice, on two platforms: their mean, which has less noise than either.
 
     Parameters
     ----------
     z [C, genes] : standardised; `genes` are its columns
-    other : [C, more genes] frame of the second measurement, missing where a line was not measured; standardised here, over those of the training lines `rows` that were
+    other : [C, more genes] frame of the second measurement, missing where a line was not measured;
+        standardised here, over those of the training lines `rows` that were
 
     Returns
     -------
-    [C, genes + those that `other` alone has] : z where there is no second measurement, and 0 for the genes that it would have added.
+    [C, genes + those that `other` alone has] : z where there is no second measurement, and 0 for
+    the genes that it would have added.
     """
     x = other.to_numpy(np.float64)
     there = np.isfinite(x).all(1)

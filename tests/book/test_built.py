@@ -16,7 +16,16 @@ ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "_build" / "html"
 TOC = extension.named_in(yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8")))
 CHAPTERS = [name for name in TOC if name.startswith("notebooks/")]
-LOADED = (("script", "src"), ("img", "src"), ("img", "srcset"), ("link", "href"), ("iframe", "src"), ("source", "src"), ("object", "data"), ("embed", "src"))
+LOADED = (
+    ("script", "src"),
+    ("img", "src"),
+    ("img", "srcset"),
+    ("link", "href"),
+    ("iframe", "src"),
+    ("source", "src"),
+    ("object", "data"),
+    ("embed", "src"),
+)
 REMOTE = re.compile(r"^(?:https?:)?//")
 
 
@@ -27,13 +36,25 @@ def pages():
         assert "CLMT_BOOK_BUILT" not in os.environ, "make built no book"
         pytest.skip("the book is not built: make book")
     found = SITE.rglob("*.html")
-    return {path.relative_to(SITE).as_posix(): BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in found if "_static" not in path.parts}
+    return {
+        path.relative_to(SITE).as_posix(): BeautifulSoup(
+            path.read_text(encoding="utf-8"), "html.parser"
+        )
+        for path in found
+        if "_static" not in path.parts
+    }
 
 
 @pytest.fixture(scope="module")
 def anchors(pages):
     """The ids and names that each page defines."""
-    return {name: {tag.get("id") or tag.get("name") for tag in page.find_all(lambda tag: tag.has_attr("id") or tag.has_attr("name"))} for name, page in pages.items()}
+    return {
+        name: {
+            tag.get("id") or tag.get("name")
+            for tag in page.find_all(lambda tag: tag.has_attr("id") or tag.has_attr("name"))
+        }
+        for name, page in pages.items()
+    }
 
 
 def body(page):
@@ -44,7 +65,9 @@ def body(page):
 @pytest.mark.parametrize("name", TOC)
 def test_every_page_of_the_contents_is_there_and_reachable(pages, name):
     assert len(body(pages[f"{name}.html"]).get_text().split()) > 40
-    links = {unquote(link["href"]).split("#")[0] for link in pages["index.html"].find_all("a", href=True)}
+    links = {
+        unquote(link["href"]).split("#")[0] for link in pages["index.html"].find_all("a", href=True)
+    }
     assert name == "index" or f"{name}.html" in links
 
 
@@ -61,35 +84,72 @@ def test_internal_links_resolve(pages, anchors):
                 url = urlsplit(item[attribute])
                 if url.scheme or url.netloc:
                     continue
-                target = os.path.normpath(os.path.join(os.path.dirname(name), unquote(url.path))) if url.path else name
+                target = (
+                    os.path.normpath(os.path.join(os.path.dirname(name), unquote(url.path)))
+                    if url.path
+                    else name
+                )
                 if not (SITE / target).exists():
                     broken.append(f"{name}: {item[attribute]}")
-                elif tag == "a" and url.fragment and target in anchors and unquote(url.fragment) not in anchors[target]:
+                elif (
+                    tag == "a"
+                    and url.fragment
+                    and target in anchors
+                    and unquote(url.fragment) not in anchors[target]
+                ):
                     broken.append(f"{name}: {item[attribute]} (no such anchor)")
     assert broken == []
 
 
 def test_every_image_has_alternative_text(pages):
-    silent = [f"{name}: {image.get('src')}" for name, page in pages.items() for image in page.find_all("img") if not (image.get("alt") or "").strip()]
-    file_names = [f"{name}: {image['alt']}" for name, page in pages.items() for image in page.find_all("img", alt=re.compile(r"\.(png|svg|jpe?g)$"))]
+    silent = [
+        f"{name}: {image.get('src')}"
+        for name, page in pages.items()
+        for image in page.find_all("img")
+        if not (image.get("alt") or "").strip()
+    ]
+    file_names = [
+        f"{name}: {image['alt']}"
+        for name, page in pages.items()
+        for image in page.find_all("img", alt=re.compile(r"\.(png|svg|jpe?g)$"))
+    ]
     assert silent + file_names == []
 
 
 def test_pages_load_nothing_from_elsewhere(pages):
-    remote = [f"{name}: {tag[key]}" for name, page in pages.items() for kind, key in LOADED for tag in page.find_all(kind, attrs={key: REMOTE})]
-    inline = [f"{name}: {script.get_text()[:60]}" for name, page in pages.items() for script in page.find_all("script", src=False) if re.search(r"https?://(?!www\.w3\.org)", script.get_text()) and script.get("type") != "text/x-thebe-config"]
+    remote = [
+        f"{name}: {tag[key]}"
+        for name, page in pages.items()
+        for kind, key in LOADED
+        for tag in page.find_all(kind, attrs={key: REMOTE})
+    ]
+    inline = [
+        f"{name}: {script.get_text()[:60]}"
+        for name, page in pages.items()
+        for script in page.find_all("script", src=False)
+        if re.search(r"https?://(?!www\.w3\.org)", script.get_text())
+        and script.get("type") != "text/x-thebe-config"
+    ]
     assert remote + inline == []
 
 
 def test_styles_load_nothing_from_elsewhere(pages):
     sheets = list(SITE.rglob("*.css"))
     fetches = re.compile(r"(?:@import\s+|url\()\s*[\"']?(?:https?:)?//[^)\"']+")
-    remote = [f"{sheet.name}: {hit}" for sheet in sheets for hit in fetches.findall(sheet.read_text(encoding="utf-8"))]
+    remote = [
+        f"{sheet.name}: {hit}"
+        for sheet in sheets
+        for hit in fetches.findall(sheet.read_text(encoding="utf-8"))
+    ]
     assert sheets and remote == []
 
 
 def test_maths_comes_with_the_book(pages):
-    sources = [script["src"] for script in pages["notation.html"].find_all("script", src=True) if "mathjax" in script["src"].lower()]
+    sources = [
+        script["src"]
+        for script in pages["notation.html"].find_all("script", src=True)
+        if "mathjax" in script["src"].lower()
+    ]
     assert len(sources) == 1
     assert (SITE / sources[0].split("?")[0]).stat().st_size > 1_000_000
 
@@ -103,7 +163,13 @@ def _shows(cell):
     """Whether a cell has an output meant for the page: one that is more than a glued value."""
     if {"remove-output", "remove-cell"} & set(cell["metadata"].get("tags", [])):
         return False
-    return any(not all(kind.startswith("application/papermill.record") for kind in output.get("data", {"text": ""})) for output in cell.get("outputs", []))
+    return any(
+        not all(
+            kind.startswith("application/papermill.record")
+            for kind in output.get("data", {"text": ""})
+        )
+        for output in cell.get("outputs", [])
+    )
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -132,13 +198,19 @@ def test_the_map_agrees_with_the_library(pages):
     table = body(pages["architecture.html"]).find("table")  # its first: the rooms
     drawn = [row.find("code").get_text() for row in table.find_all("tr") if row.find("code")]
     library = ROOT / "clmt_lib"
-    built = {path.name.removesuffix(".py") for path in library.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    built = {
+        path.name.removesuffix(".py")
+        for path in library.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
     assert set(drawn) == built - {"__init__", "__main__"}
     order = {room: place for place, room in enumerate(drawn)}
     against = []
     for path in library.rglob("*.py"):
         room = path.relative_to(library).parts[0].removesuffix(".py")
-        for other in re.findall(r"^\s*(?:from|import) clmt_lib\.(\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+        for other in re.findall(
+            r"^\s*(?:from|import) clmt_lib\.(\w+)", path.read_text(encoding="utf-8"), re.MULTILINE
+        ):
             if room in order and order.get(other, -1) > order[room]:
                 against.append(f"{path.relative_to(library)} imports {other}")
     assert against == []

@@ -1,6 +1,6 @@
 """What a committed chapter must be, beyond running: `problems(notebook)` names every departure.
 
-    python tests/notebooks/lint.py notebooks/*.ipynb
+python tests/notebooks/lint.py notebooks/*.ipynb
 """
 
 import ast
@@ -12,11 +12,17 @@ from pathlib import Path
 PARAMETERS = ("profile", "dataset", "seed", "device")
 LONGEST_CELL = 25
 LONGEST_ALT = 250
-ABSOLUTE_PATH = re.compile(r"(?<![\w.:/<])/(?:home|Users|root|tmp|var|opt|mnt|usr|private)/[\w.-]+|\b[A-Z]:\\\\?[A-Za-z]")
-TYPED_METRIC = re.compile(r"\b(RMSE|MAE|PCC|R2|Pearson|Spearman|per-drug r)\b[^.\d\n]{0,25}?[-−]?\d*\.\d+", re.IGNORECASE)
+ABSOLUTE_PATH = re.compile(
+    r"(?<![\w.:/<])/(?:home|Users|root|tmp|var|opt|mnt|usr|private)/[\w.-]+|\b[A-Z]:\\\\?[A-Za-z]"
+)
+TYPED_METRIC = re.compile(
+    r"\b(RMSE|MAE|PCC|R2|Pearson|Spearman|per-drug r)\b[^.\d\n]{0,25}?[-−]?\d*\.\d+", re.IGNORECASE
+)
 FORBIDDEN = {
     "installs or runs a shell command": re.compile(r"^\s*(?:!|%(?!matplotlib\b))", re.MULTILINE),
-    "silences all warnings": re.compile(r"(?:filterwarnings|simplefilter)\(\s*[\"']ignore[\"']\s*\)"),
+    "silences all warnings": re.compile(
+        r"(?:filterwarnings|simplefilter)\(\s*[\"']ignore[\"']\s*\)"
+    ),
     "forces a plotting backend": re.compile(r"MPLBACKEND|matplotlib\.use\("),
 }
 
@@ -33,7 +39,11 @@ def tags_of(cell):
 
 def shows_picture(cell):
     """Whether an output of the cell is a picture."""
-    return any(kind in output.get("data", {}) for output in cell["outputs"] for kind in ("image/png", "image/svg+xml"))
+    return any(
+        kind in output.get("data", {})
+        for output in cell["outputs"]
+        for kind in ("image/png", "image/svg+xml")
+    )
 
 
 def _parsed(cell):
@@ -44,7 +54,9 @@ def _parsed(cell):
 
 
 def check_parameters(code):
-    """One cell of parameters: the four names as plain values, in the bundled profile; every import before it."""
+    """One cell of parameters: the four names as plain values, in the bundled profile; every import
+    before it.
+    """
     where = [number for number, cell in code if "parameters" in tags_of(cell)]
     if len(where) != 1:
         yield f"has {len(where)} cells tagged 'parameters', want 1"
@@ -52,14 +64,21 @@ def check_parameters(code):
     values = {}
     for node in getattr(_parsed(dict(code)[where[0]]), "body", []):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            values |= {target.id: node.value.value for target in node.targets if isinstance(target, ast.Name)}
+            values |= {
+                target.id: node.value.value
+                for target in node.targets
+                if isinstance(target, ast.Name)
+            }
     for name in PARAMETERS:
         if name not in values:
             yield f"cell {where[0]}: parameter {name!r} is missing"
     if values.get("profile", "bundled") != "bundled":
         yield f"cell {where[0]}: committed chapters are of the bundled profile"
     for number, cell in code:
-        if number > where[0] and any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in getattr(_parsed(cell), "body", [])):
+        if number > where[0] and any(
+            isinstance(node, (ast.Import, ast.ImportFrom))
+            for node in getattr(_parsed(cell), "body", [])
+        ):
             yield f"cell {number}: imports after the parameters cell"
 
 
@@ -85,7 +104,11 @@ def check_source(code):
         lines = sum(bool(line.strip()) for line in source.splitlines())
         if lines > LONGEST_CELL:
             yield f"cell {number}: {lines} lines, at most {LONGEST_CELL}"
-        yield from (f"cell {number}: {what}" for what, pattern in FORBIDDEN.items() if pattern.search(source))
+        yield from (
+            f"cell {number}: {what}"
+            for what, pattern in FORBIDDEN.items()
+            if pattern.search(source)
+        )
 
 
 def check_pictures(code):
@@ -102,7 +125,11 @@ def check_pictures(code):
 
 def check_prose(cells):
     """A title first; metrics glued, not typed (a cited number of somebody else is fine)."""
-    if not cells or cells[0]["cell_type"] != "markdown" or not text_of(cells[0]["source"]).startswith("# "):
+    if (
+        not cells
+        or cells[0]["cell_type"] != "markdown"
+        or not text_of(cells[0]["source"]).startswith("# ")
+    ):
         yield "does not begin with a title"
     for number, cell in enumerate(cells):
         if cell["cell_type"] != "markdown":
@@ -110,32 +137,51 @@ def check_prose(cells):
         for line in text_of(cell["source"]).splitlines():
             typed = TYPED_METRIC.search(line)
             if typed and "{cite" not in line and "{glue" not in line:
-                yield f"cell {number}: typed metric {typed.group(0)!r}: glue it, or cite its source on the same line"
+                yield (
+                    f"cell {number}: typed metric {typed.group(0)!r}: glue it, or cite its "
+                    "source on the same line"
+                )
 
 
 def check_paths(cells, metadata):
     """No path of one machine, and metadata that does not change from run to run."""
     for number, cell in enumerate(cells):
-        found = ABSOLUTE_PATH.search(text_of(cell["source"]) + json.dumps([o for o in cell.get("outputs", [])]))
+        found = ABSOLUTE_PATH.search(
+            text_of(cell["source"]) + json.dumps([o for o in cell.get("outputs", [])])
+        )
         if found:
             yield f"cell {number}: absolute path {found.group(0)!r}"
         if {"papermill", "execution"} & set(cell["metadata"]):
             yield f"cell {number}: metadata of one run (make notebooks removes it)"
-    if set(metadata) != {"kernelspec", "language_info"} or metadata["kernelspec"].get("name") != "python3":
+    if (
+        set(metadata) != {"kernelspec", "language_info"}
+        or metadata["kernelspec"].get("name") != "python3"
+    ):
         yield "notebook metadata is not normalised (make notebooks does it)"
 
 
 def problems(notebook):
-    """Every departure of a notebook (parsed JSON) from what a committed chapter must be, as sentences."""
+    """Every departure of a notebook (parsed JSON) from what a committed chapter must be, as
+    sentences.
+    """
     cells = notebook["cells"]
     code = [(number, cell) for number, cell in enumerate(cells) if cell["cell_type"] == "code"]
-    found = [*check_parameters(code), *check_execution(code), *check_source(code), *check_pictures(code)]
+    found = [
+        *check_parameters(code),
+        *check_execution(code),
+        *check_source(code),
+        *check_pictures(code),
+    ]
     return [*found, *check_prose(cells), *check_paths(cells, notebook["metadata"])]
 
 
 def main(paths):
     """Print the problems of the named notebooks; exit status 1 when there are any."""
-    found = [f"{path}: {problem}" for path in paths for problem in problems(json.loads(Path(path).read_text(encoding="utf-8")))]
+    found = [
+        f"{path}: {problem}"
+        for path in paths
+        for problem in problems(json.loads(Path(path).read_text(encoding="utf-8")))
+    ]
     print("\n".join(found) or "no problems")
     return 1 if found else 0
 

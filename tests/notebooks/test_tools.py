@@ -24,7 +24,11 @@ FIGURE = "fig, ax = plt.subplots(figsize=(1, 1))\nax.plot([1, 2])\nplt.show()"
 
 def write(path, *sources, title="# A chapter"):
     """Write an unexecuted notebook of a title, imports, parameters and `sources`."""
-    cells = [new_markdown_cell(title), new_code_cell("import random"), new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+    cells = [
+        new_markdown_cell(title),
+        new_code_cell("import random"),
+        new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+    ]
     for number, source in enumerate(sources):
         metadata = {"mystnb": {"image": {"alt": "A rising line."}}} if "plt.show" in source else {}
         cells.append(new_code_cell(source, metadata=metadata))
@@ -39,11 +43,19 @@ def write(path, *sources, title="# A chapter"):
 def project(tmp_path_factory):
     """A tiny project with one executed and stored chapter that prints a number and draws a figure."""
     root = tmp_path_factory.mktemp("tiny project")
-    for name, text in {"clmt_lib/a.py": "x = 1\n", "experiments/records/r/metrics.json": "{}\n", "requirements.lock": "a==1\n"}.items():
+    for name, text in {
+        "clmt_lib/a.py": "x = 1\n",
+        "experiments/records/r/metrics.json": "{}\n",
+        "requirements.lock": "a==1\n",
+    }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     number = 'print("mean", round(random.Random(seed).random(), 3))'
-    path = write(root / "notebooks" / "01_tiny.ipynb", number, FIGURE.replace("fig,", "import matplotlib.pyplot as plt\nfig,", 1))
+    path = write(
+        root / "notebooks" / "01_tiny.ipynb",
+        number,
+        FIGURE.replace("fig,", "import matplotlib.pyplot as plt\nfig,", 1),
+    )
     notebook = nbformat.read(path, 4)
     notebook.cells[1].source = "import random\n\nimport matplotlib.pyplot as plt"
     notebook.cells[4].source = FIGURE
@@ -77,13 +89,25 @@ def _output(text, name="stdout"):
 WRONG = {
     "no parameters": (_metadata(2, tags=[]), "0 cells tagged 'parameters'"),
     "two parameters cells": (_metadata(3, tags=["parameters"]), "2 cells tagged 'parameters'"),
-    "parameter missing": (_cell(2, source='profile = "bundled"\nseed = 0\ndevice = "auto"'), "parameter 'dataset' is missing"),
+    "parameter missing": (
+        _cell(2, source='profile = "bundled"\nseed = 0\ndevice = "auto"'),
+        "parameter 'dataset' is missing",
+    ),
     "another profile": (_cell(2, source=PARAMETERS.replace("bundled", "real")), "bundled profile"),
     "late import": (_cell(3, source="import math"), "imports after the parameters"),
     "out of order": (_cell(3, execution_count=4), "not executed once from top to bottom"),
     "not executed": (_cell(3, execution_count=None), "not executed once from top to bottom"),
-    "no output": (lambda book: [cell.update(outputs=[]) for cell in book["cells"][1:]], "holds no output"),
-    "stored error": (_cell(3, outputs=[{"output_type": "error", "ename": "KeyError", "evalue": "", "traceback": []}]), "stored error KeyError"),
+    "no output": (
+        lambda book: [cell.update(outputs=[]) for cell in book["cells"][1:]],
+        "holds no output",
+    ),
+    "stored error": (
+        _cell(
+            3,
+            outputs=[{"output_type": "error", "ename": "KeyError", "evalue": "", "traceback": []}],
+        ),
+        "stored error KeyError",
+    ),
     "stored warning": (_output("UserWarning", "stderr"), "stderr"),
     "long cell": (_cell(3, source="x = 1\n" * 26), "26 lines"),
     "shell command": (_cell(3, source="!pip install x"), "shell command"),
@@ -95,7 +119,10 @@ WRONG = {
     "typed number": (_cell(0, source="# A\nThe RMSE of the ridge is 1.295 here."), "typed metric"),
     "path in code": (_cell(3, source='open("/home/me/x.csv")'), "absolute path '/home/me'"),
     "path in output": (_output("/Users/me/x.py:3"), "absolute path '/Users/me'"),
-    "metadata of a run": (_metadata(3, execution={"iopub.status.busy": "2026"}), "metadata of one run"),
+    "metadata of a run": (
+        _metadata(3, execution={"iopub.status.busy": "2026"}),
+        "metadata of one run",
+    ),
     "papermill metadata": (lambda book: book["metadata"].update(papermill={}), "not normalised"),
 }
 
@@ -120,14 +147,33 @@ def test_committed_chapters_have_no_problems(path):
 
 
 def nbval(folder):
-    """Run `pytest --nbval` on a folder with the project's own settings; returns exit status and output."""
-    command = [sys.executable, "-m", "pytest", "-q", "--nbval", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), str(folder)]
+    """Run `pytest --nbval` on a folder with the project's own settings; returns exit status and
+    output.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--nbval",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        str(folder),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return done.returncode, done.stdout
 
 
 def test_nbval_accepts_the_stored_outputs_and_rejects_one_changed_number(project, good, tmp_path):
-    for name, text in (("as_stored", json.dumps(good)), ("changed", re.sub(r"mean 0\.(\d)", lambda m: f"mean 0.{(int(m[1]) + 1) % 10}", json.dumps(good)))):
+    for name, text in (
+        ("as_stored", json.dumps(good)),
+        (
+            "changed",
+            re.sub(r"mean 0\.(\d)", lambda m: f"mean 0.{(int(m[1]) + 1) % 10}", json.dumps(good)),
+        ),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "01_tiny.ipynb").write_text(text)
     assert nbval(tmp_path / "as_stored")[0] == 0
@@ -139,12 +185,19 @@ def test_nbval_accepts_the_stored_outputs_and_rejects_one_changed_number(project
 def test_only_a_change_makes_a_chapter_stale(project):
     path = project / "notebooks" / "01_tiny.ipynb"
     assert execute.is_current(path, project)
-    for name in ("clmt_lib/a.py", "experiments/records/r/metrics.json", "requirements.lock", "notebooks/01_tiny.ipynb"):
+    for name in (
+        "clmt_lib/a.py",
+        "experiments/records/r/metrics.json",
+        "requirements.lock",
+        "notebooks/01_tiny.ipynb",
+    ):
         before = (project / name).read_bytes()
         (project / name).write_bytes(before + b"\n")
         assert not execute.is_current(path, project), name
         (project / name).write_bytes(before)
-    (project / "experiments" / "records" / "r" / "predictions.parquet").write_bytes(b"not committed, so no chapter may read it")
+    (project / "experiments" / "records" / "r" / "predictions.parquet").write_bytes(
+        b"not committed, so no chapter may read it"
+    )
     assert execute.is_current(path, project)
 
 
@@ -164,10 +217,21 @@ def test_a_chapter_that_lost_its_figure_fails(tmp_path):
 
 
 def test_normalised_joins_streams_and_drops_what_varies():
-    pieces = [{"output_type": "stream", "name": "stdout", "text": part} for part in ("a", ["b\n", "c"])]
-    cell = {"cell_type": "code", "source": "", "outputs": pieces, "metadata": {"papermill": {"duration": 1.0}, "tags": []}}
-    tidy = execute.normalised({"cells": [cell], "metadata": {"papermill": {}}, "nbformat": 4, "nbformat_minor": 5})
-    assert tidy["cells"][0]["outputs"] == [{"output_type": "stream", "name": "stdout", "text": "ab\nc"}]
+    pieces = [
+        {"output_type": "stream", "name": "stdout", "text": part} for part in ("a", ["b\n", "c"])
+    ]
+    cell = {
+        "cell_type": "code",
+        "source": "",
+        "outputs": pieces,
+        "metadata": {"papermill": {"duration": 1.0}, "tags": []},
+    }
+    tidy = execute.normalised(
+        {"cells": [cell], "metadata": {"papermill": {}}, "nbformat": 4, "nbformat_minor": 5}
+    )
+    assert tidy["cells"][0]["outputs"] == [
+        {"output_type": "stream", "name": "stdout", "text": "ab\nc"}
+    ]
     assert tidy["cells"][0]["metadata"] == {}
     assert tidy["metadata"] == execute.NOTEBOOK_METADATA
 
@@ -200,10 +264,18 @@ def test_a_bare_build_never_publishes_a_missing_chapter(tmp_path):
 
 
 def test_every_chapter_has_run_on_real_tables():
-    """`python book/execute.py --real gdsc2` was run with every chapter, and left its seconds and memory."""
-    record = json.loads((ROOT / "experiments" / "records" / "chapters-gdsc2" / "metrics.json").read_text(encoding="utf-8"))
+    """`python book/execute.py --real gdsc2` was run with every chapter, and left its seconds and
+    memory.
+    """
+    record = json.loads(
+        (ROOT / "experiments" / "records" / "chapters-gdsc2" / "metrics.json").read_text(
+            encoding="utf-8"
+        )
+    )
     assert set(record) == {path.stem for path in COMMITTED}
-    assert all(found["seconds"] > 0 and 0 < found["peak_memory_mb"] < 2500 for found in record.values())
+    assert all(
+        found["seconds"] > 0 and 0 < found["peak_memory_mb"] < 2500 for found in record.values()
+    )
 
 
 def test_one_chapter_on_real_tables_leaves_what_is_recorded_of_the_others(tmp_path, monkeypatch):
@@ -214,7 +286,9 @@ def test_one_chapter_on_real_tables_leaves_what_is_recorded_of_the_others(tmp_pa
     monkeypatch.setattr(execute, "execute_real", lambda *_: next(runs))
     execute._record_real("tiny", root=tmp_path)
     execute._record_real("tiny", ["02_two"], tmp_path)
-    record = json.loads((tmp_path / "experiments" / "records" / "chapters-tiny" / "metrics.json").read_text())
+    record = json.loads(
+        (tmp_path / "experiments" / "records" / "chapters-tiny" / "metrics.json").read_text()
+    )
     assert record == {"01_one": {"seconds": 1}, "02_two": {"seconds": 5}}
     monkeypatch.undo()
     with pytest.raises(execute.ChapterError, match="03_absent"):
@@ -222,8 +296,16 @@ def test_one_chapter_on_real_tables_leaves_what_is_recorded_of_the_others(tmp_pa
 
 
 def test_a_chapter_on_real_tables_gets_its_parameters_and_tells_its_cost(tmp_path):
-    line = "assert (profile, dataset) == ('real', 'tiny')\nprint('data tiny, 3 s, peak memory 42 MB')"
+    line = (
+        "assert (profile, dataset) == ('real', 'tiny')\nprint('data tiny, 3 s, peak memory 42 MB')"
+    )
     path = write(tmp_path / "notebooks" / "01_tiny.ipynb", line)
-    path.write_text(json.dumps({**json.loads(path.read_text()), "metadata": execute.NOTEBOOK_METADATA}))
-    assert execute.execute_real("tiny", root=tmp_path) == {"01_tiny": {"seconds": 3, "peak_memory_mb": 42}}
-    assert (tmp_path / "_build" / "real" / "tiny" / "01_tiny.ipynb").is_file() and not list((tmp_path / "book" / "notebooks").glob("*.ipynb"))
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "metadata": execute.NOTEBOOK_METADATA})
+    )
+    assert execute.execute_real("tiny", root=tmp_path) == {
+        "01_tiny": {"seconds": 3, "peak_memory_mb": 42}
+    }
+    assert (tmp_path / "_build" / "real" / "tiny" / "01_tiny.ipynb").is_file() and not list(
+        (tmp_path / "book" / "notebooks").glob("*.ipynb")
+    )

@@ -9,8 +9,8 @@ from scipy.stats import gaussian_kde
 from tiny import benchmark as tiny
 
 from clmt_lib import audit, data
-from clmt_lib.data.tables import DataError
-from clmt_lib.models.auxiliary import (
+from clmt_lib.io import DataError
+from clmt_lib.models.clmt.auxiliary import (
     BANDWIDTH,
     AuxiliaryHeads,
     auxiliary_loss,
@@ -33,11 +33,24 @@ def plain_threshold(y, rng):
     density = gaussian_kde(draws, BANDWIDTH / draws.std(ddof=1))(grid)
     mode = density.argmax()
     first = next(i for i in range(1000) if i == 999 or density[i + 1] <= density[i])
-    theta = grid[first] if first < mode and density[: first + 1].sum() > 0.05 * density.sum() else y.min()
+    theta = (
+        grid[first]
+        if first < mode and density[: first + 1].sum() > 0.05 * density.sum()
+        else y.min()
+    )
     return grid[mode] - 1.645 * abs((theta + grid[mode]) / 2)
 
 
-@pytest.mark.parametrize("groups", [[(40, 2.0)], [(30, -2.0), (60, 3.0)], [(1, -6.0), (60, 3.0)], [(1, 1.0)], [(60, -3.0), (20, 2.0)]])
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [(40, 2.0)],
+        [(30, -2.0), (60, 3.0)],
+        [(1, -6.0), (60, 3.0)],
+        [(1, 1.0)],
+        [(60, -3.0), (20, 2.0)],
+    ],
+)
 def test_the_fast_density_and_threshold_equal_the_plain_ones(groups):
     rng = np.random.default_rng(0)
     y = np.concatenate([rng.normal(centre, 0.5, n) for n, centre in groups])
@@ -48,7 +61,9 @@ def test_the_fast_density_and_threshold_equal_the_plain_ones(groups):
     world.responses.loc[world.responses["drug"] == 2, "ln_ic50"] = 0.0
     at = np.flatnonzero(world.pairs[:, 1] == 2)[: len(y)]
     world.responses.loc[at, "ln_ic50"] = y[: len(at)]
-    assert drug_thresholds(world, at, seed=5)[2] == pytest.approx(plain_threshold(y[: len(at)], np.random.default_rng([5, 2])), abs=0.02)
+    assert drug_thresholds(world, at, seed=5)[2] == pytest.approx(
+        plain_threshold(y[: len(at)], np.random.default_rng([5, 2])), abs=0.02
+    )
 
 
 def test_two_groups_of_lines_put_theta_on_the_peak_of_the_sensitive_ones():
@@ -56,9 +71,13 @@ def test_two_groups_of_lines_put_theta_on_the_peak_of_the_sensitive_ones():
     world = tiny()
     at = np.flatnonzero(world.pairs[:, 1] == 0)[:21]
     world.responses.loc[at, "ln_ic50"] = y
-    assert drug_thresholds(world, at)[0] == pytest.approx(3 - 1.645 * 0.5, abs=0.15)  # mu 3, theta -2, sigma 0.5
+    assert drug_thresholds(world, at)[0] == pytest.approx(
+        3 - 1.645 * 0.5, abs=0.15
+    )  # mu 3, theta -2, sigma 0.5
     world.responses.loc[at, "ln_ic50"] = y + 2
-    assert drug_thresholds(world, at)[0] == pytest.approx(5 - 1.645 * 2.5, abs=0.3)  # moved by 2, the threshold moves by less: sigma is no spread
+    assert drug_thresholds(world, at)[0] == pytest.approx(
+        5 - 1.645 * 2.5, abs=0.3
+    )  # moved by 2, the threshold moves by less: sigma is no spread
 
 
 def test_a_drug_without_a_response_has_no_threshold_and_one_response_is_enough(world):
@@ -80,7 +99,9 @@ def test_thresholds_depend_on_the_seed_and_not_on_order_or_on_other_drugs(world)
 def test_thresholds_of_train_are_blind_to_the_test_role_and_those_of_all_pairs_are_not(world):
     split = data.make_split(world, "cell_blind")
     assert audit.proves_blind(lambda b, s: auxiliary_targets(b, s.train), world, split).clean
-    assert not audit.proves_blind(lambda b, s: drug_thresholds(b, np.arange(len(b))), world, split).clean
+    assert not audit.proves_blind(
+        lambda b, s: drug_thresholds(b, np.arange(len(b))), world, split
+    ).clean
 
 
 def test_thresholds_of_a_whole_screen_take_seconds():
@@ -100,7 +121,10 @@ def outputs_and_targets():
     heads = AuxiliaryHeads(6, 5, 3, 4)
     outputs = heads(torch.randn(7, 6), torch.randn(8, 5))
     targets = {
-        "cell_type": torch.tensor([0, 1, 2, -1, 0, 1, 2]), "threshold": torch.tensor([0.1, float("nan"), 1.0, -1.0, 0.0, 2.0, float("nan"), 0.5]).double(),
+        "cell_type": torch.tensor([0, 1, 2, -1, 0, 1, 2]),
+        "threshold": torch.tensor(
+            [0.1, float("nan"), 1.0, -1.0, 0.0, 2.0, float("nan"), 0.5]
+        ).double(),
         "pathway": torch.tensor([0, 1, 2, 3, -1, -1, 0, 1]),
     }
     return heads, outputs, targets
@@ -111,11 +135,17 @@ def test_the_loss_equals_a_plain_loop_and_missing_targets_do_not_count():
     total, parts = auxiliary_loss(outputs, targets)
     expected = {}
     for task in ("cell_type", "pathway"):
-        rows = [(row, label) for row, label in zip(outputs[task].tolist(), targets[task].tolist()) if label >= 0]
+        rows = [
+            (row, label)
+            for row, label in zip(outputs[task].tolist(), targets[task].tolist())
+            if label >= 0
+        ]
         expected[task] = np.mean([np.log(np.exp(row).sum()) - row[label] for row, label in rows])
     wanted = targets["threshold"].numpy()
     expected["threshold"] = np.nanmean((outputs["threshold"].detach().numpy() - wanted) ** 2)
-    assert {task: float(value) for task, value in parts.items()} == pytest.approx(expected, abs=1e-5)
+    assert {task: float(value) for task, value in parts.items()} == pytest.approx(
+        expected, abs=1e-5
+    )
     assert total.item() == pytest.approx(sum(expected.values()), abs=1e-5)
 
 
@@ -124,7 +154,15 @@ def test_only_training_entities_count_and_get_gradients():
     z_cell, z_drug = torch.randn(7, 6, requires_grad=True), torch.randn(8, 5, requires_grad=True)
     cells, drugs = torch.tensor([0, 1, 3]), torch.arange(8) < 4
     auxiliary_loss(heads(z_cell, z_drug), targets, cells=cells, drugs=drugs)[0].backward()
-    assert z_cell.grad.abs().sum(1).gt(0).tolist() == [True, True, False, False, False, False, False]
+    assert z_cell.grad.abs().sum(1).gt(0).tolist() == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+        False,
+    ]
     assert z_drug.grad.abs().sum(1).gt(0).tolist() == [True] * 4 + [False] * 4
 
 
@@ -132,12 +170,20 @@ def test_only_training_entities_count_and_get_gradients():
 def test_only_the_named_tasks_count(tasks):
     _, outputs, targets = outputs_and_targets()
     total, parts = auxiliary_loss(outputs, targets, tasks)
-    assert tuple(parts) == tasks and total.item() == pytest.approx(sum(float(value) for value in parts.values()))
+    assert tuple(parts) == tasks and total.item() == pytest.approx(
+        sum(float(value) for value in parts.values())
+    )
 
 
 def test_nothing_known_is_a_loss_of_zero_and_an_unknown_task_an_error():
     _, outputs, targets = outputs_and_targets()
-    total, _ = auxiliary_loss(outputs, {name: torch.full_like(value, -1) if name != "threshold" else value * torch.nan for name, value in targets.items()})
+    total, _ = auxiliary_loss(
+        outputs,
+        {
+            name: torch.full_like(value, -1) if name != "threshold" else value * torch.nan
+            for name, value in targets.items()
+        },
+    )
     total.backward()
     assert total.item() == 0
     with pytest.raises(DataError, match="tissue"):

@@ -1,4 +1,6 @@
-"""The bench: its plain path computes what the fast path computes, and the fast path is faster, by ratio and never by absolute time."""
+"""The bench: its plain path computes what the fast path computes, and the fast path is faster, by
+ratio and never by absolute time.
+"""
 
 import json
 import sys
@@ -18,11 +20,19 @@ import bench_tools  # noqa: E402
 import per_pair  # noqa: E402
 
 from clmt_lib import models  # noqa: E402
-from clmt_lib.data import DataError  # noqa: E402
-from clmt_lib.models import published  # noqa: E402
+from clmt_lib.io import DataError  # noqa: E402
+from clmt_lib.models.clmt import published  # noqa: E402
 from clmt_lib.nn import encoders, molecular  # noqa: E402
 
-SMALL = {"lines": 60, "drugs": 24, "genes": 200, "mutations": 12, "copy_numbers": 12, "text": 16, "bits": 1024}
+SMALL = {
+    "lines": 60,
+    "drugs": 24,
+    "genes": 200,
+    "mutations": 12,
+    "copy_numbers": 12,
+    "text": 16,
+    "bits": 1024,
+}
 REPAIRED, HELD_OUT = bench_tools.AS_PUBLISHED, ("no_drug_to_cell", "unweighted_responses")
 
 
@@ -37,7 +47,15 @@ def network(tensors, **changes):
     return config, published.Network(tensors, config).eval()
 
 
-@pytest.mark.parametrize("changes", [{}, {"defects": HELD_OUT}, {"defects": (*REPAIRED, "false_negatives", "positive_left_out")}, {"views": ("text", "attribute"), "tasks": ()}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"defects": HELD_OUT},
+        {"defects": (*REPAIRED, "false_negatives", "positive_left_out")},
+        {"views": ("text", "attribute"), "tasks": ()},
+    ],
+)
 def test_loss_and_gradients_of_both_paths_are_equal(tensors, changes):
     config, net = network(tensors, **changes)
     found = bench_speed.equal(net, tensors, config, pairs=100)
@@ -47,7 +65,11 @@ def test_loss_and_gradients_of_both_paths_are_equal(tensors, changes):
 
 def test_the_comparison_of_gradients_notices_a_path_that_differs(tensors, monkeypatch):
     config, net = network(tensors)
-    monkeypatch.setattr(per_pair, "aggregate_first", lambda sage, x, graph: {node: value * 1.01 for node, value in sage(x, graph).items()})
+    monkeypatch.setattr(
+        per_pair,
+        "aggregate_first",
+        lambda sage, x, graph: {node: value * 1.01 for node, value in sage(x, graph).items()},
+    )
     found = bench_speed.equal(net, tensors, config, pairs=100)
     assert found["gradient_difference"] > 5e-3
 
@@ -56,7 +78,9 @@ def test_predictions_of_both_paths_are_equal_pair_by_pair(tensors):
     config, net = network(tensors)
     pairs = tensors.pairs[torch.randperm(len(tensors.pairs))[:64]]
     with torch.inference_mode():
-        plain = per_pair.predict_pairs(net, *per_pair.encode_pairs(net, tensors, pairs, tensors.graph))
+        plain = per_pair.predict_pairs(
+            net, *per_pair.encode_pairs(net, tensors, pairs, tensors.graph)
+        )
         fast = net(tensors, pairs).prediction
     assert fast.std() > 0 and torch.allclose(plain, fast, atol=1e-5)
 
@@ -72,13 +96,23 @@ def test_the_plain_path_encodes_a_drug_as_often_as_it_is_named(tensors):
 
 
 def test_library_layers_are_those_of_the_libraries_inside_and_ours_again_outside(tensors):
-    """In evaluation the loss is the same; what runs is PyG's GraphNorm and PyTorch's dropout, and only inside, even after an error."""
+    """In evaluation the loss is the same; what runs is PyG's GraphNorm and PyTorch's dropout, and
+    only inside, even after an error.
+    """
     config, net = network(tensors)
     ours, norms, losses = (encoders.dropout, molecular.dropout, molecular.graph_norm), [], []
     net.geometry.atom_blocks[0].graph_norm.register_forward_hook(lambda *_: norms.append(1))
-    for layers, runs in ((bench_speed.nullcontext, 0), (bench_speed.library_layers, 1), (bench_speed.nullcontext, 1)):
+    for layers, runs in (
+        (bench_speed.nullcontext, 0),
+        (bench_speed.library_layers, 1),
+        (bench_speed.nullcontext, 1),
+    ):
         with layers():
-            losses.append(published.objective(net, tensors, tensors.pairs[:100], tensors.y[:100], config).total.item())
+            losses.append(
+                published.objective(
+                    net, tensors, tensors.pairs[:100], tensors.y[:100], config
+                ).total.item()
+            )
             inside = encoders.dropout is molecular.dropout is torch.nn.functional.dropout
         assert len(norms) == runs and inside == (layers is bench_speed.library_layers)
     assert losses[1] == pytest.approx(losses[0], rel=1e-5) and losses[2] == losses[0]
@@ -88,11 +122,20 @@ def test_library_layers_are_those_of_the_libraries_inside_and_ours_again_outside
 
 
 def test_paths_that_check_the_factors_train_with_the_layers_they_name(tensors, monkeypatch):
-    """A path of the libraries' layers draws its mask by PyTorch's dropout, the headline path does not."""
+    """A path of the libraries' layers draws its mask by PyTorch's dropout, the headline path does
+    not.
+    """
     config, _ = network(tensors)
     _, actions = bench_speed.steps(tensors, config, ("random_256", "random_library"))
     inside, objective = [], published.objective
-    monkeypatch.setattr(published, "objective", lambda net, inputs, pairs, *more: inside.append((len(pairs), encoders.dropout is torch.nn.functional.dropout)) or objective(net, inputs, pairs, *more))
+    monkeypatch.setattr(
+        published,
+        "objective",
+        lambda net, inputs, pairs, *more: (
+            inside.append((len(pairs), encoders.dropout is torch.nn.functional.dropout))
+            or objective(net, inputs, pairs, *more)
+        ),
+    )
     for action in actions.values():
         action()
     assert inside == [(bench_speed.PER_PAIR, False), (bench_speed.RANDOM, True)]
@@ -102,7 +145,9 @@ def test_the_plain_ways_share_of_molecules_is_timed_on_the_plain_encoder(tensors
     config, net = network(tensors)
     plain, lean = [], []
     encode = per_pair.encode_molecules
-    monkeypatch.setattr(per_pair, "encode_molecules", lambda *given: plain.append(1) or encode(*given))
+    monkeypatch.setattr(
+        per_pair, "encode_molecules", lambda *given: plain.append(1) or encode(*given)
+    )
     net.geometry.register_forward_hook(lambda *_: lean.append(1))
     for kept, seen in ((True, [1, 0]), (False, [1, 1])):
         bench_speed._parts(net, tensors, config, tensors.pairs[:20], kept)["molecules"]()
@@ -110,7 +155,9 @@ def test_the_plain_ways_share_of_molecules_is_timed_on_the_plain_encoder(tensors
 
 
 def test_the_fast_path_is_faster_than_the_plain_path_by_ratio():
-    """A short bench: at a quarter of the widths and 2,048 pairs a step, at least 5 times the plain path's pairs a processor second (it is some 20 times)."""
+    """A short bench: at a quarter of the widths and 2,048 pairs a step, at least 5 times the plain
+    path's pairs a processor second (it is some 20 times).
+    """
     config = bench_tools.bench_config(width=32)
     tensors = bench_tools.Tensors(config, 200, 60, 1000)
     _, actions = bench_speed.steps(tensors, config, ("per_pair", "random"))
@@ -130,12 +177,16 @@ def test_tiles_are_blocks_of_training_pairs_and_nothing_else():
         lines, drugs = (ids.unique() for ids in pairs[rows].unbind(1))
         assert len(lines) <= 10 and len(drugs) <= 6
         inside = torch.isin(pairs[:, 0], lines) & torch.isin(pairs[:, 1], drugs)
-        assert torch.equal(inside.nonzero()[:, 0], rows.sort().values)  # every measured pair of the block
+        assert torch.equal(
+            inside.nonzero()[:, 0], rows.sort().values
+        )  # every measured pair of the block
     assert 0.6 * 60 < size < 60
 
 
 def test_a_tile_without_a_measured_pair_is_drawn_again():
-    pairs = torch.stack([torch.arange(12), torch.arange(12)], 1)  # a diagonal: most blocks are empty
+    pairs = torch.stack(
+        [torch.arange(12), torch.arange(12)], 1
+    )  # a diagonal: most blocks are empty
     draw, size = published.tiles(pairs, (2, 2))
     assert all(len(draw()) for _ in range(30)) and size == 1
 
@@ -153,12 +204,18 @@ def test_unknown_precision_is_refused():
 
 
 def test_half_precision_trains_towards_the_same_thing(tensors):
-    """bfloat16 keeps 8 bits: the loss of one step agrees to a few per cent, its weights stay float32."""
+    """bfloat16 keeps 8 bits: the loss of one step agrees to a few per cent, its weights stay
+    float32.
+    """
     config, net = network(tensors)
     losses = []
     for precision in ("float32", "bfloat16"):
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            losses.append(published.objective(net, tensors, tensors.pairs[:200], tensors.y[:200], config).total)
+            losses.append(
+                published.objective(
+                    net, tensors, tensors.pairs[:200], tensors.y[:200], config
+                ).total
+            )
     exact, half = (loss.item() for loss in losses)
     assert half == pytest.approx(exact, rel=0.05) and half != exact
     losses[1].backward()
@@ -166,30 +223,63 @@ def test_half_precision_trains_towards_the_same_thing(tensors):
 
 
 def test_a_curve_ends_before_a_step_takes_too_long(monkeypatch):
-    monkeypatch.setattr(bench_curves, "point", lambda lines, drugs, pairs, rounds, device: {"lines": lines, "cpu_seconds": lines / 100})
+    monkeypatch.setattr(
+        bench_curves,
+        "point",
+        lambda lines, drugs, pairs, rounds, device: {"lines": lines, "cpu_seconds": lines / 100},
+    )
     found = bench_curves.curve("lines", False, "cpu")
-    assert [row["factor"] for row in found["rows"]] == [1, 2] and found["rows"][1]["lines"] == 1250 and "4 times the lines" in found["stopped"]
-    assert bench_curves.curve("drugs", True, "cpu")["stopped"] is None and bench_curves.sizes("pairs", 4) == (625, 188, 4 * 8192)
+    assert (
+        [row["factor"] for row in found["rows"]] == [1, 2]
+        and found["rows"][1]["lines"] == 1250
+        and "4 times the lines" in found["stopped"]
+    )
+    assert bench_curves.curve("drugs", True, "cpu")["stopped"] is None and bench_curves.sizes(
+        "pairs", 4
+    ) == (625, 188, 4 * 8192)
     assert "4 times the lines and drugs" in bench_curves.curve("both", False, "cpu")["stopped"]
 
 
 def test_lines_and_drugs_grow_together_to_four_times_and_no_further(monkeypatch):
     """Their tables grow with the square: sixteen times both would be 30 million pairs."""
-    monkeypatch.setattr(bench_curves, "point", lambda lines, drugs, pairs, rounds, device: {"lines": lines, "drugs": drugs, "cpu_seconds": 1.0})
+    monkeypatch.setattr(
+        bench_curves,
+        "point",
+        lambda lines, drugs, pairs, rounds, device: {
+            "lines": lines,
+            "drugs": drugs,
+            "cpu_seconds": 1.0,
+        },
+    )
     found = bench_curves.curve("both", False, "cpu")
-    assert [(row["factor"], row["lines"], row["drugs"]) for row in found["rows"]] == [(1, 625, 188), (2, 1250, 376), (4, 2500, 752)] and found["stopped"] is None
+    assert [(row["factor"], row["lines"], row["drugs"]) for row in found["rows"]] == [
+        (1, 625, 188),
+        (2, 1250, 376),
+        (4, 2500, 752),
+    ] and found["stopped"] is None
 
 
 def test_rungs_timed_afresh_are_models_without_a_long_training():
-    assert set(bench_accuracy.CHEAP) <= set(models.names()) and not {"random_forest", "stack", "clmt"} & set(bench_accuracy.CHEAP)
+    assert set(bench_accuracy.CHEAP) <= set(models.names()) and not {
+        "random_forest",
+        "stack",
+        "clmt",
+    } & set(bench_accuracy.CHEAP)
 
 
 def test_exponents_are_slopes_on_logarithms():
     rows = [{"factor": k, "cpu_seconds": 3 * k**0.5} for k in (1, 2, 4, 8)]
     assert bench_curves.slope(rows) == pytest.approx(0.5)
-    found = {name: {"rows": rows, "stopped": "too slow" if name == "drugs" else None} for name in ("lines", "drugs", "pairs")}
+    found = {
+        name: {"rows": rows, "stopped": "too slow" if name == "drugs" else None}
+        for name in ("lines", "drugs", "pairs")
+    }
     made = bench_curves.assemble(found)
-    assert made["doubling"]["pairs"] == pytest.approx(2**0.5) and len(made["drugs"]) == 4 and made["stopped"] == {"drugs": "too slow"}
+    assert (
+        made["doubling"]["pairs"] == pytest.approx(2**0.5)
+        and len(made["drugs"]) == 4
+        and made["stopped"] == {"drugs": "too slow"}
+    )
 
 
 class Fake:
@@ -214,7 +304,9 @@ class Fake:
         return found
 
 
-def test_an_interrupted_bench_goes_on_where_it_stopped_and_a_finished_one_is_left_alone(tmp_path, monkeypatch):
+def test_an_interrupted_bench_goes_on_where_it_stopped_and_a_finished_one_is_left_alone(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("CLMT_RECORDS", str(tmp_path))
     fake = Fake()
     with pytest.raises(KeyboardInterrupt):
@@ -223,9 +315,15 @@ def test_an_interrupted_bench_goes_on_where_it_stopped_and_a_finished_one_is_lef
     fake.broken = False
     bench.bench("fake", fake, False, False, "cpu")
     assert fake.made == ["a", "b", "b", "c"]
-    assert sorted(path.name for path in (tmp_path / "bench-fake").iterdir()) == ["config.json", "metrics.json", "provenance.json"]
+    assert sorted(path.name for path in (tmp_path / "bench-fake").iterdir()) == [
+        "config.json",
+        "metrics.json",
+        "provenance.json",
+    ]
     about = json.loads((tmp_path / "bench-fake/provenance.json").read_text())
-    assert len(about["load_before"]) == len(about["load"]) == 3  # a record made on a busy machine says so
+    assert (
+        len(about["load_before"]) == len(about["load"]) == 3
+    )  # a record made on a busy machine says so
     bench.bench("fake", fake, False, False, "cpu")
     assert fake.made == ["a", "b", "b", "c"]
     bench.bench("fake", fake, False, True, "cpu")

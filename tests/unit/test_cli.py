@@ -1,4 +1,6 @@
-"""The `clmt` command from outside: quick help, exit codes, one message and no traceback for bad input."""
+"""The `clmt` command from outside: quick help, exit codes, one message and no traceback for bad
+input.
+"""
 
 import functools
 import http.server
@@ -22,8 +24,19 @@ ROOT = Path(__file__).parents[2]
 
 
 def clmt(*words, **environment):
-    env = {key: value for key, value in os.environ.items() if key != "CLMT_DATA"} | {"PYTHONPATH": str(ROOT)} | environment
-    return subprocess.run([sys.executable, "-m", "clmt_lib", *map(str, words)], capture_output=True, text=True, env=env, timeout=120, check=False)
+    env = (
+        {key: value for key, value in os.environ.items() if key != "CLMT_DATA"}
+        | {"PYTHONPATH": str(ROOT)}
+        | environment
+    )
+    return subprocess.run(
+        [sys.executable, "-m", "clmt_lib", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_help_is_quick():
@@ -37,12 +50,24 @@ def test_help_is_quick():
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys, clmt_lib.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass\nprint('HEAVY', [m for m in ('pandas', 'numpy', 'torch', 'rdkit') if m in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+    code = (
+        "import sys, clmt_lib.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: "
+        "pass\nprint('HEAVY', [m for m in ('pandas', 'numpy', 'torch', 'rdkit') if m in "
+        "sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=True,
+    )
     assert result.stdout.endswith("HEAVY []\n")
 
 
-@pytest.mark.parametrize("words", [[], ["data"], ["data", "nonsense"], ["data", "fetch", "depmap_models"]])
+@pytest.mark.parametrize(
+    "words", [[], ["data"], ["data", "nonsense"], ["data", "fetch", "depmap_models"]]
+)
 def test_an_incomplete_command_shows_usage(words, capsys):
     with pytest.raises(SystemExit) as caught:
         main(words)
@@ -57,11 +82,22 @@ def test_list_shows_every_source_with_licence_and_marks_untried_addresses(capsys
     assert out.count("could not be tried from here") == sum(not source.tried for source in SOURCES)
 
 
-@pytest.mark.parametrize("environment, message", [({}, "CLMT_DATA is not set"), ({"CLMT_DATA": "/nowhere/at/all"}, "no such folder")])
+@pytest.mark.parametrize(
+    "environment, message",
+    [({}, "CLMT_DATA is not set"), ({"CLMT_DATA": "/nowhere/at/all"}, "no such folder")],
+)
 def test_check_without_data_says_how_to_get_it(environment, message):
     result = clmt("data", "check", **environment)
-    assert result.returncode == 2 and "Traceback" not in result.stderr and len(result.stderr.splitlines()) == 1
-    assert message in result.stderr and "clmt data fetch" in result.stderr and "clmt data prepare" in result.stderr
+    assert (
+        result.returncode == 2
+        and "Traceback" not in result.stderr
+        and len(result.stderr.splitlines()) == 1
+    )
+    assert (
+        message in result.stderr
+        and "clmt data fetch" in result.stderr
+        and "clmt data prepare" in result.stderr
+    )
 
 
 def test_check_of_a_folder_without_benchmarks(tmp_path, capsys):
@@ -75,9 +111,15 @@ def test_check_of_real_data():
     result = clmt("data", "check", CLMT_DATA=os.environ["CLMT_DATA"])
     assert result.returncode == 0, result.stderr
     rows = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()}
-    assert rows["gdsc2"][:3] == ["577", "216", "112044"] and rows["tgsa"][:3] == ["580", "170", "82833"]
+    assert rows["gdsc2"][:3] == ["577", "216", "112044"] and rows["tgsa"][:3] == [
+        "580",
+        "170",
+        "82833",
+    ]
     assert int(rows["simulated"][0]) >= 200 and int(rows["simulated"][1]) >= 96
-    assert all(re.fullmatch(r"[0-9a-f]{16}", rows[name][3]) for name in ("simulated", "gdsc2", "tgsa"))
+    assert all(
+        re.fullmatch(r"[0-9a-f]{16}", rows[name][3]) for name in ("simulated", "gdsc2", "tgsa")
+    )
 
 
 @pytest.fixture
@@ -91,7 +133,9 @@ def mirror(tmp_path, monkeypatch):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=folder)
+    )
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -103,8 +147,25 @@ def test_fetch_asks_for_the_terms_first(mirror, tmp_path, capsys):
     assert main(["data", "fetch", "depmap_models", "--to", str(to), "--mirror", mirror]) == 2
     shown = capsys.readouterr()
     assert "CC BY 4.0" in shown.out and "--accept-terms" in shown.err and list(to.iterdir()) == []
-    assert main(["data", "fetch", "depmap_models", "--to", str(to), "--mirror", mirror, "--accept-terms"]) == 0
-    assert "sha256" in capsys.readouterr().out and (to / "Model.csv").read_text() == "ModelID\nACH-000001\n"
+    assert (
+        main(
+            [
+                "data",
+                "fetch",
+                "depmap_models",
+                "--to",
+                str(to),
+                "--mirror",
+                mirror,
+                "--accept-terms",
+            ]
+        )
+        == 0
+    )
+    assert (
+        "sha256" in capsys.readouterr().out
+        and (to / "Model.csv").read_text() == "ModelID\nACH-000001\n"
+    )
 
 
 def test_fetch_of_an_unknown_key_and_of_structures_without_a_drug_list(tmp_path, capsys):
@@ -115,7 +176,9 @@ def test_fetch_of_an_unknown_key_and_of_structures_without_a_drug_list(tmp_path,
 
 
 def test_prepare_reports_what_it_used_and_what_is_missing(tmp_path, capsys):
-    spec = importlib.util.spec_from_file_location("prepare_tables", Path(__file__).with_name("test_prepare.py"))
+    spec = importlib.util.spec_from_file_location(
+        "prepare_tables", Path(__file__).with_name("test_prepare.py")
+    )
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
     downloads = tmp_path / "downloads"
@@ -126,7 +189,11 @@ def test_prepare_reports_what_it_used_and_what_is_missing(tmp_path, capsys):
     made.models().to_csv(downloads / "model_list_1.csv", index=False)
     assert main(["data", "prepare", str(downloads), str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
-    assert "expression: MISSING" in out and "gdsc/response_gdsc2.parquet" in out and "clmt data check" in out
+    assert (
+        "expression: MISSING" in out
+        and "gdsc/response_gdsc2.parquet" in out
+        and "clmt data check" in out
+    )
 
 
 @pytest.mark.parametrize("content", [None, "", "\n \n"])
@@ -134,12 +201,19 @@ def test_a_bad_list_of_genes(tmp_path, capsys, content):
     genes = tmp_path / "genes.txt"
     if content is not None:
         genes.write_text(content)
-    assert main(["data", "prepare", str(tmp_path), str(tmp_path / "out"), "--genes", str(genes)]) == 2
+    assert (
+        main(["data", "prepare", str(tmp_path), str(tmp_path / "out"), "--genes", str(genes)]) == 2
+    )
     assert "list of genes" in capsys.readouterr().err
 
 
 def test_a_reader_that_leaves_early_is_no_error():
-    process = subprocess.Popen([sys.executable, "-m", "clmt_lib", "data", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clmt_lib", "data", "list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+    )
     process.stdout.readline()
     process.stdout.close()
     assert process.wait(timeout=30) == 0 and process.stderr.read() == b""
@@ -148,7 +222,9 @@ def test_a_reader_that_leaves_early_is_no_error():
 
 def small_run(tmp_path, *more):
     config = tmp_path / "config.json"
-    config.write_text('{"dataset": "simulated", "split": "mixed", "model": "effects", "options": {"cells": 48}}')
+    config.write_text(
+        '{"dataset": "simulated", "split": "mixed", "model": "effects", "options": {"cells": 48}}'
+    )
     return ["run", "--config", str(config), "--records", str(tmp_path / "records"), *more]
 
 
@@ -169,7 +245,10 @@ def test_run_prints_metrics_with_intervals_and_leaves_one_record(tmp_path, capsy
         (["run", "--model", "als", "--settings", "{rank: 3}"], "not JSON"),
         (["run", "--model", "als", "--settings", "[3]"], "not JSON"),
         (["run", "--model", "als", "--settings", '{"depth": 3}'], "no setting 'depth'"),
-        (["run", "--model", "als", "--settings", '{"ranks": 5}'], "settings do not fit the model.*type of its default"),
+        (
+            ["run", "--model", "als", "--settings", '{"ranks": 5}'],
+            "settings do not fit the model.*type of its default",
+        ),
         (["run", "--config", "nowhere.json"], "not a configuration.*copy the config.json"),
         (["run", "--grid", "nowhere.yaml"], "not a grid"),
         (["audit", "--dataset", "elsewhere"], "unknown benchmark 'elsewhere'"),
@@ -199,7 +278,12 @@ def test_a_disk_that_is_full_gets_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("pathlib.Path.mkdir", full)
     assert main(small_run(tmp_path)) == 2
     error = capsys.readouterr().err
-    assert "No space left on device" in error and "Remedy" in error and str(tmp_path) in error and len(error.splitlines()) == 1
+    assert (
+        "No space left on device" in error
+        and "Remedy" in error
+        and str(tmp_path) in error
+        and len(error.splitlines()) == 1
+    )
 
 
 def test_an_unknown_device_shows_those_there(capsys):
@@ -223,7 +307,9 @@ def test_a_metric_that_could_not_be_computed_is_a_dash(tmp_path, capsys):
 def test_a_grid_whose_worker_was_killed_does_not_end_well(tmp_path, monkeypatch, codes, expected):
     grid, left = tmp_path / "grid.yaml", iter(codes)
     grid.write_text("runs: []")
-    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: SimpleNamespace(wait=lambda code=next(left): code))
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *_, **__: SimpleNamespace(wait=lambda code=next(left): code)
+    )
     assert main(["run", "--grid", str(grid), "--jobs", "2"]) == expected
 
 

@@ -1,10 +1,12 @@
-"""Stand-ins for text vectors: equal within a compound, and silent about mechanism where they claim to be."""
+"""Stand-ins for text vectors: equal within a compound, and silent about mechanism where they claim
+to be.
+"""
 
 import numpy as np
 import pytest
 
 from clmt_lib import data
-from clmt_lib.data import DataError
+from clmt_lib.io import DataError
 from clmt_lib.views.controls import CONTROLS, drug_vectors
 
 
@@ -24,7 +26,10 @@ def test_ids_of_one_compound_share_a_vector(drugs, source):
 def test_shuffled_deals_the_same_vectors_to_other_compounds(drugs):
     honest, shuffled = drug_vectors(drugs), drug_vectors(drugs, "shuffled")
     first = np.unique(drugs["compound"].factorize()[0], return_index=True)[1]
-    assert np.array_equal(np.sort(honest[first], axis=0), np.sort(shuffled[first], axis=0)) and (honest != shuffled).any(1).mean() > 0.5
+    assert (
+        np.array_equal(np.sort(honest[first], axis=0), np.sort(shuffled[first], axis=0))
+        and (honest != shuffled).any(1).mean() > 0.5
+    )
     assert not np.array_equal(shuffled, drug_vectors(drugs, "shuffled", seed=1))
 
 

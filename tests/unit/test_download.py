@@ -1,4 +1,6 @@
-"""Downloads against a local server: everything that goes wrong on a real network goes wrong here on purpose."""
+"""Downloads against a local server: everything that goes wrong on a real network goes wrong here on
+purpose.
+"""
 
 import hashlib
 import json
@@ -15,7 +17,7 @@ import pytest
 
 from clmt_lib.data import download
 from clmt_lib.data.download import SOURCES, Source, fetch, find, pubchem_smiles
-from clmt_lib.data.tables import DataError
+from clmt_lib.io import DataError
 
 BODY = bytes(range(256)) * 4000  # about 1 MB, invented
 
@@ -24,8 +26,21 @@ class Site:
     """What the local server does next, and what it was asked."""
 
     def __init__(self):
-        self.body, self.tag, self.ranges, self.cut, self.kind = BODY, '"v1"', True, None, "application/octet-stream"
-        self.redirects, self.status, self.chunked, self.length, self.requests, self.answer = {}, None, False, True, [], None
+        self.body, self.tag, self.ranges, self.cut, self.kind = (
+            BODY,
+            '"v1"',
+            True,
+            None,
+            "application/octet-stream",
+        )
+        self.redirects, self.status, self.chunked, self.length, self.requests, self.answer = (
+            {},
+            None,
+            False,
+            True,
+            [],
+            None,
+        )
         self.conditions, self.shift, self.hang = True, 0, False
 
 
@@ -52,7 +67,13 @@ class Handler(BaseHTTPRequestHandler):
                 return self.head(416, {"Content-Range": f"bytes */{total}", "Content-Length": "0"})
             headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
         body = site.body[start:]
-        headers |= {"Transfer-Encoding": "chunked"} if site.chunked else {"Content-Length": str(len(body))} if site.length else {}
+        headers |= (
+            {"Transfer-Encoding": "chunked"}
+            if site.chunked
+            else {"Content-Length": str(len(body))}
+            if site.length
+            else {}
+        )
         self.head(206 if start else 200, headers)
         sent = body if site.cut is None else body[: max(0, site.cut - start)]
         self.wfile.write(b"%x\r\n%s\r\n" % (len(body), sent) if site.chunked else sent)
@@ -81,7 +102,10 @@ class Handler(BaseHTTPRequestHandler):
 def site(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.site, server.handle_error = Site(), lambda *_: None  # a client that hangs up is part of the play
+    server.site, server.handle_error = (
+        Site(),
+        lambda *_: None,
+    )  # a client that hangs up is part of the play
     server.site.address = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server.site
@@ -90,13 +114,27 @@ def site(monkeypatch):
 
 
 def source(site, **changes):
-    return Source(**({"key": "test", "title": "a test file", "url": f"{site.address}/file.bin", "licence": "test licence", "terms": "test terms", "filename": "file.bin"} | changes))
+    return Source(
+        **(
+            {
+                "key": "test",
+                "title": "a test file",
+                "url": f"{site.address}/file.bin",
+                "licence": "test licence",
+                "terms": "test terms",
+                "filename": "file.bin",
+            }
+            | changes
+        )
+    )
 
 
 def get(site, folder, **options):
     said = []
     changes = options.pop("changes", {})
-    fetched = fetch(source(site, **changes), folder, accept_terms=True, say=said.append, timeout=5, **options)
+    fetched = fetch(
+        source(site, **changes), folder, accept_terms=True, say=said.append, timeout=5, **options
+    )
     return fetched, "\n".join(said)
 
 
@@ -105,7 +143,11 @@ def names(folder):
 
 
 def test_every_source_is_complete_and_honest():
-    assert len({entry.key for entry in SOURCES}) == len(SOURCES) == len({entry.filename for entry in SOURCES})
+    assert (
+        len({entry.key for entry in SOURCES})
+        == len(SOURCES)
+        == len({entry.filename for entry in SOURCES})
+    )
     for entry in SOURCES:
         assert entry.url.startswith("https://") and entry.licence and entry.terms and entry.filename
         assert entry.tried or "could not be tried" in entry.notice()
@@ -126,7 +168,10 @@ def test_happy_path_shows_terms_and_records_the_checksum(site, tmp_path):
     assert "test licence" in said and "test terms" in said and "could not be tried" in said
     assert seen[-1] == (len(BODY), len(BODY))
     assert names(tmp_path) == ["checksums.json", "file.bin"]
-    assert json.loads((tmp_path / "checksums.json").read_text())["file.bin"]["sha256"] == fetched.sha256
+    assert (
+        json.loads((tmp_path / "checksums.json").read_text())["file.bin"]["sha256"]
+        == fetched.sha256
+    )
 
 
 def test_nothing_is_fetched_before_terms_are_accepted(site, tmp_path):
@@ -147,9 +192,14 @@ def test_a_second_fetch_asks_nobody(site, tmp_path):
 @pytest.mark.parametrize("tag", ['"v1"', "", 'W/"v1"'])
 def test_a_server_that_dies_mid_file_is_resumed(site, tmp_path, tag):
     site.cut, site.tag = 300_000, tag
-    with pytest.raises(DataError, match=f"stopped after 300000 of {len(BODY)} bytes.*run the same command again to resume"):
+    with pytest.raises(
+        DataError,
+        match=f"stopped after 300000 of {len(BODY)} bytes.*run the same command again to resume",
+    ):
         get(site, tmp_path)
-    assert (tmp_path / "file.bin.part").stat().st_size == 300_000 and not (tmp_path / "file.bin").exists()
+    assert (tmp_path / "file.bin.part").stat().st_size == 300_000 and not (
+        tmp_path / "file.bin"
+    ).exists()
     site.cut = None
     fetched, _ = get(site, tmp_path)
     assert fetched.path.read_bytes() == BODY and fetched.resumed_from == 300_000
@@ -178,7 +228,11 @@ def test_a_server_that_ignores_ranges_starts_again_cleanly(site, tmp_path):
         get(site, tmp_path)
     site.cut = None
     fetched, said = get(site, tmp_path)
-    assert fetched.path.read_bytes() == BODY and fetched.resumed_from == 0 and "from the beginning" in said
+    assert (
+        fetched.path.read_bytes() == BODY
+        and fetched.resumed_from == 0
+        and "from the beginning" in said
+    )
 
 
 @pytest.mark.parametrize("tag", ['"v2"', ""])
@@ -218,8 +272,16 @@ def test_an_empty_answer_is_not_a_file(site, tmp_path):
 
 def test_a_fetch_killed_outright_is_resumed(site, tmp_path):
     site.cut, site.hang = 600_000, threading.Event()
-    code = f"from clmt_lib.data.download import *; fetch(Source('k', 't', '{site.address}/file.bin', 'l', 't', 'file.bin'), {str(tmp_path)!r}, accept_terms=True)"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})
+    code = (
+        "from clmt_lib.data.download import *; fetch(Source('k', 't', "
+        f"'{site.address}/file.bin', 'l', 't', 'file.bin'), {str(tmp_path)!r}, "
+        "accept_terms=True)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
     part = tmp_path / "file.bin.part"
     deadline = time.monotonic() + 20
     while not (part.exists() and part.stat().st_size >= 100_000) and time.monotonic() < deadline:
@@ -258,7 +320,11 @@ def test_a_part_from_another_address_is_not_continued(site, tmp_path):
         get(site, tmp_path)
     site.cut = None
     fetched, _ = get(site, tmp_path, base=f"{site.address}/mirror/")
-    assert fetched.path.read_bytes() == BODY and site.requests[-1] == ("/mirror/file.bin", None, None)
+    assert fetched.path.read_bytes() == BODY and site.requests[-1] == (
+        "/mirror/file.bin",
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"sha256": "0" * 64}, {"size": 12}])
@@ -269,7 +335,9 @@ def test_a_wrong_checksum_or_size_is_not_left_in_place(site, tmp_path, wrong):
 
 
 def test_a_right_pinned_checksum_passes(site, tmp_path):
-    fetched, _ = get(site, tmp_path, changes={"sha256": hashlib.sha256(BODY).hexdigest(), "size": len(BODY)})
+    fetched, _ = get(
+        site, tmp_path, changes={"sha256": hashlib.sha256(BODY).hexdigest(), "size": len(BODY)}
+    )
     assert fetched.path.read_bytes() == BODY
 
 
@@ -297,7 +365,10 @@ def test_a_file_placed_by_hand_is_recorded(site, tmp_path):
     (tmp_path / "file.bin").write_bytes(BODY)
     get(site, tmp_path)
     assert site.requests == []
-    assert json.loads((tmp_path / "checksums.json").read_text())["file.bin"]["address"] == "placed by hand"
+    assert (
+        json.loads((tmp_path / "checksums.json").read_text())["file.bin"]["address"]
+        == "placed by hand"
+    )
 
 
 def test_a_broken_checksum_book_is_named(site, tmp_path):
@@ -310,7 +381,10 @@ def test_a_broken_checksum_book_is_named(site, tmp_path):
 def test_a_redirect_is_followed_and_reported(site, tmp_path):
     site.redirects["/file.bin"] = "/elsewhere/real.bin"
     fetched, said = get(site, tmp_path)
-    assert fetched.path.read_bytes() == BODY and fetched.address == f"{site.address}/elsewhere/real.bin"
+    assert (
+        fetched.path.read_bytes() == BODY
+        and fetched.address == f"{site.address}/elsewhere/real.bin"
+    )
     assert f"redirected to: {site.address}/elsewhere/real.bin" in said
 
 
@@ -337,14 +411,23 @@ def test_offline_says_what_to_do_by_hand(site, tmp_path):
         port = closed.getsockname()[1]
     with pytest.raises(DataError) as caught:
         get(site, tmp_path, base=f"http://127.0.0.1:{port}")
-    assert "offline?" in str(caught.value) and f"http://127.0.0.1:{port}/file.bin" in str(caught.value)
+    assert "offline?" in str(caught.value) and f"http://127.0.0.1:{port}/file.bin" in str(
+        caught.value
+    )
     assert f"save it as {tmp_path / 'file.bin'}" in str(caught.value) and names(tmp_path) == []
 
 
 def test_a_silent_server_times_out(site, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(DataError, match="cannot reach.*timed out"):
-            fetch(source(site), tmp_path, accept_terms=True, say=str, base=f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2)
+            fetch(
+                source(site),
+                tmp_path,
+                accept_terms=True,
+                say=str,
+                base=f"http://127.0.0.1:{silent.getsockname()[1]}",
+                timeout=0.2,
+            )
 
 
 @pytest.mark.parametrize("status", [403, 404, 503])
@@ -372,7 +455,11 @@ def chemistry(known):
     def answer(asked):
         cids = [int(cid) for cid in asked.removeprefix("cid=").split("%2C")]
         found = [{"CID": cid, "SMILES": known[cid]} for cid in cids if cid in known]
-        return (200, json.dumps({"PropertyTable": {"Properties": found}}).encode()) if found else (404, b'{"Fault": {"Code": "PUGREST.NotFound"}}')
+        return (
+            (200, json.dumps({"PropertyTable": {"Properties": found}}).encode())
+            if found
+            else (404, b'{"Fault": {"Code": "PUGREST.NotFound"}}')
+        )
 
     return answer
 
@@ -381,8 +468,16 @@ def test_pubchem_is_asked_in_batches_and_once(site, tmp_path):
     known = {cid: "C" * cid for cid in range(1, 8)}
     site.answer = chemistry(known)
     said = []
-    options = {"accept_terms": True, "say": said.append, "base": f"{site.address}/pug", "batch": 3, "pause": 0}
-    assert pubchem_smiles([3, 1, 2, 7, 5, 99], tmp_path, **options) == {cid: known[cid] for cid in (1, 2, 3, 5, 7)}
+    options = {
+        "accept_terms": True,
+        "say": said.append,
+        "base": f"{site.address}/pug",
+        "batch": 3,
+        "pause": 0,
+    }
+    assert pubchem_smiles([3, 1, 2, 7, 5, 99], tmp_path, **options) == {
+        cid: known[cid] for cid in (1, 2, 3, 5, 7)
+    }
     assert len(site.requests) == 2 and "no structure from PubChem for 1 of 6" in said[-1]
     assert (tmp_path / "pubchem_smiles.tsv").read_text().splitlines()[:2] == ["CID\tSMILES", "1\tC"]
     assert pubchem_smiles([3, 4], tmp_path, **options) == {3: "CCC", 4: "CCCC"}
@@ -392,7 +487,13 @@ def test_pubchem_is_asked_in_batches_and_once(site, tmp_path):
 
 def test_pubchem_keeps_what_it_has_when_the_network_goes(site, tmp_path):
     site.answer = chemistry({1: "C"})
-    options = {"accept_terms": True, "say": str, "base": f"{site.address}/pug", "batch": 1, "pause": 0}
+    options = {
+        "accept_terms": True,
+        "say": str,
+        "base": f"{site.address}/pug",
+        "batch": 1,
+        "pause": 0,
+    }
     pubchem_smiles([1], tmp_path, **options)
     site.answer = lambda asked: (503, b"busy")
     with pytest.raises(DataError, match="PubChem answered 503"):
@@ -400,7 +501,9 @@ def test_pubchem_keeps_what_it_has_when_the_network_goes(site, tmp_path):
     assert pubchem_smiles([1], tmp_path, say=str) == {1: "C"}
 
 
-@pytest.mark.parametrize("reply", [b"<html>", b"[]", b'{"PropertyTable": {"Properties": [{"SMILES": "C"}]}}'])
+@pytest.mark.parametrize(
+    "reply", [b"<html>", b"[]", b'{"PropertyTable": {"Properties": [{"SMILES": "C"}]}}']
+)
 def test_pubchem_answers_that_make_no_sense_are_refused(site, tmp_path, reply):
     site.answer = lambda asked: (200, reply)
     with pytest.raises(DataError, match="did not answer as PubChem does"):

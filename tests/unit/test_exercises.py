@@ -1,4 +1,6 @@
-"""The checks of the exercises: right answers pass, each typical mistake gets its own hint, and nothing that is handed in raises."""
+"""The checks of the exercises: right answers pass, each typical mistake gets its own hint, and
+nothing that is handed in raises.
+"""
 
 import json
 import math
@@ -8,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clmt_lib import exercises
-from clmt_lib.exercises import CHECKS, check
+from clmt_lib.book import exercises
+from clmt_lib.book.exercises import CHECKS, check
 
 CHAPTER = Path(__file__).resolve().parents[2] / "notebooks" / "01_data.ipynb"
 
@@ -22,7 +24,8 @@ def said(capsys, name, *answer):
     return out.strip()
 
 
-# --- right answers -------------------------------------------------------------------------------------------------------------------------------
+# --- right answers
+# -------------------------------------------------------------------------------------------------------------------------------
 
 
 def scaler(x, train):
@@ -37,8 +40,13 @@ def crossing(names, train, test):
 
 def both_blind(benchmark, shares=(0.25, 0.34), key="compound"):
     (line, drug), rng = benchmark.pairs.T, np.random.default_rng(0)
-    group = np.unique(benchmark.drugs[key] if key else benchmark.drugs.index, return_inverse=True)[1][drug]
-    held_line, held_group = (rng.permutation(n)[: math.ceil(share * n)] for n, share in zip((benchmark.n_cells, group.max() + 1), shares))
+    group = np.unique(benchmark.drugs[key] if key else benchmark.drugs.index, return_inverse=True)[
+        1
+    ][drug]
+    held_line, held_group = (
+        rng.permutation(n)[: math.ceil(share * n)]
+        for n, share in zip((benchmark.n_cells, group.max() + 1), shares)
+    )
     new_line, new_group = np.isin(line, held_line), np.isin(group, held_group)
     return np.flatnonzero(~new_line & ~new_group), np.flatnonzero(new_line & new_group)
 
@@ -49,14 +57,22 @@ RIGHT = {
     "01.3": [
         scaler,
         lambda x, train: scaler(x, train).tolist(),
-        lambda x, train: (x - x[train].mean(0)) / np.where(x[train].std(0) > 0, x[train].std(0, ddof=1), 1.0),
+        lambda x, train: (
+            (x - x[train].mean(0)) / np.where(x[train].std(0) > 0, x[train].std(0, ddof=1), 1.0)
+        ),
     ],
-    "01.4": [crossing, lambda *roles: [name.title() for name in crossing(*roles)], lambda *roles: set(crossing(*roles))],
+    "01.4": [
+        crossing,
+        lambda *roles: [name.title() for name in crossing(*roles)],
+        lambda *roles: set(crossing(*roles)),
+    ],
     "01.5": [both_blind, lambda world: [role.tolist() for role in both_blind(world)]],
 }
 
 
-@pytest.mark.parametrize("name, answer", [(name, answer) for name, answers in RIGHT.items() for answer in answers])
+@pytest.mark.parametrize(
+    "name, answer", [(name, answer) for name, answers in RIGHT.items() for answer in answers]
+)
 def test_right_answers_are_accepted(capsys, name, answer):
     assert said(capsys, name, answer) == f"{name}  Right: {CHECKS[name][1]}"
 
@@ -65,7 +81,8 @@ def test_every_exercise_of_chapter_01_has_a_right_answer_here():
     assert set(RIGHT) == {name for name in CHECKS if name.startswith("01.")}
 
 
-# --- typical mistakes, each with a hint of its own -----------------------------------------------------------------------------------------------
+# --- typical mistakes, each with a hint of its own
+# -----------------------------------------------------------------------------------------------
 
 ANSWERS = RIGHT["01.2"][0]
 
@@ -125,8 +142,18 @@ WRONG = [
     ("01.4", by_exact_name, "'GEMCITABINE'"),
     ("01.4", lambda names, train, test: sorted(set(train) & set(test)), "Do you compare ids"),
     ("01.4", lambda names, train, test: [2, 4], "not ids"),
-    ("01.4", lambda names, train, test: [names[i] for i in test if names[i].strip().lower() in crossing(names, train, test)], "more than once"),
-    ("01.4", lambda names, train, test: sorted({name.strip().lower() for name in names}), "one role only"),
+    (
+        "01.4",
+        lambda names, train, test: [
+            names[i] for i in test if names[i].strip().lower() in crossing(names, train, test)
+        ],
+        "more than once",
+    ),
+    (
+        "01.4",
+        lambda names, train, test: sorted({name.strip().lower() for name in names}),
+        "one role only",
+    ),
     ("01.4", lambda names, train, test: ["gemcitabine"], "exactly the same name"),
     ("01.4", lambda names, train, test: "gemcitabine", "got str"),
     ("01.5", lambda world: both_blind(world, key=None), "under two ids"),
@@ -135,7 +162,11 @@ WRONG = [
     ("01.5", lambda world: both_blind(world, shares=(0.8, 0.8)), "wasteful"),
     ("01.5", lambda world: (np.arange(10), np.array([], dtype=int)), "test is empty"),
     ("01.5", lambda world: (np.arange(10), np.array([10**6])), "outside the responses"),
-    ("01.5", lambda world: (np.ones(len(world), bool), np.zeros(len(world), bool)), "whole numbers"),
+    (
+        "01.5",
+        lambda world: (np.ones(len(world), bool), np.zeros(len(world), bool)),
+        "whole numbers",
+    ),
     ("01.5", lambda world: np.arange(10), "two things"),
 ]
 
@@ -154,16 +185,28 @@ def test_a_drug_of_the_test_role_in_train_is_named(capsys):
     assert "a drug of the test role is in train" in said(capsys, "01.5", lines_only)
 
 
-# --- the chapter ---------------------------------------------------------------------------------------------------------------------------------
+# --- the chapter
+# ---------------------------------------------------------------------------------------------------------------------------------
 
 
 def chapter_cells(kind):
-    return ["".join(cell["source"]) for cell in json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == kind]
+    return [
+        "".join(cell["source"])
+        for cell in json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == kind
+    ]
 
 
 def test_the_folded_solutions_pass_their_checks(capsys):
-    solutions = re.findall(r"\{admonition\} Solution\n:class: dropdown\n```python\n(.*?)```", "\n".join(chapter_cells("markdown")), re.DOTALL)
-    asked = [re.search(r'exercises\.check\("([\d.]+)", (\w+)\)', source) for source in chapter_cells("code")]
+    solutions = re.findall(
+        r"\{admonition\} Solution\n:class: dropdown\n```python\n(.*?)```",
+        "\n".join(chapter_cells("markdown")),
+        re.DOTALL,
+    )
+    asked = [
+        re.search(r'exercises\.check\("([\d.]+)", (\w+)\)', source)
+        for source in chapter_cells("code")
+    ]
     asked = [found.groups() for found in asked if found]
     assert [name for name, _ in asked] == sorted(RIGHT) and len(solutions) == len(asked)
     for solution, (name, variable) in zip(solutions, asked, strict=True):
@@ -172,7 +215,8 @@ def test_the_folded_solutions_pass_their_checks(capsys):
         assert "Right" in said(capsys, name, scope[variable])
 
 
-# --- nothing raises ------------------------------------------------------------------------------------------------------------------------------
+# --- nothing raises
+# ------------------------------------------------------------------------------------------------------------------------------
 
 
 class Hostile:
@@ -199,9 +243,47 @@ def forever(*inputs):
 
 
 STRANGE = [
-    "", "text", b"bytes", 0, -1, 1e308, 10**400, math.inf, 1j, True, [], (), {}, set(), [None], [[1], [1, 2]], {"a": None}, {"a": np.ones(3), "b": 1}, range(10**12),
-    np.array([]), np.array(["a"]), np.zeros((3, 3)), np.ones(10**6), np.array(None), object(), object, Hostile(), len, leaves, forever, lambda: 1, lambda *a: 1 / 0, lambda *a: Hostile(),
-    lambda *a: range(10**12), lambda *a: "text", lambda *a: (x for x in a), lambda *a: ([[1]], "x"), lambda *a: (None, None), ValueError("an error"), iter([]), pytest,
+    "",
+    "text",
+    b"bytes",
+    0,
+    -1,
+    1e308,
+    10**400,
+    math.inf,
+    1j,
+    True,
+    [],
+    (),
+    {},
+    set(),
+    [None],
+    [[1], [1, 2]],
+    {"a": None},
+    {"a": np.ones(3), "b": 1},
+    range(10**12),
+    np.array([]),
+    np.array(["a"]),
+    np.zeros((3, 3)),
+    np.ones(10**6),
+    np.array(None),
+    object(),
+    object,
+    Hostile(),
+    len,
+    leaves,
+    forever,
+    lambda: 1,
+    lambda *a: 1 / 0,
+    lambda *a: Hostile(),
+    lambda *a: range(10**12),
+    lambda *a: "text",
+    lambda *a: (x for x in a),
+    lambda *a: ([[1]], "x"),
+    lambda *a: (None, None),
+    ValueError("an error"),
+    iter([]),
+    pytest,
 ]
 
 

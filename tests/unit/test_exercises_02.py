@@ -19,7 +19,11 @@ def similarity(z):
 
 
 def probe(alike, label, compound, leave_out="compound"):
-    out = {"compound": compound[:, None] == compound[None], "self": np.eye(len(label), dtype=bool), "nothing": np.zeros(alike.shape, bool)}[leave_out]
+    out = {
+        "compound": compound[:, None] == compound[None],
+        "self": np.eye(len(label), dtype=bool),
+        "nothing": np.zeros(alike.shape, bool),
+    }[leave_out]
     nearest = np.where(out, -np.inf, alike).argmax(axis=1)
     return np.mean(label[nearest] == label)
 
@@ -36,23 +40,50 @@ RIGHT = {
     "02.5": [describe, lambda row: f"{row['pathway']}: {row['target'] or 'target not known'}"],
 }
 WRONG = {
-    "02.1": [([3.0, 3.0], "padding"), ([6.0, 6.0], "sum"), ([1.5, 1.5], "divide by 4"), ([0.0, 1.0], "multiply"), (2.0, "shape [2]"), ([2.0, 2.0, 2.0], "shape [2]")],
-    "02.2": [(SAID | {"b": "fact"}, "approval"), (SAID | {"e": "fact"}, "looked at"), (SAID | {"a": True}, "choose one of"), (["fact"], "dictionary")],
+    "02.1": [
+        ([3.0, 3.0], "padding"),
+        ([6.0, 6.0], "sum"),
+        ([1.5, 1.5], "divide by 4"),
+        ([0.0, 1.0], "multiply"),
+        (2.0, "shape [2]"),
+        ([2.0, 2.0, 2.0], "shape [2]"),
+    ],
+    "02.2": [
+        (SAID | {"b": "fact"}, "approval"),
+        (SAID | {"e": "fact"}, "looked at"),
+        (SAID | {"a": True}, "choose one of"),
+        (["fact"], "dictionary"),
+    ],
     "02.3": [
-        (cosine, "was not taken off"), (lambda z: cosine(z - z.mean(0)), "in your mean"), (lambda z: cosine(z - z[z.any(1)].mean(0)), "minus the mean"),
-        (lambda z: (z / np.linalg.norm(z, axis=1, keepdims=True)) @ z.T, "length zero"), (lambda z: z, "shape [6, 6]"), (lambda z: np.eye(6), "scale rows"),
+        (cosine, "was not taken off"),
+        (lambda z: cosine(z - z.mean(0)), "in your mean"),
+        (lambda z: cosine(z - z[z.any(1)].mean(0)), "minus the mean"),
+        (lambda z: (z / np.linalg.norm(z, axis=1, keepdims=True)) @ z.T, "length zero"),
+        (lambda z: z, "shape [6, 6]"),
+        (lambda z: np.eye(6), "scale rows"),
     ],
     "02.4": [
-        (lambda *given: probe(*given, "self"), "second id"), (lambda *given: probe(*given, "nothing"), "second id"), (lambda *given: 5 * probe(*given), "count"), (lambda *given: 0.5, "other compounds"),
+        (lambda *given: probe(*given, "self"), "second id"),
+        (lambda *given: probe(*given, "nothing"), "second id"),
+        (lambda *given: 5 * probe(*given), "count"),
+        (lambda *given: 0.5, "other compounds"),
     ],
     "02.5": [
-        (lambda row: f"Approved; hits {row['target']}", "response_words"), (lambda row: f"Lines with high {row['target']} are sensitive.", "response_words"), (lambda row: "a drug", "different targets"),
-        (lambda row: f"{row['target']}, {row['pathway']}", "says None"), (lambda row: f"{row['target']} " * 130, "120 words"), (lambda row: "", "not empty"), (lambda row: 3, "one text"),
+        (lambda row: f"Approved; hits {row['target']}", "response_words"),
+        (lambda row: f"Lines with high {row['target']} are sensitive.", "response_words"),
+        (lambda row: "a drug", "different targets"),
+        (lambda row: f"{row['target']}, {row['pathway']}", "says None"),
+        (lambda row: f"{row['target']} " * 130, "120 words"),
+        (lambda row: "", "not empty"),
+        (lambda row: 3, "one text"),
     ],
 }
 
 
 (
-    test_right_answers_are_accepted, test_typical_mistakes_get_their_hint, test_a_stub_gets_a_neutral_line, test_nothing_that_is_handed_in_raises,
+    test_right_answers_are_accepted,
+    test_typical_mistakes_get_their_hint,
+    test_a_stub_gets_a_neutral_line,
+    test_nothing_that_is_handed_in_raises,
     test_the_chapter_asks_exactly_what_is_checked_and_solves_it,
 ) = exercise_tests("02", RIGHT, WRONG, SAID, {"np": np})

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clmt_lib.exercises import CHECKS, check
+from clmt_lib.book.exercises import CHECKS, check
 
 CHAPTER = Path(__file__).resolve().parents[2] / "notebooks" / "03_attribute_encoders.ipynb"
 
@@ -72,29 +72,65 @@ RIGHT = {
     "03.5": [descriptor, lambda smiles: np.array(descriptor(smiles))],
 }
 WRONG = {
-    "03.1": [(4.5 / np.sqrt(8.75), "train lines alone"), (3.0, "library divides"), (2.25, "root"), (6, "not yet divided"), (2.0, "min-max"), ("3.67", "without quotes"), (1.0, "train mean")],
-    "03.2": [(3, "counts twice"), (12, "walking back"), (4, "number of atoms"), (9, "DIFFERENT"), (5, "only the central"), (True, "expected one number")],
+    "03.1": [
+        (4.5 / np.sqrt(8.75), "train lines alone"),
+        (3.0, "library divides"),
+        (2.25, "root"),
+        (6, "not yet divided"),
+        (2.0, "min-max"),
+        ("3.67", "without quotes"),
+        (1.0, "train mean"),
+    ],
+    "03.2": [
+        (3, "counts twice"),
+        (12, "walking back"),
+        (4, "number of atoms"),
+        (9, "DIFFERENT"),
+        (5, "only the central"),
+        (True, "expected one number"),
+    ],
     "03.3": [
-        (no_self, "own vector"), (cut_late, "BEFORE"), (averaged, "a mean"), (adds_once, "adds only once"), (lambda h, b, e: one_round(h, b[::-1], e), "turned round"),
-        (lambda h, b, e: one_round(h, b, 0 * e), "bond's vector"), (lambda h, b, e: h, "for each bond"), (one_round(np.ones((2, 1)), np.array([[0], [1]]), np.ones((1, 1))), "function itself"),
+        (no_self, "own vector"),
+        (cut_late, "BEFORE"),
+        (averaged, "a mean"),
+        (adds_once, "adds only once"),
+        (lambda h, b, e: one_round(h, b[::-1], e), "turned round"),
+        (lambda h, b, e: one_round(h, b, 0 * e), "bond's vector"),
+        (lambda h, b, e: h, "for each bond"),
+        (one_round(np.ones((2, 1)), np.array([[0], [1]]), np.ones((1, 1))), "function itself"),
     ],
     "03.4": [
-        (lambda h, m: graph_norm(h, 0 * m), "whole batch"), (lambda h, m: graph_norm(h, m, ddof=1), "infinite"), (lambda h, m: h - h.mean(0), "for each molecule"),
-        (lambda h, m: (h - h.mean(1, keepdims=True)) / np.sqrt(h.var(1, keepdims=True) + 1e-5), "LayerNorm"), (lambda h, m: h.mean(0), "shape"),
+        (lambda h, m: graph_norm(h, 0 * m), "whole batch"),
+        (lambda h, m: graph_norm(h, m, ddof=1), "infinite"),
+        (lambda h, m: h - h.mean(0), "for each molecule"),
+        (
+            lambda h, m: (h - h.mean(1, keepdims=True)) / np.sqrt(h.var(1, keepdims=True) + 1e-5),
+            "LayerNorm",
+        ),
+        (lambda h, m: h.mean(0), "shape"),
     ],
     "03.5": [
-        (lambda smiles: [smiles.count("C")], "spelled"), (lambda smiles: [1.0, 2.0], "same numbers"), (lambda smiles: [len(smiles)] * len(smiles), "different length"),
-        (lambda smiles: [1.0 if len(smiles) > 3 else np.inf], "infinite"), (lambda smiles: 3.0, "one list"), (lambda smiles: 1 / 0, "raised ZeroDivisionError"),
+        (lambda smiles: [smiles.count("C")], "spelled"),
+        (lambda smiles: [1.0, 2.0], "same numbers"),
+        (lambda smiles: [len(smiles)] * len(smiles), "different length"),
+        (lambda smiles: [1.0 if len(smiles) > 3 else np.inf], "infinite"),
+        (lambda smiles: 3.0, "one list"),
+        (lambda smiles: 1 / 0, "raised ZeroDivisionError"),
     ],
 }
 
 
-@pytest.mark.parametrize("name, answer", [(name, answer) for name, answers in RIGHT.items() for answer in answers])
+@pytest.mark.parametrize(
+    "name, answer", [(name, answer) for name, answers in RIGHT.items() for answer in answers]
+)
 def test_right_answers_are_accepted(capsys, name, answer):
     assert said(capsys, name, answer).startswith(f"{name}  Right: ")
 
 
-@pytest.mark.parametrize("name, answer, hint", [(name, answer, hint) for name, cases in WRONG.items() for answer, hint in cases])
+@pytest.mark.parametrize(
+    "name, answer, hint",
+    [(name, answer, hint) for name, cases in WRONG.items() for answer, hint in cases],
+)
 def test_a_wrong_answer_gets_its_hint(capsys, name, answer, hint):
     out = said(capsys, name, answer)
     assert "Not yet: " in out and hint in out
@@ -115,13 +151,31 @@ def test_a_function_without_a_body_is_no_answer_yet(capsys, name):
 def test_every_solution_of_the_chapter_is_right(capsys):
     """The folded solutions are run, each in a namespace of its own."""
     cells = json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]
-    blocks = [part.split("```")[0] for cell in cells if cell["cell_type"] == "markdown" for part in "".join(cell["source"]).split("```python\n")[1:]]
+    blocks = [
+        part.split("```")[0]
+        for cell in cells
+        if cell["cell_type"] == "markdown"
+        for part in "".join(cell["source"]).split("```python\n")[1:]
+    ]
     answers = {}
     for block in blocks:
         space = {"np": np}
         exec(block, space)
-        answers |= {name: value for name, value in space.items() if name.startswith("answer_") or name in ("one_round", "graph_norm", "describe")}
-    by_exercise = dict(zip(["03.1", "03.2", "03.3", "03.4", "03.5"], [answers[name] for name in ("answer_1", "answer_2", "one_round", "graph_norm", "describe")], strict=True))
+        answers |= {
+            name: value
+            for name, value in space.items()
+            if name.startswith("answer_") or name in ("one_round", "graph_norm", "describe")
+        }
+    by_exercise = dict(
+        zip(
+            ["03.1", "03.2", "03.3", "03.4", "03.5"],
+            [
+                answers[name]
+                for name in ("answer_1", "answer_2", "one_round", "graph_norm", "describe")
+            ],
+            strict=True,
+        )
+    )
     for name, answer in by_exercise.items():
         assert "Right: " in said(capsys, name, answer)
 

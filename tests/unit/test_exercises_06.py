@@ -3,10 +3,16 @@
 import numpy as np
 from page import exercise_tests
 
-from clmt_lib.exercises.training import adamw
-from clmt_lib.models.auxiliary import drug_thresholds
+from clmt_lib.book.exercises.training import adamw
+from clmt_lib.models.clmt.auxiliary import drug_thresholds
 
-SAID = {"a": "cell_blind", "b": "mixed", "c": "drug_blind", "d": "scaffold_blind", "e": "tissue_blind"}
+SAID = {
+    "a": "cell_blind",
+    "b": "mixed",
+    "c": "drug_blind",
+    "d": "scaffold_blind",
+    "e": "tissue_blind",
+}
 
 
 def stop(valid, patience, tie=False, restart=True, end=True):
@@ -35,26 +41,63 @@ RIGHT = {
     "06.5": [spread, lambda world, at: drug_thresholds(world, at)],
 }
 WRONG = {
-    "06.1": [([20000, 600], "drug"), ([40000, 24000], "nothing is encoded twice"), ([40000, 80000], "different"), ([1000, 600], "one batch"), ([600, 40000], "order"), ([1, 2], "two encodings"), (600, "shape [2]")],
-    "06.2": [(SAID | {"a": "mixed"}, "lines are new"), (SAID | {"d": "drug_blind"}, "ring systems"), (SAID | {"e": "cell_blind"}, "tissue"), (SAID | {"b": 1}, "choose one of"), (["mixed"], "dictionary")],
+    "06.1": [
+        ([20000, 600], "drug"),
+        ([40000, 24000], "nothing is encoded twice"),
+        ([40000, 80000], "different"),
+        ([1000, 600], "one batch"),
+        ([600, 40000], "order"),
+        ([1, 2], "two encodings"),
+        (600, "shape [2]"),
+    ],
+    "06.2": [
+        (SAID | {"a": "mixed"}, "lines are new"),
+        (SAID | {"d": "drug_blind"}, "ring systems"),
+        (SAID | {"e": "cell_blind"}, "tissue"),
+        (SAID | {"b": 1}, "choose one of"),
+        (["mixed"], "dictionary"),
+    ],
     "06.3": [
-        (lambda *given: adamw(*given, corrected=False), "bias correction"), (lambda *given: adamw(*given, coupled=True), "L2"), (lambda theta, g, rate, decay: adamw(theta, g, rate, 0.0), "decay is missing"),
-        (lambda *given: adamw(*given, root=False), "square root"), (lambda theta, g, *rest: adamw(theta, g[:1], *rest), "only the first"), (lambda theta, g, rate, decay: theta - rate * sum(g), "plain"),
-        (lambda theta, *rest: adamw(theta, *rest) - theta, "the change"), (lambda *given: np.zeros(2), "update m"), (lambda *given: (adamw(*given), 0), "weights alone"), (lambda *given: 1.0, "shape [2]"),
+        (lambda *given: adamw(*given, corrected=False), "bias correction"),
+        (lambda *given: adamw(*given, coupled=True), "L2"),
+        (lambda theta, g, rate, decay: adamw(theta, g, rate, 0.0), "decay is missing"),
+        (lambda *given: adamw(*given, root=False), "square root"),
+        (lambda theta, g, *rest: adamw(theta, g[:1], *rest), "only the first"),
+        (lambda theta, g, rate, decay: theta - rate * sum(g), "plain"),
+        (lambda theta, *rest: adamw(theta, *rest) - theta, "the change"),
+        (lambda *given: np.zeros(2), "update m"),
+        (lambda *given: (adamw(*given), 0), "weights alone"),
+        (lambda *given: 1.0, "shape [2]"),
     ],
     "06.4": [
-        (lambda *given: stop(*given, tie=True), "equal value"), (lambda *given: stop(*given, end=False), "must stop"), (lambda *given: stop(*given, restart=False), "back to 0"), (lambda *given: (7, 8), "stopped"),
-        (lambda *given: (4, 7), "count it"), (lambda *given: 4, "two things"), (lambda *given: (stop(*given)[0] + 1, stop(*given)[1]), "from 0"), (lambda *given: (0, 0), "keep the best value"),
-        (lambda valid, patience: stop(valid, patience) if patience < 5 else (0, 1), "all looks are made"),
+        (lambda *given: stop(*given, tie=True), "equal value"),
+        (lambda *given: stop(*given, end=False), "must stop"),
+        (lambda *given: stop(*given, restart=False), "back to 0"),
+        (lambda *given: (7, 8), "stopped"),
+        (lambda *given: (4, 7), "count it"),
+        (lambda *given: 4, "two things"),
+        (lambda *given: (stop(*given)[0] + 1, stop(*given)[1]), "from 0"),
+        (lambda *given: (0, 0), "keep the best value"),
+        (
+            lambda valid, patience: stop(valid, patience) if patience < 5 else (0, 1),
+            "all looks are made",
+        ),
     ],
     "06.5": [
-        (lambda world, at: spread(world, np.arange(len(world))), "outside `positions`"), (lambda world, at: np.nan_to_num(spread(world, at)), "leave it NaN"), (lambda world, at: np.random.default_rng().random(world.n_drugs), "call to call"),
-        (lambda world, at: spread(world, at) * 0 + 1, "same value"), (lambda world, at: spread(world, at) * np.nan, "no value"), (lambda world, at: 3.0, "array of shape"),
+        (lambda world, at: spread(world, np.arange(len(world))), "outside `positions`"),
+        (lambda world, at: np.nan_to_num(spread(world, at)), "leave it NaN"),
+        (lambda world, at: np.random.default_rng().random(world.n_drugs), "call to call"),
+        (lambda world, at: spread(world, at) * 0 + 1, "same value"),
+        (lambda world, at: spread(world, at) * np.nan, "no value"),
+        (lambda world, at: 3.0, "array of shape"),
     ],
 }
 
 
 (
-    test_right_answers_are_accepted, test_typical_mistakes_get_their_hint, test_a_stub_gets_a_neutral_line, test_nothing_that_is_handed_in_raises,
+    test_right_answers_are_accepted,
+    test_typical_mistakes_get_their_hint,
+    test_a_stub_gets_a_neutral_line,
+    test_nothing_that_is_handed_in_raises,
     test_the_chapter_asks_exactly_what_is_checked_and_solves_it,
 ) = exercise_tests("06", RIGHT, WRONG, SAID, {"np": np})

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from clmt_lib import metrics, models
-from clmt_lib.exercises import check
+from clmt_lib import models
+from clmt_lib.book.exercises import check
+from clmt_lib.tasks import metrics
 
 
 def said(capsys, name, answer):
@@ -17,11 +18,12 @@ SCORES = {"a": "pcc_per_drug", "b": "pcc_per_cell", "c": "rmse", "d": "pcc_norma
 
 
 def per_drug(y, p, drug):
-    return metrics.within(y, p, drug)
+    return metrics.per_group(y, p, drug)
 
 
 def per_drug_bare(fewest=5, drop=False, weigh=False):
     """The usual ways of writing it, right and wrong."""
+
     def answer(y, p, drug):
         values, weights = [], []
         for d in np.unique(drug):
@@ -40,7 +42,7 @@ def naive_nan(y, p, drug):
 
 
 def effects_only(world, split):
-    mean, cells, drugs = metrics.effects(world, split.train)
+    mean, cells, drugs = metrics.additive_effects(world, split.train)
     return mean + cells[:, None] + drugs[None]
 
 
@@ -59,7 +61,6 @@ def only_test_pairs(world, split):
     return world.y[split.test]
 
 
-
 def with_holes(world, split):
     return world.matrix(split.train)
 
@@ -68,26 +69,60 @@ RIGHT = {
     "08.1": [100.4, np.float64(112_044**2 * 8 / 1e9), 100],
     "08.2": [SCORES],
     "08.3": [per_drug, per_drug_bare()],
-    "08.4": [lambda a, b: np.percentile(a - b, [2.5, 97.5]), lambda a, b: tuple(metrics.interval(a - b))],
-    "08.5": [factorised, lambda world, split: models.build("neighbours_fingerprint").fit(world, split).table],
+    "08.4": [
+        lambda a, b: np.percentile(a - b, [2.5, 97.5]),
+        lambda a, b: tuple(metrics.interval(a - b)),
+    ],
+    "08.5": [
+        factorised,
+        lambda world, split: models.build("neighbours_fingerprint").fit(world, split).table,
+    ],
 }
 WRONG = [
-    ("08.1", 93.5, "GiB"), ("08.1", 12.55, "8 bytes"), ("08.1", 50.2, "float32"), ("08.1", 0.000896, "every pair"), ("08.1", 0.003036, "avoids"), ("08.1", 100.43e9, "10 ** 9"),
-    ("08.1", 7, "rows x columns"), ("08.1", "100", "without quotes"),
-    ("08.2", SCORES | {"a": "pcc"}, "a is not pcc"), ("08.2", SCORES | {"b": "pcc_per_drug"}, "inside the line"), ("08.2", SCORES | {"c": "pcc"}, "units"),
-    ("08.2", SCORES | {"d": "rmse"}, "take away first"), ("08.2", SCORES | {"d": "accuracy"}, "choose one of"), ("08.2", ["rmse"], "dictionary"),
-    ("08.3", lambda y, p, drug: np.corrcoef(y, p)[0, 1], "global correlation"), ("08.3", per_drug_bare(fewest=1), "three lines"), ("08.3", per_drug_bare(drop=True), "reward giving up"),
-    ("08.3", per_drug_bare(weigh=True), "counts once"), ("08.3", naive_nan, "NaN"), ("08.3", lambda y, p, drug: [0.1, 0.2], "mean over drugs"), ("08.3", 0.5, "hand in the function"),
+    ("08.1", 93.5, "GiB"),
+    ("08.1", 12.55, "8 bytes"),
+    ("08.1", 50.2, "float32"),
+    ("08.1", 0.000896, "every pair"),
+    ("08.1", 0.003036, "avoids"),
+    ("08.1", 100.43e9, "10 ** 9"),
+    ("08.1", 7, "rows x columns"),
+    ("08.1", "100", "without quotes"),
+    ("08.2", SCORES | {"a": "pcc"}, "a is not pcc"),
+    ("08.2", SCORES | {"b": "pcc_per_drug"}, "inside the line"),
+    ("08.2", SCORES | {"c": "pcc"}, "units"),
+    ("08.2", SCORES | {"d": "rmse"}, "take away first"),
+    ("08.2", SCORES | {"d": "accuracy"}, "choose one of"),
+    ("08.2", ["rmse"], "dictionary"),
+    ("08.3", lambda y, p, drug: np.corrcoef(y, p)[0, 1], "global correlation"),
+    ("08.3", per_drug_bare(fewest=1), "three lines"),
+    ("08.3", per_drug_bare(drop=True), "reward giving up"),
+    ("08.3", per_drug_bare(weigh=True), "counts once"),
+    ("08.3", naive_nan, "NaN"),
+    ("08.3", lambda y, p, drug: [0.1, 0.2], "mean over drugs"),
+    ("08.3", 0.5, "hand in the function"),
     ("08.3", lambda y, p, drug: 0.123, "inside each drug"),
-    ("08.4", lambda a, b: np.percentile(b - a, [2.5, 97.5]), "sign"), ("08.4", lambda a, b: np.percentile(a - b, [5, 95]), "90 %"), ("08.4", lambda a, b: a - b, "each draw"),
-    ("08.4", lambda a, b: np.percentile(a - b, [97.5, 2.5]), "low end first"), ("08.4", lambda a, b: np.percentile(a, [2.5, 97.5]) - np.percentile(b, [2.5, 97.5]), "subtract first"),
+    ("08.4", lambda a, b: np.percentile(b - a, [2.5, 97.5]), "sign"),
+    ("08.4", lambda a, b: np.percentile(a - b, [5, 95]), "90 %"),
+    ("08.4", lambda a, b: a - b, "each draw"),
+    ("08.4", lambda a, b: np.percentile(a - b, [97.5, 2.5]), "low end first"),
+    (
+        "08.4",
+        lambda a, b: np.percentile(a, [2.5, 97.5]) - np.percentile(b, [2.5, 97.5]),
+        "subtract first",
+    ),
     ("08.4", lambda a, b: (0, 0), "np.percentile"),
-    ("08.5", effects_only, "drug + cell effects"), ("08.5", peeks, "a leak"), ("08.5", only_test_pairs, "whole table"), ("08.5", with_holes, "holes"),
-    ("08.5", lambda world, split: np.zeros((3, 3)), "shape"), ("08.5", lambda world, split: 1 / 0, "ZeroDivisionError"),
+    ("08.5", effects_only, "drug + cell effects"),
+    ("08.5", peeks, "a leak"),
+    ("08.5", only_test_pairs, "whole table"),
+    ("08.5", with_holes, "holes"),
+    ("08.5", lambda world, split: np.zeros((3, 3)), "shape"),
+    ("08.5", lambda world, split: 1 / 0, "ZeroDivisionError"),
 ]
 
 
-@pytest.mark.parametrize(("name", "answer"), [(name, answer) for name, answers in RIGHT.items() for answer in answers])
+@pytest.mark.parametrize(
+    ("name", "answer"), [(name, answer) for name, answers in RIGHT.items() for answer in answers]
+)
 def test_right_answers_are_accepted(capsys, name, answer):
     assert said(capsys, name, answer).startswith(f"{name}  Right: ")
 
@@ -99,7 +134,11 @@ def test_each_usual_mistake_gets_its_own_hint(capsys, name, answer, hint):
 
 
 @pytest.mark.parametrize("name", RIGHT)
-@pytest.mark.parametrize("stub", [None, ..., lambda *inputs: None, lambda *inputs: ...], ids=["None", "...", "returns None", "returns ..."])
+@pytest.mark.parametrize(
+    "stub",
+    [None, ..., lambda *inputs: None, lambda *inputs: ...],
+    ids=["None", "...", "returns None", "returns ..."],
+)
 def test_a_stub_is_not_a_mistake(capsys, name, stub):
     if callable(stub) and name in ("08.1", "08.2"):
         assert "Not yet" in said(capsys, name, stub)
@@ -108,7 +147,22 @@ def test_a_stub_is_not_a_mistake(capsys, name, stub):
 
 
 @pytest.mark.parametrize("name", RIGHT)
-@pytest.mark.parametrize("answer", ["text", b"bytes", [], {}, float("nan"), np.zeros((2, 2)), object(), range(10**9), lambda: 1, ValueError], ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "text",
+        b"bytes",
+        [],
+        {},
+        float("nan"),
+        np.zeros((2, 2)),
+        object(),
+        range(10**9),
+        lambda: 1,
+        ValueError,
+    ],
+    ids=lambda a: type(a).__name__,
+)
 def test_nothing_raises(capsys, name, answer):
     out = said(capsys, name, answer)
     assert out.startswith(name) and "Right" not in out

@@ -5,7 +5,7 @@ import pandas as pd
 from page import exercise_tests
 from scipy.stats import spearmanr
 
-from clmt_lib import metrics
+from clmt_lib.tasks import metrics
 
 SAID = {"ln_ic50": "keep", "act_area": "turn", "auc": "keep", "percent_dead": "turn"}
 
@@ -14,18 +14,40 @@ def by_ranks(how):
     return lambda y, p: np.corrcoef(*(pd.Series(v).rank(method=how) for v in (y, p)))[0, 1]
 
 
-RIGHT = {"09d.1": [1, 1.0, np.int64(1)], "09d.2": [SAID], "09d.3": [metrics.spearman, lambda y, p: spearmanr(y, p)[0], by_ranks("average")]}
+RIGHT = {
+    "09d.1": [1, 1.0, np.int64(1)],
+    "09d.2": [SAID],
+    "09d.3": [metrics.spearman, lambda y, p: spearmanr(y, p)[0], by_ranks("average")],
+}
 WRONG = {
-    "09d.1": [(4, "both known"), (5, "trained on"), (3, "is new, too"), (0, "one by one"), ("1", "without quotes")],
-    "09d.2": [(SAID | {"act_area": "keep"}, "took away"), (SAID | {"auc": "turn"}, "cells alive"), (SAID | {"ln_ic50": "turn"}, "little of the drug"), (SAID | {"auc": -1}, "choose one of")],
+    "09d.1": [
+        (4, "both known"),
+        (5, "trained on"),
+        (3, "is new, too"),
+        (0, "one by one"),
+        ("1", "without quotes"),
+    ],
+    "09d.2": [
+        (SAID | {"act_area": "keep"}, "took away"),
+        (SAID | {"auc": "turn"}, "cells alive"),
+        (SAID | {"ln_ic50": "turn"}, "little of the drug"),
+        (SAID | {"auc": -1}, "choose one of"),
+    ],
     "09d.3": [
-        (by_ranks("first"), "different ranks"), (by_ranks("min"), "lowest"), (lambda y, p: np.corrcoef(y, p)[0, 1], "take ranks first"), (lambda y, p: -metrics.spearman(y, p), "turned around"),
-        (lambda y, p: 0.3, "rank both sides"), (0.9, "without calling"),
+        (by_ranks("first"), "different ranks"),
+        (by_ranks("min"), "lowest"),
+        (lambda y, p: np.corrcoef(y, p)[0, 1], "take ranks first"),
+        (lambda y, p: -metrics.spearman(y, p), "turned around"),
+        (lambda y, p: 0.3, "rank both sides"),
+        (0.9, "without calling"),
     ],
 }
 
 
 (
-    test_right_answers_are_accepted, test_typical_mistakes_get_their_hint, test_a_stub_gets_a_neutral_line, test_nothing_that_is_handed_in_raises,
+    test_right_answers_are_accepted,
+    test_typical_mistakes_get_their_hint,
+    test_a_stub_gets_a_neutral_line,
+    test_nothing_that_is_handed_in_raises,
     test_the_chapter_asks_exactly_what_is_checked_and_solves_it,
 ) = exercise_tests("09d", RIGHT, WRONG, SAID, {"np": np})

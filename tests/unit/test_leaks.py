@@ -8,7 +8,7 @@ import pytest
 from clmt_lib import models
 from clmt_lib.audit import audit, proves_blind
 from clmt_lib.data import KINDS, load, make_split
-from clmt_lib.models.linear import per_drug_targets
+from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.views.omics import fit_omics
 from clmt_lib.views.structure import response_graph
 
@@ -19,16 +19,35 @@ def world():
     return load("simulated", cells=60, drugs=drugs)
 
 
-SMALL = {"trees": 8, "steps": 3, "hidden": 32, "ridges": (100.0, 1000.0), "width": 8, "epochs": 1, "batch": 1024, "inner": 2,
-         "settings": {"clmt": {"steps": 3, "hidden": 32}, "stack": {"inner": 2, "boost": False}}}  # where a model has such a setting: leaks do not need long fits
+SMALL = {
+    "trees": 8,
+    "steps": 3,
+    "hidden": 32,
+    "ridges": (100.0, 1000.0),
+    "width": 8,
+    "epochs": 1,
+    "batch": 1024,
+    "inner": 2,
+    "settings": {"clmt": {"steps": 3, "hidden": 32}, "stack": {"inner": 2, "boost": False}},
+}  # where a model has such a setting: leaks do not need long fits
 
 
 @pytest.mark.parametrize("kind", ["mixed", "cell_blind", "drug_blind"])
-@pytest.mark.parametrize("name", [name for name in models.names() if name not in ("clmt_published", "drugs_shuffled")])
+@pytest.mark.parametrize(
+    "name", [name for name in models.names() if name not in ("clmt_published", "drugs_shuffled")]
+)
 def test_no_fitted_parameter_of_a_model_depends_on_the_test_role(world, name, kind, monkeypatch):
-    """Parameters and chosen settings are the same to the bit whatever the test role holds; predictions of train and valid pairs, too, but for the order of sums."""
-    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # one thread: two trees' threads on a busy machine wait for each other for minutes
-    settings = {key: value for key, value in SMALL.items() if key in models.model_class(name).known_settings()}
+    """Parameters and chosen settings are the same to the bit whatever the test role holds;
+    predictions of train and valid pairs, too, but for the order of sums.
+    """
+    monkeypatch.setenv(
+        "LOKY_MAX_CPU_COUNT", "1"
+    )  # one thread: two trees' threads on a busy machine wait for each other for minutes
+    settings = {
+        key: value
+        for key, value in SMALL.items()
+        if key in models.model_class(name).known_settings()
+    }
     states, predicted = [], []
 
     def fit(benchmark, split):
@@ -40,26 +59,47 @@ def test_no_fitted_parameter_of_a_model_depends_on_the_test_role(world, name, ki
 
     proves_blind(fit, world, make_split(world, kind)).raise_if_leaky()
     assert states[0], "a model without a fitted state proves nothing"
-    assert len(predicted) > 2 and all(np.allclose(predicted[0], other, rtol=1e-9, atol=1e-9) for other in predicted)
+    assert len(predicted) > 2 and all(
+        np.allclose(predicted[0], other, rtol=1e-9, atol=1e-9) for other in predicted
+    )
 
 
 def test_the_shuffled_control_hands_the_facts_of_test_drugs_around_and_the_proof_sees_it(world):
-    """By design: it gives every drug the facts of another one, whoever that is. Nothing of a response passes."""
-    report = proves_blind(lambda benchmark, split: models.build("drugs_shuffled").fit(benchmark, split).state(), world, make_split(world, "drug_blind"))
-    assert not report.clean and all("facts permuted" in finding.what for finding in report.findings if not finding.note), report
+    """By design: it gives every drug the facts of another one, whoever that is. Nothing of a
+    response passes.
+    """
+    report = proves_blind(
+        lambda benchmark, split: models.build("drugs_shuffled").fit(benchmark, split).state(),
+        world,
+        make_split(world, "drug_blind"),
+    )
+    assert not report.clean and all(
+        "facts permuted" in finding.what for finding in report.findings if not finding.note
+    ), report
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_response_graph_holds_training_pairs_alone(world, kind):
-    """Unseen entities may listen to their neighbours, which is a note; an unseen entity that speaks, or a test edge, would be a leak."""
+    """Unseen entities may listen to their neighbours, which is a note; an unseen entity that
+    speaks, or a test edge, would be a leak.
+    """
     split = make_split(world, kind)
     target = per_drug_targets(world, split)[0]
-    graph = response_graph(world.pairs[split.train], target, np.corrcoef(fit_omics(world, split)(world)), np.eye(world.n_drugs), k=5)
+    graph = response_graph(
+        world.pairs[split.train],
+        target,
+        np.corrcoef(fit_omics(world, split)(world)),
+        np.eye(world.n_drugs),
+        k=5,
+    )
     report = audit(world, split, graph_edges=graph.to_hetero())
     assert report.clean and graph.responses.shape[1] == len(split.train), report
     notes = [finding.where for finding in report.findings if finding.kind == "transductive graph"]
     assert notes == ([] if kind == "mixed" else ["edges 'similar'"])
-    assert np.isin(graph.similar_cells[0], world.pairs[split.train, 0]).all() and np.isin(graph.similar_drugs[0], world.pairs[split.train, 1]).all()
+    assert (
+        np.isin(graph.similar_cells[0], world.pairs[split.train, 0]).all()
+        and np.isin(graph.similar_drugs[0], world.pairs[split.train, 1]).all()
+    )
 
 
 @pytest.mark.real_data
@@ -69,6 +109,14 @@ def test_real_benchmarks_and_their_splits_are_clean(name):
     data = load(name)
     for kind in KINDS:
         split = make_split(data, kind)
-        report = audit(data, split, transforms=[fit_omics(data, split, omics) for omics in data.omics], graph_edges=data.pairs[split.train].T)
+        report = audit(
+            data,
+            split,
+            transforms=[fit_omics(data, split, omics) for omics in data.omics],
+            graph_edges=data.pairs[split.train].T,
+        )
         assert report.clean, report
-        assert {finding.kind for finding in report.findings} <= {"two lines of one name", "replicate measurements"}
+        assert {finding.kind for finding in report.findings} <= {
+            "two lines of one name",
+            "replicate measurements",
+        }

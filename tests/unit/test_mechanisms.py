@@ -1,4 +1,6 @@
-"""Our paragraphs about real drugs: mechanism only, each written for itself, and for drugs of the three tables."""
+"""Our paragraphs about real drugs: mechanism only, each written for itself, and for drugs of the
+three tables.
+"""
 
 import os
 import re
@@ -10,12 +12,15 @@ import pandas as pd
 import pytest
 from test_simulated import FORBIDDEN
 
-from clmt_lib.data import load, locate
-from clmt_lib.data.simulated import facts
+from clmt_lib.data import load
+from clmt_lib.data.response.simulated import facts
+from clmt_lib.io import locate
 from clmt_lib.views.text import mechanisms, response_words
 
 COVERED = 0.85  # share of the benchmark's drug names that have a text
-real = pytest.mark.skipif(not os.environ.get("CLMT_DATA"), reason="CLMT_DATA names no folder of prepared tables")
+real = pytest.mark.skipif(
+    not os.environ.get("CLMT_DATA"), reason="CLMT_DATA names no folder of prepared tables"
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +37,10 @@ def texts(rows):
 
 def defects(name, text):
     """What is wrong with one paragraph; [] if nothing."""
-    found = [f"speaks of {word}" for word in re.findall(FORBIDDEN, text, re.IGNORECASE) + response_words([text])[0]]
+    found = [
+        f"speaks of {word}"
+        for word in re.findall(FORBIDDEN, text, re.IGNORECASE) + response_words([text])[0]
+    ]
     words = len(text.split())
     found += [] if 25 <= words <= 70 else [f"{words} words"]
     return found + ([] if name.lower().split()[0] in text.lower() else ["does not name its drug"])
@@ -47,7 +55,11 @@ def likeness(one, other):
 def test_every_line_has_three_clean_fields(rows):
     assert len(rows) > 100
     assert all(len(row) == 3 for row in rows)
-    assert all(field and field == " ".join(field.split()) and field.isprintable() and '"' not in field for row in rows for field in row)
+    assert all(
+        field and field == " ".join(field.split()) and field.isprintable() and '"' not in field
+        for row in rows
+        for field in row
+    )
     assert all(re.match(r"[A-Z0-9]", text) and text.endswith(".") for _, text, _ in rows)
 
 
@@ -67,7 +79,13 @@ def test_paragraphs_speak_of_mechanism_only_and_at_length(texts):
 
 @pytest.mark.parametrize(
     ("text", "defect"),
-    [("X is sensitive. " * 15, "sensitive"), ("X is used in patients. " * 8, "patients"), ("X binds DNA.", "3 words"), ("Y binds the groove. " * 8, "name"), ("X is a potent one. " * 6, "potent")],
+    [
+        ("X is sensitive. " * 15, "sensitive"),
+        ("X is used in patients. " * 8, "patients"),
+        ("X binds DNA.", "3 words"),
+        ("Y binds the groove. " * 8, "name"),
+        ("X is a potent one. " * 6, "potent"),
+    ],
 )
 def test_the_guard_can_bite(text, defect):
     assert any(defect in found for found in defects("X", text))
@@ -77,7 +95,9 @@ def test_no_paragraph_is_a_template_of_another(texts):
     everything = [*texts.values(), *facts()["mechanism"]]
     assert max(likeness(one, other) for one, other in combinations(everything, 2)) < 0.8
     text = everything[0]
-    assert likeness(text, text.replace("that", "which")) > 0.8  # a changed word does not hide a copy
+    assert (
+        likeness(text, text.replace("that", "which")) > 0.8
+    )  # a changed word does not hide a copy
 
 
 @real
@@ -90,4 +110,6 @@ def test_most_drugs_of_the_benchmark_have_a_text(texts):
 @real
 def test_every_name_is_one_of_the_three_tables(texts):
     ccle = pd.read_parquet(locate() / "ccle/drugs.parquet")["compound"]
-    assert set(texts) <= set(load("gdsc2").drugs["name"]) | set(load("tgsa").drugs["name"]) | set(ccle)
+    assert set(texts) <= set(load("gdsc2").drugs["name"]) | set(load("tgsa").drugs["name"]) | set(
+        ccle
+    )

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from clmt_lib import data, metrics
+from clmt_lib import data
+from clmt_lib.tasks import metrics
 
 rng = np.random.default_rng(0)
 
@@ -31,13 +32,17 @@ def test_evaluate_equals_scikit_learn(world):
     assert found["mae"] == pytest.approx(mean_absolute_error(y, p))
     assert found["r2"] == pytest.approx(r2_score(y, p))
     drugs = benchmark.pairs[split.test, 1]
-    each = [stats.pearsonr(y[drugs == d], p[drugs == d])[0] for d in np.unique(drugs) if (drugs == d).sum() >= metrics.FEWEST]
+    each = [
+        stats.pearsonr(y[drugs == d], p[drugs == d])[0]
+        for d in np.unique(drugs)
+        if (drugs == d).sum() >= metrics.FEWEST
+    ]
     assert found["pcc_per_drug"] == pytest.approx(np.mean(each))
 
 
 def test_effects_alone_are_zero_after_normalising(world):
     benchmark, split = world
-    mean, cell, drug = metrics.effects(benchmark, split.train)
+    mean, cell, drug = metrics.additive_effects(benchmark, split.train)
     pairs = benchmark.pairs[split.test]
     found = metrics.evaluate(benchmark, split, mean + cell[pairs[:, 0]] + drug[pairs[:, 1]])
     assert found["r2_normalised"] == pytest.approx(0, abs=1e-12)
@@ -50,7 +55,7 @@ def test_effects_minimise_the_ridge_objective(world):
     x[np.arange(len(y)), pairs[:, 0]] = 1
     x[np.arange(len(y)), benchmark.n_cells + pairs[:, 1]] = 1
     exact = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ (y - y.mean()))
-    _, cell, drug = metrics.effects(benchmark, split.train)
+    _, cell, drug = metrics.additive_effects(benchmark, split.train)
     assert np.abs(x @ (np.concatenate([cell, drug]) - exact)).max() < 1e-3
 
 
@@ -59,8 +64,14 @@ def test_without_shrinkage_an_entity_without_pairs_still_has_effect_zero(world):
     benchmark, split = world
     pairs = benchmark.pairs[split.train]
     kept = split.train[(pairs[:, 0] != 0) & (pairs[:, 1] != 0)]
-    _, cell, drug = metrics.effects(benchmark, kept, shrink=0)
-    assert cell[0] == drug[0] == 0 and np.isfinite(cell).all() and np.isfinite(drug).all() and cell.any() and drug.any()
+    _, cell, drug = metrics.additive_effects(benchmark, kept, shrink=0)
+    assert (
+        cell[0] == drug[0] == 0
+        and np.isfinite(cell).all()
+        and np.isfinite(drug).all()
+        and cell.any()
+        and drug.any()
+    )
 
 
 def test_predictions_that_are_not_finite_are_refused(world):
@@ -88,7 +99,15 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     for seed in range(60):
         r = np.random.default_rng(seed)
         pairs = np.array([(c, d) for c in range(40) for d in range(20)])
-        error = r.normal(size=40)[pairs[:, 0]] + r.normal(size=20)[pairs[:, 1]] + r.normal(size=len(pairs))
-        low, high = metrics.interval(metrics.Bootstrap(40, 20, 200, seed).statistics(pairs, error, np.zeros(len(pairs)))["rmse"])
+        error = (
+            r.normal(size=40)[pairs[:, 0]]
+            + r.normal(size=20)[pairs[:, 1]]
+            + r.normal(size=len(pairs))
+        )
+        low, high = metrics.interval(
+            metrics.Bootstrap(40, 20, 200, seed).statistics(pairs, error, np.zeros(len(pairs)))[
+                "rmse"
+            ]
+        )
         inside += low <= np.sqrt(3) <= high
     assert 48 <= inside <= 60  # 95 % nominal, 60 worlds

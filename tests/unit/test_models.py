@@ -1,26 +1,38 @@
-"""The ladder: fast paths against plain ones, one interface for all, every model better than chance where it should be."""
+"""The ladder: fast paths against plain ones, one interface for all, every model better than chance
+where it should be.
+"""
 
 import numpy as np
 import pytest
 
 from clmt_lib import data, models
-from clmt_lib.data import DataError, simulated
-from clmt_lib.metrics import evaluate, rmse
-from clmt_lib.models import kernels, linear
-from clmt_lib.models.factors import factorise
+from clmt_lib.data.response import simulated
+from clmt_lib.io import DataError
+from clmt_lib.models import kernels
+from clmt_lib.models.baselines import linear
+from clmt_lib.models.baselines.factors import factorise
+from clmt_lib.tasks.metrics import evaluate, rmse
 from clmt_lib.views.molecules import fingerprints
 from clmt_lib.views.omics import fit_omics
 
 QUICK = {"random_forest": {"trees": 20}, "lightgbm": {"trees": 40}}
-QUICK |= dict.fromkeys(("clmt", "clmt_unaligned", "clmt_soft", "clmt_response"), {"steps": 60, "hidden": 64, "dim": 32, "message": 32})
-QUICK |= dict.fromkeys(("clmt_published", "clmt_repaired"), {"epochs": 10, "batch": 512, "width": 16, "learning_rate": 5e-3})
+QUICK |= dict.fromkeys(
+    ("clmt", "clmt_unaligned", "clmt_soft", "clmt_response"),
+    {"steps": 60, "hidden": 64, "dim": 32, "message": 32},
+)
+QUICK |= dict.fromkeys(
+    ("clmt_published", "clmt_repaired"),
+    {"epochs": 10, "batch": 512, "width": 16, "learning_rate": 5e-3},
+)
 
 
 @pytest.fixture(scope="module")
 def world():
     names = list(dict.fromkeys(simulated.facts()["name"]))[:60]
     benchmark = data.load("simulated", cells=96, drugs=names)
-    return benchmark, {kind: data.make_split(benchmark, kind) for kind in ("mixed", "cell_blind", "drug_blind")}
+    return benchmark, {
+        kind: data.make_split(benchmark, kind) for kind in ("mixed", "cell_blind", "drug_blind")
+    }
 
 
 @pytest.mark.parametrize("name", models.names())
@@ -32,11 +44,18 @@ def test_fit_predict_state(world, name):
     assert predicted.shape == split.test.shape and np.isfinite(predicted).all()
     order = np.random.default_rng(0).permutation(len(split.test))
     if name != "clmt_published":  # where a batch matters, on purpose
-        assert np.allclose(model.predict(benchmark.pairs[split.test][order]), predicted[order], rtol=0, atol=0 if name not in QUICK else 1e-5)  # a pair does not see its batch
+        assert np.allclose(
+            model.predict(benchmark.pairs[split.test][order]),
+            predicted[order],
+            rtol=0,
+            atol=0 if name not in QUICK else 1e-5,
+        )  # a pair does not see its batch
     assert all(isinstance(value, np.ndarray) for value in model.state().values()) and model.state()
     if name not in ("global_mean", "cell_mean"):
         constant = np.full(len(split.test), benchmark.y[split.train].mean())
-        assert rmse(benchmark.y[split.test], predicted) < 0.75 * rmse(benchmark.y[split.test], constant)
+        assert rmse(benchmark.y[split.test], predicted) < 0.75 * rmse(
+            benchmark.y[split.test], constant
+        )
 
 
 def test_kernel_ridge_equals_the_explicit_pair_matrix():
@@ -64,11 +83,20 @@ def test_pair_ridge_equals_scikit_learn(world):
     benchmark, splits = world
     split = splits["mixed"]
     model = linear.PairRidge(ridges=(50.0,)).fit(benchmark, split)
-    x = np.hstack([fit_omics(benchmark, split)(benchmark)[benchmark.pairs[:, 0]], fingerprints(benchmark.drugs)[benchmark.pairs[:, 1]]])
+    x = np.hstack(
+        [
+            fit_omics(benchmark, split)(benchmark)[benchmark.pairs[:, 0]],
+            fingerprints(benchmark.drugs)[benchmark.pairs[:, 1]],
+        ]
+    )
     x -= x[split.train].mean(0) * np.r_[np.zeros(x.shape[1] - 2048), np.ones(2048)]
     y = benchmark.y[split.train]
     plain = Ridge(50.0, fit_intercept=False).fit(x[split.train], y - y.mean())
-    assert np.allclose(model.predict(benchmark.pairs[split.test]), y.mean() + plain.predict(x[split.test]), atol=1e-5)
+    assert np.allclose(
+        model.predict(benchmark.pairs[split.test]),
+        y.mean() + plain.predict(x[split.test]),
+        atol=1e-5,
+    )
 
 
 def test_factorise_recovers_a_low_rank_matrix():
@@ -81,7 +109,16 @@ def test_factorise_recovers_a_low_rank_matrix():
 
 def test_text_is_worth_more_than_fingerprints_where_the_world_says_so(world):
     benchmark, splits = world
-    found = {name: evaluate(benchmark, splits["drug_blind"], models.build(name).fit(benchmark, splits["drug_blind"]).predict(benchmark.pairs[splits["drug_blind"].test]))["pcc_per_drug"] for name in ("cell_mean", "kernel_annotation")}
+    found = {
+        name: evaluate(
+            benchmark,
+            splits["drug_blind"],
+            models.build(name)
+            .fit(benchmark, splits["drug_blind"])
+            .predict(benchmark.pairs[splits["drug_blind"].test]),
+        )["pcc_per_drug"]
+        for name in ("cell_mean", "kernel_annotation")
+    }
     assert found["kernel_annotation"] > found["cell_mean"]
 
 

@@ -1,4 +1,6 @@
-"""Figures draw what they are given: every rung, every interval, hollow where folds are missing, readable on white and on black."""
+"""Figures draw what they are given: every rung, every interval, hollow where folds are missing,
+readable on white and on black.
+"""
 
 import matplotlib
 
@@ -9,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clmt_lib import models, plotting
+from clmt_lib import models
+from clmt_lib.book import plotting
 
 
 @pytest.fixture(autouse=True)
@@ -22,10 +25,14 @@ def clean():
 def frame():
     """Four rungs, one of them on fewer folds, one far behind."""
     rows = {
-        "global_mean": (2.8, 2.6, 3.0, 0.0, 0.01, 5), "effects": (1.24, 1.2, 1.3, 0.45, 0.02, 5),
-        "lightgbm": (1.1, 1.0, 1.2, 0.5, 800.0, 2), "als": (0.9, 0.85, 0.95, 0.7, 4.0, 5),
+        "global_mean": (2.8, 2.6, 3.0, 0.0, 0.01, 5),
+        "effects": (1.24, 1.2, 1.3, 0.45, 0.02, 5),
+        "lightgbm": (1.1, 1.0, 1.2, 0.5, 800.0, 2),
+        "als": (0.9, 0.85, 0.95, 0.7, 4.0, 5),
     }
-    return pd.DataFrame(rows, index=["rmse", "rmse_low", "rmse_high", "pcc_per_drug", "seconds", "folds"]).T
+    return pd.DataFrame(
+        rows, index=["rmse", "rmse_low", "rmse_high", "pcc_per_drug", "seconds", "folds"]
+    ).T
 
 
 def texts(ax):
@@ -34,7 +41,11 @@ def texts(ax):
 
 def luminance(colour):
     value = np.array(matplotlib.colors.to_rgb(colour))
-    return np.where(value <= 0.03928, value / 12.92, ((value + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+    return np.where(value <= 0.03928, value / 12.92, ((value + 0.055) / 1.055) ** 2.4) @ [
+        0.2126,
+        0.7152,
+        0.0722,
+    ]
 
 
 @pytest.mark.parametrize("page", ["#ffffff", "#121212"])
@@ -46,7 +57,9 @@ def test_text_is_readable_on_a_white_and_on_a_dark_page(page):
 def test_style_is_transparent_and_of_one_grey():
     plotting.style()
     assert plt.rcParams["figure.facecolor"] == "none" and plt.rcParams["axes.facecolor"] == "none"
-    assert {plt.rcParams[key] for key in ("text.color", "xtick.color", "ytick.color", "axes.labelcolor")} == {plotting.GREY}
+    assert {
+        plt.rcParams[key] for key in ("text.color", "xtick.color", "ytick.color", "axes.labelcolor")
+    } == {plotting.GREY}
 
 
 def test_every_rung_of_the_ladder_has_a_name_and_a_look():
@@ -62,14 +75,25 @@ def test_a_stranger_still_has_a_name_and_a_look():
 
 def test_ladder_draws_rungs_in_order_with_their_values():
     axes = plotting.ladder(frame(), title="a split")
-    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["global mean", "drug + cell effects", "LightGBM", "factorisation (ALS)"]
-    dots = {float(line.get_ydata()[0]): float(line.get_xdata()[0]) for line in axes[0].lines if line.get_marker() not in ("None", "", None)}
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == [
+        "global mean",
+        "drug + cell effects",
+        "LightGBM",
+        "factorisation (ALS)",
+    ]
+    dots = {
+        float(line.get_ydata()[0]): float(line.get_xdata()[0])
+        for line in axes[0].lines
+        if line.get_marker() not in ("None", "", None)
+    }
     assert dots == {1.0: 1.24, 2.0: 1.1, 3.0: 0.9}
 
 
 def test_ladder_draws_intervals_and_writes_seconds_and_folds():
     axes = plotting.ladder(frame())
-    bars = [tuple(map(float, line.get_xdata())) for line in axes[0].lines if len(line.get_xdata()) == 2]
+    bars = [
+        tuple(map(float, line.get_xdata())) for line in axes[0].lines if len(line.get_xdata()) == 2
+    ]
     assert bars == [(1.2, 1.3), (1.0, 1.2), (0.85, 0.95)]
     assert {"13 min", "4 s", "< 1 s", "2", "5", "fit", "folds"} <= set(texts(axes[1]))
 
@@ -82,7 +106,11 @@ def test_a_rung_far_behind_is_an_arrow_with_its_value():
 
 def test_a_rung_with_fewer_folds_is_hollow():
     axes = plotting.ladder(frame())
-    hollow = {float(line.get_ydata()[0]) for line in axes[0].lines if line.get_marker() not in ("None", "", None) and line.get_markerfacecolor() == "none"}
+    hollow = {
+        float(line.get_ydata()[0])
+        for line in axes[0].lines
+        if line.get_marker() not in ("None", "", None) and line.get_markerfacecolor() == "none"
+    }
     assert hollow == {2.0}
 
 
@@ -95,18 +123,41 @@ def test_ladder_copes_without_seconds_folds_intervals_or_values():
 
 
 def test_paired_marks_ties():
-    rows = pd.DataFrame({"mean": [0.1, 0.0], "low": [0.05, -0.1], "high": [0.15, 0.1], "folds": [5, 1]}, index=["a - b", "a - c"])
+    rows = pd.DataFrame(
+        {"mean": [0.1, 0.0], "low": [0.05, -0.1], "high": [0.15, 0.1], "folds": [5, 1]},
+        index=["a - b", "a - c"],
+    )
     ax = plotting.paired(rows, "gain")
     faces = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
     assert faces[1] == "none" and faces[0] != "none"
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["a - b", "a - c"] and {"folds", "5", "1"} <= set(texts(ax))
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a - b", "a - c"] and {
+        "folds",
+        "5",
+        "1",
+    } <= set(texts(ax))
 
 
 def test_paired_tells_a_gain_from_a_loss_by_more_than_a_side():
-    rows = pd.DataFrame({"mean": [0.1, -0.1, 0.0], "low": [0.05, -0.15, -0.1], "high": [0.15, -0.05, 0.1]}, index=["a", "b", "c"])
-    marks = [[(line.get_marker(), line.get_color()) for line in plotting.paired(rows, larger_is_better=up).lines if line.get_marker() in "oD"] for up in (True, False)]
-    assert [marker for marker, _ in marks[0]] == ["o", "D", "o"] and [marker for marker, _ in marks[1]] == ["D", "o", "o"]
-    assert len({colour for _, colour in marks[0]}) == 3 and marks[0][0] == marks[1][1] and marks[0][2] == marks[1][2]
+    rows = pd.DataFrame(
+        {"mean": [0.1, -0.1, 0.0], "low": [0.05, -0.15, -0.1], "high": [0.15, -0.05, 0.1]},
+        index=["a", "b", "c"],
+    )
+    marks = [
+        [
+            (line.get_marker(), line.get_color())
+            for line in plotting.paired(rows, larger_is_better=up).lines
+            if line.get_marker() in "oD"
+        ]
+        for up in (True, False)
+    ]
+    assert [marker for marker, _ in marks[0]] == ["o", "D", "o"] and [
+        marker for marker, _ in marks[1]
+    ] == ["D", "o", "o"]
+    assert (
+        len({colour for _, colour in marks[0]}) == 3
+        and marks[0][0] == marks[1][1]
+        and marks[0][2] == marks[1][2]
+    )
 
 
 def test_by_drug_draws_one_line_a_drug_and_none_for_a_constant_prediction():
@@ -117,6 +168,8 @@ def test_by_drug_draws_one_line_a_drug_and_none_for_a_constant_prediction():
 
 def test_before_after_draws_each_pair_and_both_means():
     ax = plotting.before_after([0.2, 0.4], [0.0, -0.2], ("then", "now"))
-    means = sorted(float(np.mean(line.get_ydata())) for line in ax.lines if line.get_linewidth() == 3)
+    means = sorted(
+        float(np.mean(line.get_ydata())) for line in ax.lines if line.get_linewidth() == 3
+    )
     assert means == pytest.approx([-0.1, 0.3])
     assert [label.get_text() for label in ax.get_xticklabels()] == ["then", "now"]

@@ -9,7 +9,7 @@ import pytest
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-from clmt_lib import plotting  # noqa: E402
+from clmt_lib.book import plotting  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -35,14 +35,19 @@ def test_every_pair_has_its_two_squares_and_every_entity_its_one():
 
 def test_the_longest_part_is_on_top_and_shares_add_up():
     ax = plotting.parts({"short": 0.1, "long": 0.3})
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["short", "long"]  # bars grow upwards
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "short",
+        "long",
+    ]  # bars grow upwards
     assert sum(bar.get_width() for bar in ax.patches) == pytest.approx(1.0)
     assert words(ax) == ["25%, 100 ms", "75%, 300 ms"]
     assert max(ax.get_xticks()) <= 1.0001
 
 
 def test_growth_draws_every_series_and_the_slope_it_is_asked_for():
-    ax = plotting.growth({"pairs": ([1, 2, 4], [1, 1.1, 1.2]), "lines": ([1, 2], [1, 2])}, "x", "y", slope=1)
+    ax = plotting.growth(
+        {"pairs": ([1, 2, 4], [1, 1.1, 1.2]), "lines": ([1, 2], [1, 2])}, "x", "y", slope=1
+    )
     assert ax.get_xscale() == ax.get_yscale() == "log" and len(ax.lines) == 3
     guide = ax.lines[-1].get_xydata()
     assert guide[1, 1] / guide[0, 1] == pytest.approx(guide[1, 0] / guide[0, 0])
@@ -59,12 +64,21 @@ def test_lanes_keep_their_colours_whatever_the_order():
     for order in (jobs, jobs[::-1]):
         ax = plotting.lanes(order, 2)
         assert len(ax.patches) == len(jobs)
-        colours.append({text.get_text(): patch.get_facecolor() for text, patch in zip(ax.get_legend().get_texts(), ax.get_legend().get_patches(), strict=True)})
+        colours.append(
+            {
+                text.get_text(): patch.get_facecolor()
+                for text, patch in zip(
+                    ax.get_legend().get_texts(), ax.get_legend().get_patches(), strict=True
+                )
+            }
+        )
     assert colours[0] == colours[1] and len(set(colours[0].values())) == 2
 
 
 def test_time_to_accuracy_and_a_race_show_every_competitor():
-    ax = plotting.time_to_accuracy({"als": (3.0, 0.9), "my_rung": (0.0, 1.1)}, ([1, 2], [1.0, 0.9]), 0.9, names=("als",))
+    ax = plotting.time_to_accuracy(
+        {"als": (3.0, 0.9), "my_rung": (0.0, 1.1)}, ([1, 2], [1.0, 0.9]), 0.9, names=("als",)
+    )
     assert words(ax) == ["factorisation (ALS)"] and len(ax.lines) == 4
     assert ax.lines[1].get_xdata()[0] > 0  # nothing at zero seconds on a logarithmic axis
     assert plotting.time_to_accuracy({}, None, 0.9).get_xscale() == "log"

@@ -1,4 +1,6 @@
-"""The published network: repaired, it keeps what it promises; with a defect switched on, it does what the defect says."""
+"""The published network: repaired, it keeps what it promises; with a defect switched on, it does
+what the defect says.
+"""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,9 +11,18 @@ import torch
 
 from clmt_lib import data, models
 from clmt_lib.audit import proves_blind
-from clmt_lib.data import DataError
-from clmt_lib.models.clmt import CLMTConfig
-from clmt_lib.models.published import DEFECTS, Batch, Inputs, Network, Published, PublishedConfig, contrastive, objective
+from clmt_lib.io import DataError
+from clmt_lib.models.clmt.corrected import CLMTConfig
+from clmt_lib.models.clmt.published import (
+    DEFECTS,
+    Batch,
+    Inputs,
+    Network,
+    Published,
+    PublishedConfig,
+    contrastive,
+    objective,
+)
 
 SMALL = {"width": 8, "epochs": 1, "batch": 256, "mates": 16}
 
@@ -52,7 +63,13 @@ def test_repaired_predictions_do_not_depend_on_batch_size_order_or_mates(world):
 
 def test_norm_over_the_batch_makes_mates_matter(world):
     shuffled = np.random.default_rng(0).permutation(len(data.make_split(world, "mixed").test))
-    assert np.abs(said(world, "graph_norm_over_batch", order=shuffled) - said(world, "graph_norm_over_batch")).max() > 1e-4
+    assert (
+        np.abs(
+            said(world, "graph_norm_over_batch", order=shuffled)
+            - said(world, "graph_norm_over_batch")
+        ).max()
+        > 1e-4
+    )
 
 
 def test_dropout_at_test_makes_two_calls_differ_and_predict_still_repeats_itself(world):
@@ -66,26 +83,46 @@ def test_dropout_at_test_makes_two_calls_differ_and_predict_still_repeats_itself
 
 def test_shuffled_test_alone_is_harmless_and_with_the_norm_it_is_not(world):
     assert np.allclose(said(world, "shuffled_test"), said(world), atol=1e-5)
-    assert np.abs(said(world, "shuffled_test", "graph_norm_over_batch") - said(world, "graph_norm_over_batch")).max() > 1e-4
+    assert (
+        np.abs(
+            said(world, "shuffled_test", "graph_norm_over_batch")
+            - said(world, "graph_norm_over_batch")
+        ).max()
+        > 1e-4
+    )
 
 
-@pytest.mark.parametrize("defect", ["nearest_dropped", "reversed_neighbours", "no_drug_to_cell", "unweighted_responses"])
+@pytest.mark.parametrize(
+    "defect", ["nearest_dropped", "reversed_neighbours", "no_drug_to_cell", "unweighted_responses"]
+)
 def test_graph_defects_change_the_graph(world, defect):
     plain, changed = (made(world, *on)[1].graph for on in ((), (defect,)))
-    assert set(plain) != set(changed) or any(not torch.equal(plain[name], changed[name]) for name in plain)
+    assert set(plain) != set(changed) or any(
+        not torch.equal(plain[name], changed[name]) for name in plain
+    )
 
 
 def test_no_drug_to_cell_leaves_lines_without_a_word_from_drugs(world):
-    assert not any(target == "cell" and source == "drug" for source, _, target in made(world, "no_drug_to_cell")[1].graph)
+    assert not any(
+        target == "cell" and source == "drug"
+        for source, _, target in made(world, "no_drug_to_cell")[1].graph
+    )
     assert any(target == "cell" and source == "drug" for source, _, target in made(world)[1].graph)
 
 
 @pytest.mark.parametrize("kind", ["cell_blind", "drug_blind"])
 def test_only_training_entities_speak_unless_neighbours_are_transductive(world, kind):
     node = "cell" if kind == "cell_blind" else "drug"
-    for defects, expected in (((), False), (("reversed_neighbours",), False), (("transductive_neighbours",), True)):
+    for defects, expected in (
+        ((), False),
+        (("reversed_neighbours",), False),
+        (("transductive_neighbours",), True),
+    ):
         _, inputs, _, split = made(world, *defects, kind=kind)
-        unseen = np.setdiff1d(np.arange(world.n_cells if node == "cell" else world.n_drugs), world.pairs[split.train, 0 if node == "cell" else 1])
+        unseen = np.setdiff1d(
+            np.arange(world.n_cells if node == "cell" else world.n_drugs),
+            world.pairs[split.train, 0 if node == "cell" else 1],
+        )
         assert bool(inputs.graph[node, "similar", node][:, unseen].any()) is expected
 
 
@@ -110,7 +147,10 @@ def test_test_graph_is_made_of_the_pairs_asked_about(world):
         given.append(edges)
         return SimpleNamespace(prediction=torch.zeros(len(pairs)))
 
-    for defects in (("unweighted_responses", "test_graph_of_test_pairs"), ("unweighted_responses",)):
+    for defects in (
+        ("unweighted_responses", "test_graph_of_test_pairs"),
+        ("unweighted_responses",),
+    ):
         config, inputs, _, split = made(world, *defects)
         model, pairs = Published(config), world.pairs[split.test]
         model.inputs = inputs
@@ -123,26 +163,64 @@ def test_test_graph_is_made_of_the_pairs_asked_about(world):
         for (_, _, target), table in responses.items():
             heard = (table if target == "cell" else table.T).nonzero().tolist()
             assert sorted(heard) == sorted(pairs.tolist())
-    assert given[0] is not None and given[-1] is None  # without the defect the network keeps its training graph
+    assert (
+        given[0] is not None and given[-1] is None
+    )  # without the defect the network keeps its training graph
 
 
 def test_text_tail_empties_short_texts_and_only_then_missing_as_text_matters(world):
-    whole, tail, vector = (made(world, *on)[1] for on in ((), ("text_tail",), ("text_tail", "missing_as_text")))
-    assert whole.told_drug.any() and not tail.told_drug.any()  # one sentence is shorter than 800 characters
-    assert vector.told_drug.all() and torch.equal(vector.text_drug, vector.text_drug[:1].expand_as(vector.text_drug)) and vector.text_drug[0].abs().sum() > 0
+    whole, tail, vector = (
+        made(world, *on)[1] for on in ((), ("text_tail",), ("text_tail", "missing_as_text"))
+    )
+    assert (
+        whole.has_text_drug.any() and not tail.has_text_drug.any()
+    )  # one sentence is shorter than 800 characters
+    assert (
+        vector.has_text_drug.all()
+        and torch.equal(vector.text_drug, vector.text_drug[:1].expand_as(vector.text_drug))
+        and vector.text_drug[0].abs().sum() > 0
+    )
 
 
 def test_scaling_and_thresholds_leak_only_where_they_are_told_to(world):
-    corrupt = replace(world, responses=world.responses.assign(ln_ic50=lambda f: f["ln_ic50"].where(~f.index.isin(data.make_split(world, "mixed").test), 9.0)))
+    corrupt = replace(
+        world,
+        responses=world.responses.assign(
+            ln_ic50=lambda f: f["ln_ic50"].where(
+                ~f.index.isin(data.make_split(world, "mixed").test), 9.0
+            )
+        ),
+    )
     for defects, same in (((), True), (("threshold_from_all_responses",), False)):
-        a, b = (Inputs(w, data.make_split(world, "mixed"), PublishedConfig(defects=defects, **SMALL), torch.device("cpu")).fitted["threshold"] for w in (world, corrupt))
+        a, b = (
+            Inputs(
+                w,
+                data.make_split(world, "mixed"),
+                PublishedConfig(defects=defects, **SMALL),
+                torch.device("cpu"),
+            ).fitted["threshold"]
+            for w in (world, corrupt)
+        )
         assert np.array_equal(a, b) is same
-    honest, leaky = (made(world, *on, kind="cell_blind")[1].fitted["range"] for on in ((), ("scaled_on_all_cells",)))
+    honest, leaky = (
+        made(world, *on, kind="cell_blind")[1].fitted["range"]
+        for on in ((), ("scaled_on_all_cells",))
+    )
     assert (leaky >= honest).all() and (leaky > honest).any()
 
 
-@pytest.mark.parametrize("defects, clean", [((), True), (("threshold_from_all_responses",), False), (("scaled_on_all_cells",), False), (("transductive_neighbours",), False)])
-def test_the_proof_finds_each_leak_of_the_published_code_and_none_of_the_repaired(world, defects, clean):
+@pytest.mark.parametrize(
+    "defects, clean",
+    [
+        ((), True),
+        (("threshold_from_all_responses",), False),
+        (("scaled_on_all_cells",), False),
+        (("transductive_neighbours",), False),
+    ],
+)
+def test_the_proof_finds_each_leak_of_the_published_code_and_none_of_the_repaired(
+    world, defects, clean
+):
     def fit(benchmark, split):
         return Published(PublishedConfig(defects=defects, **SMALL)).fit(benchmark, split).state()
 
@@ -155,18 +233,44 @@ def test_contrast_defects_change_the_loss_and_nothing_else(world, defect):
     for on in ((), (defect,)):
         config, inputs, net, split = made(world, *on)
         rows = split.train[::7]
-        parts.append(objective(net, inputs, torch.tensor(world.pairs[rows]), torch.tensor(world.y[rows].astype(np.float32)), config).parts)
-    assert parts[0]["error"] == parts[1]["error"] and abs(float(parts[0]["contrast"] - parts[1]["contrast"])) > 1e-3
+        parts.append(
+            objective(
+                net,
+                inputs,
+                torch.tensor(world.pairs[rows]),
+                torch.tensor(world.y[rows].astype(np.float32)),
+                config,
+            ).parts
+        )
+    assert (
+        parts[0]["error"] == parts[1]["error"]
+        and abs(float(parts[0]["contrast"] - parts[1]["contrast"])) > 1e-3
+    )
 
 
 def test_false_negatives_raise_the_floor_by_the_logarithm_of_the_copies(world):
-    """Two views that agree perfectly: over unique entities the loss is near 0, over pairs with m copies of each it is near ln m, for lines and drugs alike."""
+    """Two views that agree perfectly: over unique entities the loss is near 0, over pairs with m
+    copies of each it is near ln m, for lines and drugs alike.
+    """
     z, places = torch.eye(10), torch.arange(10).repeat(4)
     side = {"anchor": z, "graph": z}
     out = Batch(torch.zeros(40), torch.arange(10), torch.arange(10), side, side, places, places)
-    inputs = SimpleNamespace(told_cell=None, told_drug=None, same_drug=torch.eye(10, dtype=torch.bool))
-    floors = [float(contrastive(out, inputs, PublishedConfig(defects=on, views=("graph",), temperature=0.02, mates=mates))) for on, mates in (((), 40), (("false_negatives",), 40), (("false_negatives",), 10))]
-    assert np.allclose(floors, [0, 2 * np.log(4), 0], atol=2e-3)  # ten pairs at a time hold each entity once
+    inputs = SimpleNamespace(
+        has_text_cell=None, has_text_drug=None, same_drug=torch.eye(10, dtype=torch.bool)
+    )
+    floors = [
+        float(
+            contrastive(
+                out,
+                inputs,
+                PublishedConfig(defects=on, views=("graph",), temperature=0.02, mates=mates),
+            )
+        )
+        for on, mates in (((), 40), (("false_negatives",), 40), (("false_negatives",), 10))
+    ]
+    assert np.allclose(
+        floors, [0, 2 * np.log(4), 0], atol=2e-3
+    )  # ten pairs at a time hold each entity once
 
 
 def test_or_selection_keeps_an_epoch_that_is_worse_by_rmse():
@@ -179,18 +283,32 @@ def test_or_selection_keeps_an_epoch_that_is_worse_by_rmse():
             self.w = torch.nn.Parameter(torch.zeros(1))
 
     def kept(marks):
-        """Weight of the kept epoch, when evaluations return `marks` in turn and the weight grows by every step."""
+        """Weight of the kept epoch, when evaluations return `marks` in turn and the weight grows by
+        every step.
+        """
         turn = iter(marks)
-        net, _ = train(One, lambda net: LossOutput(-net.w.sum(), {}), TrainConfig(len(marks), 0.1, 0.0, evaluate_every=1, schedule="step"), evaluate=lambda net: next(turn))
+        net, _ = train(
+            One,
+            lambda net: LossOutput(-net.w.sum(), {}),
+            TrainConfig(len(marks), 0.1, 0.0, evaluate_every=1, schedule="step"),
+            evaluate=lambda net: next(turn),
+        )
         return round(float(net.w.detach()) / 0.1)
 
     assert kept([1.0, 0.8, 0.9, 1.1]) == 2
-    assert kept([(1.0, -0.5), (0.8, -0.6), (0.9, -0.7), (0.85, -0.6)]) == 4  # the third is kept for its correlation, and the fourth beats its RMSE: worse than the second by both
+    assert (
+        kept([(1.0, -0.5), (0.8, -0.6), (0.9, -0.7), (0.85, -0.6)]) == 4
+        # the third is kept for its correlation, and the fourth beats its RMSE: worse than the second by
+        # both
+    )
 
 
 def test_presets_and_bad_names(world):
     assert set(CLMTConfig.published().defects) == set(DEFECTS) and len(DEFECTS) == 18
-    assert models.build("clmt_repaired").config.defects == () and models.build("clmt_published").config.width == 256
+    assert (
+        models.build("clmt_repaired").config.defects == ()
+        and models.build("clmt_published").config.width == 256
+    )
     with pytest.raises(DataError, match="unknown defects 'gremlin'.*one_direction"):
         PublishedConfig(defects=("gremlin",))
     with pytest.raises(DataError, match="no setting 'stride'"):

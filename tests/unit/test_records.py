@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from clmt_lib import data, records
-from clmt_lib.data import DataError
+from clmt_lib.io import DataError
 from clmt_lib.records import RunConfig
 
 SMALL = {"cells": 48}
@@ -27,19 +27,28 @@ def world():
 
 
 def config(model="effects", **changes):
-    return RunConfig(**{"dataset": "simulated", "split": "mixed", "model": model, "options": SMALL, **changes})
+    return RunConfig(
+        **{"dataset": "simulated", "split": "mixed", "model": model, "options": SMALL, **changes}
+    )
 
 
 def test_the_same_configuration_costs_nothing(tmp_path, world, monkeypatch):
     first = records.run(config(), tmp_path, benchmark=world)
     monkeypatch.setattr(records.runs, "_compute", lambda *a: pytest.fail("computed again"))
     assert records.run(config(), tmp_path, benchmark=world).metrics == first.metrics
-    assert {p.name for p in first.path.iterdir()} == {"config.json", "metrics.json", "history.json", "provenance.json", "predictions.parquet", "draws.npy"}
+    assert {p.name for p in first.path.iterdir()} == {
+        "config.json",
+        "metrics.json",
+        "history.json",
+        "provenance.json",
+        "predictions.parquet",
+        "draws.npy",
+    }
     assert [p.name for p in tmp_path.iterdir()] == [first.path.name]
 
 
 def test_the_id_follows_configuration_data_and_version(world, monkeypatch):
-    from clmt_lib.models.baselines import Means
+    from clmt_lib.models.baselines.means import Means
 
     name = config().id(world.checksum)
     assert name != config(seed=1).id(world.checksum) and name != config().id("other data")
@@ -102,7 +111,10 @@ def test_who_waited_for_a_folder_that_is_gone_makes_it_again_and_holds_it_alone(
 
 def test_a_resumed_run_says_so_and_claims_no_processor_time(tmp_path, world):
     final = tmp_path / config("als").id(world.checksum)
-    assert "fit_cpu" in records.run(config("als"), tmp_path / "calm", benchmark=world).provenance["seconds"]
+    assert (
+        "fit_cpu"
+        in records.run(config("als"), tmp_path / "calm", benchmark=world).provenance["seconds"]
+    )
     with pytest.raises(KeyboardInterrupt), records.runs.workplace(final) as place:
         (place / "checkpoint.pt").write_bytes(b"left by a killed process")
         raise KeyboardInterrupt
@@ -120,18 +132,26 @@ def test_a_metric_that_was_none_must_stay_none(tmp_path, world):
         records.run(config("drug_mean"), tmp_path, predictions=True, benchmark=world)
 
 
-@pytest.mark.parametrize("error", [np.linalg.LinAlgError("singular"), ValueError("no"), OSError("disk full")])
+@pytest.mark.parametrize(
+    "error", [np.linalg.LinAlgError("singular"), ValueError("no"), OSError("disk full")]
+)
 def test_whatever_a_fit_raises_the_grid_goes_on(tmp_path, monkeypatch, error):
-    from clmt_lib.models.baselines import Means
+    from clmt_lib.models.baselines.means import Means
 
     monkeypatch.setattr(Means, "fit", lambda *_: (_ for _ in ()).throw(error))
-    failed = records.run_grid([config("drug_mean"), config("drug_mean", seed=1)], tmp_path, say=lambda line: None)
+    failed = records.run_grid(
+        [config("drug_mean"), config("drug_mean", seed=1)], tmp_path, say=lambda line: None
+    )
     assert [found for _, found in failed] == [error] * 2
 
 
 def test_provenance_tells_changed_code_and_code_of_no_repository(tmp_path, monkeypatch):
     def git(*words):
-        subprocess.run(["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b.invalid", *words], check=True, capture_output=True)
+        subprocess.run(
+            ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b.invalid", *words],
+            check=True,
+            capture_output=True,
+        )
 
     from clmt_lib.records.provenance import _commit as commit
 
@@ -168,7 +188,9 @@ def test_paired_differences_are_the_difference_of_means_with_an_interval_around_
     records.summarise(grid, tmp_path, benchmark=world)
     ladder = records.ladder(config().label, "mixed", tmp_path)
     gap = records.difference(config().label, "mixed", "effects", "drug_mean", folder=tmp_path)
-    assert gap["mean"] == pytest.approx(ladder.loc["effects", "rmse"] - ladder.loc["drug_mean", "rmse"], abs=2e-6)
+    assert gap["mean"] == pytest.approx(
+        ladder.loc["effects", "rmse"] - ladder.loc["drug_mean", "rmse"], abs=2e-6
+    )
     assert gap["interval"][0] < gap["mean"] < gap["interval"][1] < 0 and gap["folds_better"] == 2
     back = records.difference(config().label, "mixed", "drug_mean", "effects", folder=tmp_path)
     assert back["mean"] == -gap["mean"] and back["interval"][0] > 0 and back["folds_better"] == 0
@@ -184,8 +206,19 @@ def test_one_model_with_two_settings_cannot_share_a_summary(tmp_path, world):
 
 def test_grid_runs_first_folds_first_and_slow_rows_last(tmp_path):
     grid = tmp_path / "grid.yaml"
-    grid.write_text("runs:\n- {dataset: simulated, split: mixed, seeds: [0], folds: [0, 1], models: [als], last: true}\n- {dataset: simulated, split: mixed, seeds: [0, 1], folds: [0], models: [effects, drug_mean]}\n")
-    assert [(c.model, c.seed, c.fold) for c in records.read_grid(grid)] == [("effects", 0, 0), ("drug_mean", 0, 0), ("effects", 1, 0), ("drug_mean", 1, 0), ("als", 0, 0), ("als", 0, 1)]
+    grid.write_text(
+        "runs:\n- {dataset: simulated, split: mixed, seeds: [0], folds: [0, 1], models: [als], "
+        "last: true}\n- {dataset: simulated, split: mixed, seeds: [0, 1], folds: [0], models: "
+        "[effects, drug_mean]}\n"
+    )
+    assert [(c.model, c.seed, c.fold) for c in records.read_grid(grid)] == [
+        ("effects", 0, 0),
+        ("drug_mean", 0, 0),
+        ("effects", 1, 0),
+        ("drug_mean", 1, 0),
+        ("als", 0, 0),
+        ("als", 0, 1),
+    ]
     for bad in ("runs: [{dataset: simulated}]", "runs: [simulated]", "[]", "runs: 3"):
         grid.write_text(bad)
         with pytest.raises(DataError, match="not a grid.*see experiments/grid.yaml"):
@@ -193,13 +226,28 @@ def test_grid_runs_first_folds_first_and_slow_rows_last(tmp_path):
 
 
 def _start(folder):
-    settings = [sys.executable, "-m", "clmt_lib", "run", "--config", str(folder / "config.json"), "--records", str(folder / "records")]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(records.__file__).parents[2])}
+    settings = [
+        sys.executable,
+        "-m",
+        "clmt_lib",
+        "run",
+        "--config",
+        str(folder / "config.json"),
+        "--records",
+        str(folder / "records"),
+    ]
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(records.__file__).parents[2]),
+    }
     return subprocess.Popen(settings, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def test_killed_again_and_again_ends_as_if_undisturbed(tmp_path):
-    """SIGKILL at random moments, then started again: the same metrics, no stray file. CLMT_KILLS=20 repeats what was shown once; six keep the suite quick."""
+    """SIGKILL at random moments, then started again: the same metrics, no stray file. CLMT_KILLS=20
+    repeats what was shown once; six keep the suite quick.
+    """
     body = vars(config("clmt", settings=CLMT))
     for place in ("calm", "storm"):
         (tmp_path / place).mkdir()
@@ -215,11 +263,17 @@ def test_killed_again_and_again_ends_as_if_undisturbed(tmp_path):
     assert _start(tmp_path / "storm").wait() == 0
     calm, storm = (next((tmp_path / place / "records").iterdir()) for place in ("calm", "storm"))
     assert calm.name == storm.name
-    assert json.loads((calm / "metrics.json").read_text()) == json.loads((storm / "metrics.json").read_text())
-    assert sorted(p.name for p in (tmp_path / "storm" / "records").rglob("*")) == sorted(p.name for p in (tmp_path / "calm" / "records").rglob("*"))
+    assert json.loads((calm / "metrics.json").read_text()) == json.loads(
+        (storm / "metrics.json").read_text()
+    )
+    assert sorted(p.name for p in (tmp_path / "storm" / "records").rglob("*")) == sorted(
+        p.name for p in (tmp_path / "calm" / "records").rglob("*")
+    )
 
 
-def test_without_draws_a_summary_keeps_what_an_earlier_one_found_of_the_same_runs(tmp_path, world, monkeypatch):
+def test_without_draws_a_summary_keeps_what_an_earlier_one_found_of_the_same_runs(
+    tmp_path, world, monkeypatch
+):
     grid = [config(model, seed=seed) for model in ("drug_mean", "effects") for seed in (0, 1)]
     records.run_grid(grid, tmp_path)
     before = records.summarise(grid, tmp_path, benchmark=world).metrics
@@ -227,11 +281,26 @@ def test_without_draws_a_summary_keeps_what_an_earlier_one_found_of_the_same_run
         path.unlink()
     records.run_grid([config("global_mean", seed=seed) for seed in (0, 1)], tmp_path)
     monkeypatch.setattr(records.runs, "_compute", lambda *_: pytest.fail("computed again"))
-    after = records.summarise([*grid, *(config("global_mean", seed=seed) for seed in (0, 1))], tmp_path, benchmark=world).metrics
+    after = records.summarise(
+        [*grid, *(config("global_mean", seed=seed) for seed in (0, 1))], tmp_path, benchmark=world
+    ).metrics
     assert after["runs"] == {"done": 6, "planned": 6, "without_draws": 2}
-    assert after["models"]["effects"] == before["models"]["effects"] and before["differences"][0] in after["differences"]
-    assert {(row["a"], row["b"]) for row in after["differences"]} == {("effects", "drug_mean"), ("global_mean", "drug_mean")}, "nothing is invented for effects and the new model"
-    other = [{**row, "rmse": {**row["rmse"], "mean": row["rmse"]["mean"] + 0.1}} for row in after["differences"]]  # of other runs
-    (next(tmp_path.glob("summary-*")) / "metrics.json").write_text(json.dumps({**after, "models": {}, "differences": other}))
+    assert (
+        after["models"]["effects"] == before["models"]["effects"]
+        and before["differences"][0] in after["differences"]
+    )
+    assert {(row["a"], row["b"]) for row in after["differences"]} == {
+        ("effects", "drug_mean"),
+        ("global_mean", "drug_mean"),
+    }, "nothing is invented for effects and the new model"
+    other = [
+        {**row, "rmse": {**row["rmse"], "mean": row["rmse"]["mean"] + 0.1}}
+        for row in after["differences"]
+    ]  # of other runs
+    (next(tmp_path.glob("summary-*")) / "metrics.json").write_text(
+        json.dumps({**after, "models": {}, "differences": other})
+    )
     fresh = records.summarise(grid, tmp_path, benchmark=world).metrics
-    assert fresh["models"]["effects"]["rmse_interval"] == [None, None] and fresh["differences"] == []
+    assert (
+        fresh["models"]["effects"]["rmse_interval"] == [None, None] and fresh["differences"] == []
+    )

@@ -1,4 +1,6 @@
-"""The plan of what is missing, and the Snakefile that turns it into jobs: a kill, a failure or a second start never costs a finished run."""
+"""The plan of what is missing, and the Snakefile that turns it into jobs: a kill, a failure or a
+second start never costs a finished run.
+"""
 
 import importlib.util
 import json
@@ -18,14 +20,33 @@ import yaml
 
 from clmt_lib import records
 from clmt_lib.cli import main
-from clmt_lib.data import DataError
+from clmt_lib.io import DataError
 
 ROOT = Path(__file__).parents[2]
 HERE = importlib.util.find_spec("snakemake") is not None
-snakemake = pytest.mark.skipif(not HERE, reason='snakemake is not installed here (pip install -e ".[grid]")')
-slurm = pytest.mark.skipif(not HERE or importlib.util.find_spec("snakemake_executor_plugin_slurm") is None, reason='snakemake or its plugin for Slurm is not installed here (pip install -e ".[grid]")')
-ROW = {"dataset": "simulated", "split": "mixed", "seeds": [0], "folds": [0], "models": ["drug_mean", "effects"], "options": {"cells": 48}}
-PARTS = {"config.json", "metrics.json", "history.json", "provenance.json", "predictions.parquet", "draws.npy"}
+snakemake = pytest.mark.skipif(
+    not HERE, reason='snakemake is not installed here (pip install -e ".[grid]")'
+)
+slurm = pytest.mark.skipif(
+    not HERE or importlib.util.find_spec("snakemake_executor_plugin_slurm") is None,
+    reason='snakemake or its plugin for Slurm is not installed here (pip install -e ".[grid]")',
+)
+ROW = {
+    "dataset": "simulated",
+    "split": "mixed",
+    "seeds": [0],
+    "folds": [0],
+    "models": ["drug_mean", "effects"],
+    "options": {"cells": 48},
+}
+PARTS = {
+    "config.json",
+    "metrics.json",
+    "history.json",
+    "provenance.json",
+    "predictions.parquet",
+    "draws.npy",
+}
 
 
 def grid(folder, *rows, name="small.yaml"):
@@ -36,16 +57,35 @@ def grid(folder, *rows, name="small.yaml"):
 
 def invented(folder, name, *, fit_cpu=None, fit=9.0, memory=1000, **changes):
     """A record of which only the cost is of interest."""
-    about = {"dataset": "simulated", "split": "mixed", "model": "als", "seed": 0, "fold": 0, "settings": {}, "options": {}, **changes}
+    about = {
+        "dataset": "simulated",
+        "split": "mixed",
+        "model": "als",
+        "seed": 0,
+        "fold": 0,
+        "settings": {},
+        "options": {},
+        **changes,
+    }
     seconds = {"fit": fit, "predict": 0.5} | ({"fit_cpu": fit_cpu} if fit_cpu is not None else {})
     (folder / name).mkdir(parents=True)
-    for part, body in {"config": about, "metrics": {}, "provenance": {"seconds": seconds, "peak_memory_mb": memory}}.items():
+    for part, body in {
+        "config": about,
+        "metrics": {},
+        "provenance": {"seconds": seconds, "peak_memory_mb": memory},
+    }.items():
         (folder / name / f"{part}.json").write_text(json.dumps(body))
 
 
 def contents(folder):
     """What a grid is for: name of each record -> its metrics and its predictions' bytes."""
-    return {path.name: (json.loads((path / "metrics.json").read_text()), (path / "predictions.parquet").read_bytes()) for path in folder.glob("[!.]*")}
+    return {
+        path.name: (
+            json.loads((path / "metrics.json").read_text()),
+            (path / "predictions.parquet").read_bytes(),
+        )
+        for path in folder.glob("[!.]*")
+    }
 
 
 def test_a_plan_knows_what_is_done_without_a_marker_or_a_time(tmp_path):
@@ -53,7 +93,11 @@ def test_a_plan_knows_what_is_done_without_a_marker_or_a_time(tmp_path):
     assert [job.done for job in records.plan([path], home)] == [False, False]
     done = records.run(records.read_grid(path)[1], home)
     jobs = records.plan([path], home)
-    assert [job.done for job in jobs] == [False, True] and jobs[1].name == done.path.name and jobs[1].files == ("small",)
+    assert (
+        [job.done for job in jobs] == [False, True]
+        and jobs[1].name == done.path.name
+        and jobs[1].files == ("small",)
+    )
     (done.path / "draws.npy").unlink()
     assert [job.done for job in records.plan([path], home)] == [False, True]
     assert [job.done for job in records.plan([path], home, draws=True)] == [False, False]
@@ -65,10 +109,22 @@ def test_a_plan_without_records_or_folder_makes_neither(tmp_path):
 
 
 def test_a_run_of_a_grid_and_a_study_is_one_job_of_both(tmp_path):
-    study = {"question": "?", "base": {"model": "effects"}, "variants": {"less": {"model": "drug_mean"}}, "runs": [{**{k: v for k, v in ROW.items() if k != "models"}, "variants": ["less"]}]}
+    study = {
+        "question": "?",
+        "base": {"model": "effects"},
+        "variants": {"less": {"model": "drug_mean"}},
+        "runs": [{**{k: v for k, v in ROW.items() if k != "models"}, "variants": ["less"]}],
+    }
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    jobs = records.plan([grid(tmp_path, {**ROW, "models": ["effects", "als"]}), tmp_path / "study.yaml"], tmp_path / "records")
-    assert [(job.config.model, job.files) for job in jobs] == [("effects", ("small", "study")), ("als", ("small",)), ("drug_mean", ("study",))]
+    jobs = records.plan(
+        [grid(tmp_path, {**ROW, "models": ["effects", "als"]}), tmp_path / "study.yaml"],
+        tmp_path / "records",
+    )
+    assert [(job.config.model, job.files) for job in jobs] == [
+        ("effects", ("small", "study")),
+        ("als", ("small",)),
+        ("drug_mean", ("study",)),
+    ]
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):
@@ -87,13 +143,28 @@ def test_a_file_that_is_neither_grid_nor_study_is_refused(tmp_path, body):
 
 def test_what_cannot_be_run_is_told_and_does_not_stop_the_plan(tmp_path, monkeypatch):
     monkeypatch.delenv("CLMT_DATA", raising=False)
-    rows = {**ROW, "dataset": "gdsc2", "options": {}}, {**ROW, "models": ["nonsense", "effects"]}, {**ROW, "options": {"moons": 3}, "models": ["als"]}
+    rows = (
+        {**ROW, "dataset": "gdsc2", "options": {}},
+        {**ROW, "models": ["nonsense", "effects"]},
+        {**ROW, "options": {"moons": 3}, "models": ["als"]},
+    )
     jobs = records.plan([grid(tmp_path, *rows)], tmp_path / "records")
     why = {(job.config.dataset, job.config.model): job.trouble for job in jobs}
-    assert "CLMT_DATA is not set" in why["gdsc2", "effects"] and "unknown model" in why["simulated", "nonsense"] and "moons" in why["simulated", "als"]
-    assert why["simulated", "effects"] == "" and not any(job.done for job in jobs) and len({job.name for job in jobs}) == 5
-    lines = "\n".join(records.told(jobs))
-    assert re.search("cannot run 2 of them: .*CLMT_DATA is not set", lines) and "0 of 5 runs are in, 1 to do" in lines
+    assert (
+        "CLMT_DATA is not set" in why["gdsc2", "effects"]
+        and "unknown model" in why["simulated", "nonsense"]
+        and "moons" in why["simulated", "als"]
+    )
+    assert (
+        why["simulated", "effects"] == ""
+        and not any(job.done for job in jobs)
+        and len({job.name for job in jobs}) == 5
+    )
+    lines = "\n".join(records.format_plan(jobs))
+    assert (
+        re.search("cannot run 2 of them: .*CLMT_DATA is not set", lines)
+        and "0 of 5 runs are in, 1 to do" in lines
+    )
 
 
 def test_a_cost_is_the_median_of_runs_like_it_else_of_its_model_and_benchmark(tmp_path):
@@ -103,24 +174,46 @@ def test_a_cost_is_the_median_of_runs_like_it_else_of_its_model_and_benchmark(tm
     invented(tmp_path, "c", fit=7, model="effects")
     invented(tmp_path, "elsewhere", fit_cpu=1, dataset="gdsc2")
     invented(tmp_path, "resumed", fit=1)
-    (tmp_path / "resumed" / "provenance.json").write_text('{"seconds": {"resumed": true}, "peak_memory_mb": 9}')
+    (tmp_path / "resumed" / "provenance.json").write_text(
+        '{"seconds": {"resumed": true}, "peak_memory_mb": 9}'
+    )
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "provenance.json").write_text("{")
     (tmp_path / "summary-simulated-mixed").mkdir()
     for part in ("config", "metrics", "provenance"):
         (tmp_path / "summary-simulated-mixed" / f"{part}.json").write_text('{"seconds": null}')
     row = {**ROW, "options": {}, "models": ["als", "effects", "drug_mean"]}
-    jobs = records.plan([grid(tmp_path, row, {**row, "split": "drug_blind", "models": ["als"]}, {**row, "split": "cell_blind", "models": ["als"]})], tmp_path)
+    jobs = records.plan(
+        [
+            grid(
+                tmp_path,
+                row,
+                {**row, "split": "drug_blind", "models": ["als"]},
+                {**row, "split": "cell_blind", "models": ["als"]},
+            )
+        ],
+        tmp_path,
+    )
     assert {(job.config.model, job.config.split): (job.seconds, job.memory_mb) for job in jobs} == {
-        ("als", "mixed"): (20.5, 2500), ("effects", "mixed"): (7.5, 1250), ("drug_mean", "mixed"): (None, None),
-        ("als", "drug_blind"): (55.5, 2500), ("als", "cell_blind"): (300.5, 1000),
+        ("als", "mixed"): (20.5, 2500),
+        ("effects", "mixed"): (7.5, 1250),
+        ("drug_mean", "mixed"): (None, None),
+        ("als", "drug_blind"): (55.5, 2500),
+        ("als", "cell_blind"): (300.5, 1000),
     }
-    told = records.told(jobs, cores=2)
-    assert "0 of 5 runs are in, 5 to do; about 3.2 min of fitting on 2 cores; 1 of unknown cost" == told[-1]
-    assert any(line.split() == ["simulated", "drug_mean", "1", "unknown", "unknown"] for line in told)
+    told = records.format_plan(jobs, cores=2)
+    assert (
+        "0 of 5 runs are in, 5 to do; about 3.2 min of fitting on 2 cores; 1 of unknown cost"
+        == told[-1]
+    )
+    assert any(
+        line.split() == ["simulated", "drug_mean", "1", "unknown", "unknown"] for line in told
+    )
 
 
-def test_a_written_plan_has_the_configuration_of_what_is_missing_and_forgets_stale_markers(tmp_path):
+def test_a_written_plan_has_the_configuration_of_what_is_missing_and_forgets_stale_markers(
+    tmp_path,
+):
     path, home, out = grid(tmp_path), tmp_path / "records", tmp_path / "out"
     done = records.run(records.read_grid(path)[0], home).path.name
     jobs = records.plan([path], home)
@@ -130,11 +223,16 @@ def test_a_written_plan_has_the_configuration_of_what_is_missing_and_forgets_sta
             left.touch()
     records.write_plan(jobs, [path], out)
     missing = next(job for job in jobs if job.name != done)
-    assert {p.name for p in (out / "done").iterdir()} == {done} and {p.stem for p in (out / "logs").iterdir()} == {done}
+    assert {p.name for p in (out / "done").iterdir()} == {done} and {
+        p.stem for p in (out / "logs").iterdir()
+    } == {done}
     assert [p.name for p in (out / "configs").iterdir()] == [f"{missing.name}.json"]
     assert records.read_config(out / "configs" / f"{missing.name}.json") == missing.config
     body = json.loads((out / "plan.json").read_text())
-    assert {name: run["done"] for name, run in body["runs"].items()} == {done: True, missing.name: False} and body["tables"] == {"small": ["report", "--grid", str(path)]}
+    assert {name: run["done"] for name, run in body["runs"].items()} == {
+        done: True,
+        missing.name: False,
+    } and body["tables"] == {"small": ["report", "--grid", str(path)]}
 
 
 def test_the_command_tells_the_plan_and_runs_nothing(tmp_path, capsys, monkeypatch):
@@ -161,37 +259,85 @@ def test_a_grid_asked_for_draws_runs_again_only_what_came_without(tmp_path, monk
     (without.path / "draws.npy").unlink()
     made = []
     compute = records.runs._compute
-    monkeypatch.setattr(records.runs, "_compute", lambda config, *rest: (made.append(config.model), compute(config, *rest)))
+    monkeypatch.setattr(
+        records.runs,
+        "_compute",
+        lambda config, *rest: (made.append(config.model), compute(config, *rest)),
+    )
     assert main(["run", "--grid", str(path), "--records", str(home)]) == 0 and without.draws is None
     made.clear()
     assert main(["run", "--grid", str(path), "--records", str(home), "--draws"]) == 0
-    assert made == [without.config["model"]] and all(np.array_equal(before[key], value) for key, value in without.draws.items())
+    assert made == [without.config["model"]] and all(
+        np.array_equal(before[key], value) for key, value in without.draws.items()
+    )
 
 
 def test_one_benchmark_of_a_grid_alone(tmp_path, capsys):
     path = tmp_path / "two.yaml"
-    path.write_text(yaml.safe_dump({"runs": [{**ROW, "models": ["drug_mean"]}, {**ROW, "dataset": "ccle", "models": ["drug_mean"]}]}))
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "runs": [
+                    {**ROW, "models": ["drug_mean"]},
+                    {**ROW, "dataset": "ccle", "models": ["drug_mean"]},
+                ]
+            }
+        )
+    )
     home = ["--records", str(tmp_path / "records")]
     assert main(["run", "--grid", str(path), "--only", "simulated", *home]) == 0
     assert main(["report", "--grid", str(path), "--only", "simulated", *home]) == 0
-    assert {found.name.split("-")[0] for found in (tmp_path / "records").glob("[!.]*")} == {"simulated", "summary"}
+    assert {found.name.split("-")[0] for found in (tmp_path / "records").glob("[!.]*")} == {
+        "simulated",
+        "summary",
+    }
     assert main(["run", "--grid", str(path), "--only", "tgsa", *home]) == 2
     assert "use one of: ccle, simulated" in capsys.readouterr().err
 
 
 def test_the_profiles_go_on_after_a_failure_and_survive_a_kill():
     for name in ("default", "slurm"):
-        profile = yaml.safe_load((ROOT / "experiments" / "profiles" / name / "config.yaml").read_text())
-        assert profile["keep-going"] and profile["retries"] >= 1 and profile["nolock"] and profile["rerun-incomplete"]
+        profile = yaml.safe_load(
+            (ROOT / "experiments" / "profiles" / name / "config.yaml").read_text()
+        )
+        assert (
+            profile["keep-going"]
+            and profile["retries"] >= 1
+            and profile["nolock"]
+            and profile["rerun-incomplete"]
+        )
     assert profile["executor"] == "slurm"
 
 
 def start(folder, path, *words, target="runs", config=(), **more):
     """A scheduler in `folder`, its output in `said.txt`."""
-    command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "experiments" / "Snakefile"), target, *words, "--directory", str(folder)]
-    command += ["--config", f"files={json.dumps([str(path)])}", f"records={folder / 'records'}", f"python={sys.executable}", *config]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-s",
+        str(ROOT / "experiments" / "Snakefile"),
+        target,
+        *words,
+        "--directory",
+        str(folder),
+    ]
+    command += [
+        "--config",
+        f"files={json.dumps([str(path)])}",
+        f"records={folder / 'records'}",
+        f"python={sys.executable}",
+        *config,
+    ]
     with open(folder / "said.txt", "w") as said:
-        return subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=folder, **more)
+        return subprocess.Popen(
+            command,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+            **more,
+        )
 
 
 def finish(folder, path, *words, **more):
@@ -204,31 +350,54 @@ def finish(folder, path, *words, **more):
 def test_a_failed_run_is_reported_the_others_are_done_and_only_it_is_tried_again(tmp_path):
     folder = tmp_path / "a folder with spaces"
     folder.mkdir()
-    path = grid(folder, {**ROW, "models": ["drug_mean", "effects"]}, {**ROW, "models": ["als"], "settings": {"ranks": "two"}}, {**ROW, "models": ["nonsense"]})
+    path = grid(
+        folder,
+        {**ROW, "models": ["drug_mean", "effects"]},
+        {**ROW, "models": ["als"], "settings": {"ranks": "two"}},
+        {**ROW, "models": ["nonsense"]},
+    )
     calm = folder / "calm"
     records.run_grid(records.read_grid(path), calm, say=lambda line: None)
     code, said = finish(folder, path, "--retries", "1", target="tables")
     assert code == 1 and "0 of 4 runs are in, 3 to do" in said
-    assert "FAILED simulated-mixed-s0-f0-als" in said and "settings do not fit the model" in said and "FAILED 1 runs that could not be started: unknown model 'nonsense'" in said
+    assert (
+        "FAILED simulated-mixed-s0-f0-als" in said
+        and "settings do not fit the model" in said
+        and "FAILED 1 runs that could not be started: unknown model 'nonsense'" in said
+    )
     assert contents(folder / "records") == contents(calm) and len(contents(calm)) == 2
     before = {path: path.stat().st_mtime_ns for path in (folder / "records").glob("[!.]*/*")}
     code, said = finish(folder, path, "--dry-run", target="tables")
-    assert code == 0 and "2 of 4 runs are in, 1 to do" in said and "about" not in said.split("runs are in")[1].splitlines()[0]
+    assert (
+        code == 0
+        and "2 of 4 runs are in, 1 to do" in said
+        and "about" not in said.split("runs are in")[1].splitlines()[0]
+    )
     code, said = finish(folder, path, "--retries", "0", target="runs")
     assert code == 1 and "f0-als" in said and "f0-effects" not in said
-    assert {path: path.stat().st_mtime_ns for path in (folder / "records").glob("[!.]*/*")} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in (folder / "records").glob("[!.]*/*")
+    } == before
 
 
 @snakemake
 @pytest.mark.slow
 def test_tables_follow_the_runs_and_are_made_anew_only_for_other_runs(tmp_path):
     row = {key: value for key, value in ROW.items() if key != "models"}
-    study = {"question": "?", "base": {"model": "effects"}, "variants": {"less": {"model": "drug_mean"}}, "runs": [{**row, "variants": ["less"]}]}
+    study = {
+        "question": "?",
+        "base": {"model": "effects"},
+        "variants": {"less": {"model": "drug_mean"}},
+        "runs": [{**row, "variants": ["less"]}],
+    }
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(study))
     code, said = finish(tmp_path, path, target="tables")
     assert code == 0, said
-    assert records.read(tmp_path / "records" / "study-study").metrics["runs"] == {"done": 1, "planned": 1}
+    assert records.read(tmp_path / "records" / "study-study").metrics["runs"] == {
+        "done": 1,
+        "planned": 1,
+    }
     code, said = finish(tmp_path, path, target="tables")
     assert code == 0 and "tables_of_one_file" not in said and "2 of 2 runs are in, 0 to do" in said
     shutil.rmtree(next((tmp_path / "records").glob("*drug_mean*")))
@@ -246,7 +415,10 @@ def test_the_slurm_profile_plans_its_jobs_with_memory_and_time(tmp_path):
     assert code == 0, said
     assert "1.0 h" in said and "one_run 2" in " ".join(said.split())
     jobs = {block.split("done/")[1].split()[0]: block for block in said.split("rule one_run:")[1:]}
-    effects, mean = (next(block for name, block in jobs.items() if model in name) for model in ("effects", "drug_mean"))
+    effects, mean = (
+        next(block for name, block in jobs.items() if model in name)
+        for model in ("effects", "drug_mean")
+    )
     assert "mem_mb=5000" in effects and "runtime=240" in effects and "mem_mb=8000" in mean
 
 
@@ -276,9 +448,13 @@ elif name == "srun":
 
 @slurm
 @pytest.mark.slow
-@pytest.mark.skipif("CLMT_KILLS" not in os.environ, reason="a minute of waiting for polls: set CLMT_KILLS=5")
+@pytest.mark.skipif(
+    "CLMT_KILLS" not in os.environ, reason="a minute of waiting for polls: set CLMT_KILLS=5"
+)
 def test_a_node_of_the_cluster_reads_the_snakefile_again_and_finds_the_plan(tmp_path, monkeypatch):
-    """Stand-ins for Slurm's commands run each submitted job here, as its own process, the way a node would."""
+    """Stand-ins for Slurm's commands run each submitted job here, as its own process, the way a
+    node would.
+    """
     state, bin = tmp_path / "state", tmp_path / "bin"
     state.mkdir()
     bin.mkdir()
@@ -286,12 +462,30 @@ def test_a_node_of_the_cluster_reads_the_snakefile_again_and_finds_the_plan(tmp_
         (bin / name).write_text(STAND_IN.format(python=sys.executable, state=state))
         (bin / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin}{os.pathsep}{os.environ['PATH']}")
-    polls = ["--slurm-init-seconds-before-status-checks", "5", "--seconds-between-status-checks", "3", "--latency-wait", "10"]
-    code, said = finish(tmp_path, grid(tmp_path), "--workflow-profile", "slurm", *polls, "--default-resources", "slurm_partition=cpu", "slurm_account=lab")
+    polls = [
+        "--slurm-init-seconds-before-status-checks",
+        "5",
+        "--seconds-between-status-checks",
+        "3",
+        "--latency-wait",
+        "10",
+    ]
+    code, said = finish(
+        tmp_path,
+        grid(tmp_path),
+        "--workflow-profile",
+        "slurm",
+        *polls,
+        "--default-resources",
+        "slurm_partition=cpu",
+        "slurm_account=lab",
+    )
     assert code == 0, said
     assert len(contents(tmp_path / "records")) == 2
     calls = (state / "sbatch").read_text().splitlines()
-    assert len(calls) == 2 and all("-p cpu" in call and "--mem 8000" in call and "-t 240" in call for call in calls)
+    assert len(calls) == 2 and all(
+        "-p cpu" in call and "--mem 8000" in call and "-t 240" in call for call in calls
+    )
 
 
 def descendants(pid):
@@ -299,7 +493,9 @@ def descendants(pid):
     below, found = {}, [pid]
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            below.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
+            below.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(
+                int(stat.parent.name)
+            )
         except OSError:
             continue
     for parent in found:
@@ -308,7 +504,9 @@ def descendants(pid):
 
 
 def worker(scheduler, name):
-    """The Python process, started by this scheduler, that computes the run `name`; None while there is none."""
+    """The Python process, started by this scheduler, that computes the run `name`; None while there
+    is none.
+    """
     for pid in descendants(scheduler.pid):
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -322,13 +520,18 @@ def worker(scheduler, name):
 def fits(pid, name):
     """Whether this process holds the work folder of run `name`: it has done with imports and data."""
     try:
-        return any(os.readlink(handle).endswith(f".work-{name}") for handle in Path(f"/proc/{pid}/fd").iterdir())
+        return any(
+            os.readlink(handle).endswith(f".work-{name}")
+            for handle in Path(f"/proc/{pid}/fd").iterdir()
+        )
     except OSError:
         return False
 
 
 def strike(scheduler, name, fitting, delay, victims):
-    """SIGKILL the worker of run `name` if there is one (`fitting`: one that fits), `delay` seconds after it was seen."""
+    """SIGKILL the worker of run `name` if there is one (`fitting`: one that fits), `delay` seconds
+    after it was seen.
+    """
     pid = worker(scheduler, name)
     if pid is None or pid in victims or (fitting and not fits(pid, name)):
         return
@@ -339,7 +542,18 @@ def strike(scheduler, name, fitting, delay, victims):
 
 
 STORM = [
-    {**ROW, "seeds": list(range(6)), "models": ["drug_mean", "cell_mean", "effects", "als", "kernel_identity", "kernel_fingerprint"]},
+    {
+        **ROW,
+        "seeds": list(range(6)),
+        "models": [
+            "drug_mean",
+            "cell_mean",
+            "effects",
+            "als",
+            "kernel_identity",
+            "kernel_fingerprint",
+        ],
+    },
     {**ROW, "split": "cell_blind", "models": ["drug_mean", "als", "kernel_identity"]},
     {**ROW, "models": ["clmt"], "settings": {"steps": 120, "hidden": 48, "dim": 16, "message": 16}},
 ]
@@ -347,12 +561,25 @@ STORM = [
 
 @snakemake
 @pytest.mark.slow
-@pytest.mark.skipif("CLMT_KILLS" not in os.environ or not Path("/proc/self/stat").exists(), reason="minutes: set CLMT_KILLS=5 (needs Linux)")
+@pytest.mark.skipif(
+    "CLMT_KILLS" not in os.environ or not Path("/proc/self/stat").exists(),
+    reason="minutes: set CLMT_KILLS=5 (needs Linux)",
+)
 def test_a_grid_whose_scheduler_and_worker_are_killed_ends_as_if_undisturbed(tmp_path):
-    """Forty runs, two at a time. One worker is killed CLMT_KILLS times (three attempts a scheduler), a scheduler in the middle once; what is in is never touched again."""
-    path, home, calm, moments = grid(tmp_path, *STORM), tmp_path / "records", tmp_path / "calm", random.Random(0)
+    """Forty runs, two at a time. One worker is killed CLMT_KILLS times (three attempts a
+    scheduler), a scheduler in the middle once; what is in is never touched again.
+    """
+    path, home, calm, moments = (
+        grid(tmp_path, *STORM),
+        tmp_path / "records",
+        tmp_path / "calm",
+        random.Random(0),
+    )
     configs = records.read_grid(path)
-    assert len(configs) == 40 and records.run_grid(configs, calm, device="cpu", say=lambda line: None) == []
+    assert (
+        len(configs) == 40
+        and records.run_grid(configs, calm, device="cpu", say=lambda line: None) == []
+    )
     victim = next(p.name for p in calm.glob("*-clmt-*"))
     victims, seen, kills, schedulers = [], {}, int(os.environ["CLMT_KILLS"]), 0
 
@@ -368,7 +595,11 @@ def test_a_grid_whose_scheduler_and_worker_are_killed_ends_as_if_undisturbed(tmp
         """What was in before this scheduler must be in unchanged, and may not have been planned."""
         assert {p: stamp for p, stamp in in_so_far().items() if p in seen} == seen
         said = (tmp_path / "said.txt").read_text()
-        planned = {line.split("name=")[1].strip() for line in said.splitlines() if "wildcards: name=" in line}
+        planned = {
+            line.split("name=")[1].strip()
+            for line in said.splitlines()
+            if "wildcards: name=" in line
+        }
         assert not planned & before, "a finished run was planned again"
         seen.update(in_so_far())
 
@@ -376,12 +607,16 @@ def test_a_grid_whose_scheduler_and_worker_are_killed_ends_as_if_undisturbed(tmp
     while len(list(home.glob("[!.]*"))) < 13:
         assert scheduler.poll() is None, (tmp_path / "said.txt").read_text()
         if len(victims) < kills:
-            strike(scheduler, victim, False, 0, victims)  # Snakemake chooses the order: if it is the victim's turn already, so be it
+            strike(
+                scheduler, victim, False, 0, victims
+            )  # Snakemake chooses the order: if it is the victim's turn already, so be it
         time.sleep(0.05)
     left = descendants(scheduler.pid)
     scheduler.send_signal(signal.SIGKILL)
     scheduler.wait()
-    for pid in left:  # what it had started goes on alone, and may end while the next scheduler plans: wait, so that "missing" has one meaning here
+    # what it had started goes on alone, and may end while the next scheduler plans: wait, so that
+    # "missing" has one meaning here
+    for pid in left:
         while Path(f"/proc/{pid}").exists():
             time.sleep(0.05)
     checked(before)
@@ -389,7 +624,9 @@ def test_a_grid_whose_scheduler_and_worker_are_killed_ends_as_if_undisturbed(tmp
     while len(victims) < kills:
         scheduler, before = restarted()
         while len(victims) < kills and scheduler.poll() is None:
-            strike(scheduler, victim, len(victims) % 3 > 0, moments.uniform(0, 0.5), victims)  # the first of three kills meets imports, the others a fit
+            strike(
+                scheduler, victim, len(victims) % 3 > 0, moments.uniform(0, 0.5), victims
+            )  # the first of three kills meets imports, the others a fit
             time.sleep(0.02)
         code = scheduler.wait(timeout=600)
         checked(before)

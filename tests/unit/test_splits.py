@@ -1,4 +1,6 @@
-"""Splits: disjoint, complete, blind as promised, different per seed, safe on disk. The names say what each prevents."""
+"""Splits: disjoint, complete, blind as promised, different per seed, safe on disk. The names say
+what each prevents.
+"""
 
 import hashlib
 import json
@@ -8,10 +10,18 @@ import numpy as np
 import pytest
 import tiny
 
-from clmt_lib.data import KINDS, DataError, DrugResponse, load, load_split, make_split, save_split
+from clmt_lib.data import KINDS, DrugResponse, load, load_split, make_split, save_split
 from clmt_lib.data.splits import FOLDS, pathway_groups, target_groups
+from clmt_lib.io import DataError
 
-BLIND_TO = {"cell_blind": "line", "drug_blind": "compound", "scaffold_blind": "scaffold", "tissue_blind": "tissue", "target_blind": "target", "pathway_blind": "pathway"}
+BLIND_TO = {
+    "cell_blind": "line",
+    "drug_blind": "compound",
+    "scaffold_blind": "scaffold",
+    "tissue_blind": "tissue",
+    "target_blind": "target",
+    "pathway_blind": "pathway",
+}
 
 
 def entities(data, kind, positions):
@@ -27,7 +37,11 @@ def entities(data, kind, positions):
     if kind == "drug_blind":
         return set(drugs["name"].str.lower())
     if kind in ("target_blind", "pathway_blind"):
-        return {part.strip() for entry in drugs[kind.split("_")[0]].dropna() for part in (entry.split(",") if kind == "target_blind" else [entry])}
+        return {
+            part.strip()
+            for entry in drugs[kind.split("_")[0]].dropna()
+            for part in (entry.split(",") if kind == "target_blind" else [entry])
+        }
     return {MurckoScaffoldSmiles(smiles) for smiles in drugs["smiles"].dropna()} - {""}
 
 
@@ -56,8 +70,15 @@ def test_test_sets_of_the_folds_partition_the_pairs(data, kind):
 def test_no_blinded_entity_is_in_two_roles(data, kind):
     for seed in range(3):
         for fold in range(FOLDS[kind]):
-            roles = {name: entities(data, kind, role) for name, role in make_split(data, kind, seed, fold).roles().items()}
-            assert not roles["train"] & roles["test"] and not roles["train"] & roles["valid"] and not roles["valid"] & roles["test"]
+            roles = {
+                name: entities(data, kind, role)
+                for name, role in make_split(data, kind, seed, fold).roles().items()
+            }
+            assert (
+                not roles["train"] & roles["test"]
+                and not roles["train"] & roles["valid"]
+                and not roles["valid"] & roles["test"]
+            )
 
 
 @pytest.mark.parametrize("kind", ["drug_blind", "scaffold_blind", "target_blind", "pathway_blind"])
@@ -65,13 +86,20 @@ def test_ids_of_one_compound_stay_together(data, kind):
     assert data.drugs["compound"].duplicated().any()
     for fold in range(FOLDS[kind]):
         split = make_split(data, kind, fold=fold)
-        roles = [{name for name, role in split.roles().items() if drug in set(data.pairs[role, 1])} for drug in (0, 1)]  # 1001 and 1002
+        roles = [
+            {name for name, role in split.roles().items() if drug in set(data.pairs[role, 1])}
+            for drug in (0, 1)
+        ]  # 1001 and 1002
         assert roles[0] == roles[1] and len(roles[0]) == 1
 
 
 def test_mixed_split_is_eight_to_one_to_one(data):
     split = make_split(data, "mixed")
-    assert [round(len(role) / len(data), 2) for role in (split.train, split.valid, split.test)] == [0.8, 0.1, 0.1]
+    assert [round(len(role) / len(data), 2) for role in (split.train, split.valid, split.test)] == [
+        0.8,
+        0.1,
+        0.1,
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -84,7 +112,10 @@ def test_seeds_give_different_splits_and_one_seed_gives_one(data, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_seed_is_another_partition_not_another_fold_of_the_same(data, kind):
-    first, second = ({tuple(make_split(data, kind, seed, fold).test) for fold in range(FOLDS[kind])} for seed in (0, 1))
+    first, second = (
+        {tuple(make_split(data, kind, seed, fold).test) for fold in range(FOLDS[kind])}
+        for seed in (0, 1)
+    )
     assert first != second
 
 
@@ -94,17 +125,34 @@ def test_saved_split_reads_back_the_same_and_leaves_no_part_file(data, kind, tmp
     save_split(split, path)
     back = load_split(path, data)
     assert all(np.array_equal(back.roles()[name], role) for name, role in split.roles().items())
-    assert (back.kind, back.seed, back.fold, back.folds, back.benchmark, back.checksum) == (kind, 2, 1, FOLDS[kind], "tiny", data.checksum)
+    assert (back.kind, back.seed, back.fold, back.folds, back.benchmark, back.checksum) == (
+        kind,
+        2,
+        1,
+        FOLDS[kind],
+        "tiny",
+        data.checksum,
+    )
     assert [file.name for file in tmp_path.iterdir()] == ["split.json"]
 
 
-@pytest.mark.parametrize("change", [
-    lambda body: body["test"].pop(),
-    lambda body: body["train"].append(body["test"][0]),
-    lambda body: body.update(kind="mixed"),
-    lambda body: body.update(seed=7),
-    lambda body: body.update(sha256="0" * 64),
-], ids=["pair removed", "test pair moved to train", "another promise", "another seed", "another checksum"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body: body["test"].pop(),
+        lambda body: body["train"].append(body["test"][0]),
+        lambda body: body.update(kind="mixed"),
+        lambda body: body.update(seed=7),
+        lambda body: body.update(sha256="0" * 64),
+    ],
+    ids=[
+        "pair removed",
+        "test pair moved to train",
+        "another promise",
+        "another seed",
+        "another checksum",
+    ],
+)
 def test_tampered_split_file_is_refused(data, tmp_path, change):
     path = tmp_path / "split.json"
     save_split(make_split(data, "cell_blind"), path)
@@ -133,7 +181,9 @@ def test_split_of_other_data_is_refused(data, tmp_path):
 
 
 def test_chain_of_shared_targets_stays_together_and_an_unknown_target_stands_alone():
-    """A hits EGFR, B both EGFR and ERBB2, C ERBB2: holding out A alone would leave its mechanism in train twice over."""
+    """A hits EGFR, B both EGFR and ERBB2, C ERBB2: holding out A alone would leave its mechanism in
+    train twice over.
+    """
     made = tiny.tables()
     made["drugs"]["target"] = [None, None, "EGFR", "ERBB2, egfr", "ERBB2", *[None] * 10]
     groups = target_groups(made["drugs"])
@@ -148,9 +198,20 @@ def test_a_pathway_is_one_group_and_a_drug_without_one_stands_alone():
     assert groups.iloc[:4].nunique() == 1 and groups.nunique() == 4
 
 
-@pytest.mark.parametrize("kind, found", [("mixed", "81c7dd21707567bf"), ("cell_blind", "9ea255b71fb8e68d"), ("drug_blind", "f5bad677747ffb10"), ("scaffold_blind", "68c875aefb4c5a39"), ("tissue_blind", "4313f7601cf44a4c")])
+@pytest.mark.parametrize(
+    "kind, found",
+    [
+        ("mixed", "81c7dd21707567bf"),
+        ("cell_blind", "9ea255b71fb8e68d"),
+        ("drug_blind", "f5bad677747ffb10"),
+        ("scaffold_blind", "68c875aefb4c5a39"),
+        ("tissue_blind", "4313f7601cf44a4c"),
+    ],
+)
 def test_older_kinds_of_split_have_not_moved_by_a_bit(kind, found):
-    """A kind's place in KINDS is part of its seed: a new kind anywhere but at the end would change every record."""
+    """A kind's place in KINDS is part of its seed: a new kind anywhere but at the end would change
+    every record.
+    """
     roles = make_split(load("simulated"), kind, seed=1, fold=3).roles().values()
     assert hashlib.sha256(b"".join(role.tobytes() for role in roles)).hexdigest()[:16] == found
 
@@ -175,7 +236,14 @@ def test_too_few_pairs_for_a_mixed_split_are_refused():
         make_split(DrugResponse.from_tables("tiny", **made), "mixed")
 
 
-@pytest.mark.parametrize("kind, fold, says", [("random", 0, "unknown split 'random'.*mixed, cell_blind"), ("mixed", 10, "use 0 to 9"), ("cell_blind", -1, "use 0 to 4")])
+@pytest.mark.parametrize(
+    "kind, fold, says",
+    [
+        ("random", 0, "unknown split 'random'.*mixed, cell_blind"),
+        ("mixed", 10, "use 0 to 9"),
+        ("cell_blind", -1, "use 0 to 4"),
+    ],
+)
 def test_unknown_kind_or_fold_names_the_allowed_ones(data, kind, fold, says):
     with pytest.raises(DataError, match=says):
         make_split(data, kind, fold=fold)
@@ -189,7 +257,9 @@ def test_real_gdsc2_splits_keep_their_promise(kind):
     for fold in (0, FOLDS[kind] - 1):
         split = make_split(data, kind, fold=fold)
         assert sum(map(len, split.roles().values())) == len(data) == 112_044
-        assert 0.5 < len(split.train) / len(data) < 0.9 and min(len(split.valid), len(split.test)) > 0.02 * len(data)
+        assert 0.5 < len(split.train) / len(data) < 0.9 and min(
+            len(split.valid), len(split.test)
+        ) > 0.02 * len(data)
         if kind != "mixed":
             assert not entities(data, kind, split.train) & entities(data, kind, split.test)
             assert not entities(data, kind, split.train) & entities(data, kind, split.valid)

@@ -1,4 +1,6 @@
-"""Studies: a base and its variants, each run once, compared on common folds, kept where nothing changed."""
+"""Studies: a base and its variants, each run once, compared on common folds, kept where nothing
+changed.
+"""
 
 import json
 import shutil
@@ -13,17 +15,35 @@ import numpy as np
 import pytest
 import yaml
 
-from clmt_lib import data, models, plotting, records
+from clmt_lib import data, models, records
+from clmt_lib.book import plotting
 from clmt_lib.cli import main
-from clmt_lib.data import DataError, simulated
+from clmt_lib.data.response import simulated
+from clmt_lib.io import DataError
 
 ROOT = Path(__file__).parents[2]
 STUDY = {
     "question": "Does a lower rank cost anything?",
     "base": {"model": "als", "settings": {"ridges": [3.0]}},
     "runs": [
-        {"dataset": "simulated", "split": "mixed", "seeds": [0, 1], "folds": [0], "options": {"cells": 48}, "variants": ["low", "means"]},
-        {"dataset": "simulated", "split": "drug_blind", "seeds": [0], "folds": [0], "options": {"cells": 48}, "settings": {"ranks": [5]}, "variants": ["low"], "name": "new drugs"},
+        {
+            "dataset": "simulated",
+            "split": "mixed",
+            "seeds": [0, 1],
+            "folds": [0],
+            "options": {"cells": 48},
+            "variants": ["low", "means"],
+        },
+        {
+            "dataset": "simulated",
+            "split": "drug_blind",
+            "seeds": [0],
+            "folds": [0],
+            "options": {"cells": 48},
+            "settings": {"ranks": [5]},
+            "variants": ["low"],
+            "name": "new drugs",
+        },
     ],
     "variants": {"low": {"ranks": [2]}, "means": {"model": "effects"}},
 }
@@ -52,11 +72,19 @@ def copy(done, tmp_path):
 
 
 def test_settings_are_laid_over_each_other_and_the_base_runs_once_in_each_row(tmp_path):
-    runs = [(name, c.split, c.seed, c.model, c.settings) for name, c in records.read_study(written(tmp_path))]
+    runs = [
+        (name, c.split, c.seed, c.model, c.settings)
+        for name, c in records.read_study(written(tmp_path))
+    ]
     assert runs == [
-        ("base", "mixed", 0, "als", {"ridges": [3.0]}), ("low", "mixed", 0, "als", {"ridges": [3.0], "ranks": [2]}), ("means", "mixed", 0, "effects", {}),
-        ("base", "drug_blind", 0, "als", {"ridges": [3.0], "ranks": [5]}), ("low", "drug_blind", 0, "als", {"ridges": [3.0], "ranks": [2]}),
-        ("base", "mixed", 1, "als", {"ridges": [3.0]}), ("low", "mixed", 1, "als", {"ridges": [3.0], "ranks": [2]}), ("means", "mixed", 1, "effects", {}),
+        ("base", "mixed", 0, "als", {"ridges": [3.0]}),
+        ("low", "mixed", 0, "als", {"ridges": [3.0], "ranks": [2]}),
+        ("means", "mixed", 0, "effects", {}),
+        ("base", "drug_blind", 0, "als", {"ridges": [3.0], "ranks": [5]}),
+        ("low", "drug_blind", 0, "als", {"ridges": [3.0], "ranks": [2]}),
+        ("base", "mixed", 1, "als", {"ridges": [3.0]}),
+        ("low", "mixed", 1, "als", {"ridges": [3.0], "ranks": [2]}),
+        ("means", "mixed", 1, "effects", {}),
     ]
 
 
@@ -64,22 +92,43 @@ def row(**changes):
     return [{**STUDY["runs"][0], **changes}]
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"question": 3}, "the study: 'question' is not of type str"),
-    ({"base": {"settings": {}}}, "base lacks the key 'model'"),
-    ({"runs": row(variants=["nix"])}, "row 1 of runs: unknown variant 'nix'.*use some of: low, means"),
-    ({"runs": row() + row(seeds=[1], variants=["low"])}, "'low' runs twice on simulated mixed, seed 1, fold 0"),
-    ({"runs": row(variants=["low", "low"])}, "'low' runs twice"),
-    ({"runs": row(fold=[0])}, "row 1 of runs has an unknown key 'fold'"),
-    ({"runs": row(seeds=["0"])}, "row 1 of runs: seeds and folds are not whole numbers"),
-    ({"runs": row(folds=[])}, "row 1 of runs: seeds and folds are not whole numbers"),
-    ({"runs": row(settings=[1])}, "row 1 of runs: 'settings' is not of type dict"),
-    ({"variants": {"low": {"ridges": [3.0]}, "means": {"model": "effects"}}}, "variant 'low' is the base on simulated mixed"),
-    ({"variants": {"low": [2], "means": {"model": "effects"}}}, "variant 'low' is not a variant"),
-    ({"variants": {"base": {"ranks": [2]}}, "runs": row(variants=["base"])}, "variant 'base' is not a variant"),
-    ({"variants": {"low": {"settings": {"ranks": [2]}}, "means": {"model": "effects"}}}, "variant 'low' lacks the key 'model'"),
-    ({"extra": 1}, "the study has an unknown key 'extra'"),
-])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"question": 3}, "the study: 'question' is not of type str"),
+        ({"base": {"settings": {}}}, "base lacks the key 'model'"),
+        (
+            {"runs": row(variants=["nix"])},
+            "row 1 of runs: unknown variant 'nix'.*use some of: low, means",
+        ),
+        (
+            {"runs": row() + row(seeds=[1], variants=["low"])},
+            "'low' runs twice on simulated mixed, seed 1, fold 0",
+        ),
+        ({"runs": row(variants=["low", "low"])}, "'low' runs twice"),
+        ({"runs": row(fold=[0])}, "row 1 of runs has an unknown key 'fold'"),
+        ({"runs": row(seeds=["0"])}, "row 1 of runs: seeds and folds are not whole numbers"),
+        ({"runs": row(folds=[])}, "row 1 of runs: seeds and folds are not whole numbers"),
+        ({"runs": row(settings=[1])}, "row 1 of runs: 'settings' is not of type dict"),
+        (
+            {"variants": {"low": {"ridges": [3.0]}, "means": {"model": "effects"}}},
+            "variant 'low' is the base on simulated mixed",
+        ),
+        (
+            {"variants": {"low": [2], "means": {"model": "effects"}}},
+            "variant 'low' is not a variant",
+        ),
+        (
+            {"variants": {"base": {"ranks": [2]}}, "runs": row(variants=["base"])},
+            "variant 'base' is not a variant",
+        ),
+        (
+            {"variants": {"low": {"settings": {"ranks": [2]}}, "means": {"model": "effects"}}},
+            "variant 'low' lacks the key 'model'",
+        ),
+        ({"extra": 1}, "the study has an unknown key 'extra'"),
+    ],
+)
 def test_a_study_that_cannot_be_meant_is_refused_with_file_and_key(tmp_path, changes, message):
     path = written(tmp_path, **changes)
     with pytest.raises(DataError, match=f"(?s)small.yaml.*{message}|{message}.*"):
@@ -95,24 +144,51 @@ def test_a_file_that_is_no_study_is_refused(tmp_path, body):
         records.read_study(tmp_path / "missing.yaml")
 
 
-def test_a_difference_is_the_difference_of_means_with_its_interval_and_the_metric_of_its_split(done):
+def test_a_difference_is_the_difference_of_means_with_its_interval_and_the_metric_of_its_split(
+    done,
+):
     frame = records.study("small", done[1]).set_index(["variant", "split"])
     means = frame.loc["means", "mixed"]
-    assert means["metric"] == "rmse" and means["folds"] == 2 and means["name"] == "" and json.loads(means["options"]) == {"cells": 48}
-    assert means["difference"] == pytest.approx(means["value"] - means["base"], abs=2e-6) and means["low"] < means["difference"] < means["high"]
+    assert (
+        means["metric"] == "rmse"
+        and means["folds"] == 2
+        and means["name"] == ""
+        and json.loads(means["options"]) == {"cells": 48}
+    )
+    assert (
+        means["difference"] == pytest.approx(means["value"] - means["base"], abs=2e-6)
+        and means["low"] < means["difference"] < means["high"]
+    )
     table = records.table(done[1])
     own = table.query("split == 'mixed' and model == 'effects'")["rmse"].mean()
     assert means["value"] == pytest.approx(own, abs=2e-6)
     blind = frame.loc["low", "drug_blind"]
-    assert blind["metric"] == "pcc_per_drug" and blind["name"] == "new drugs" and blind["folds"] == 1
-    assert records.study("small", done[1], metric="rmse").set_index(["variant", "split"]).loc[("low", "drug_blind"), "metric"] == "rmse"
+    assert (
+        blind["metric"] == "pcc_per_drug" and blind["name"] == "new drugs" and blind["folds"] == 1
+    )
+    assert (
+        records.study("small", done[1], metric="rmse")
+        .set_index(["variant", "split"])
+        .loc[("low", "drug_blind"), "metric"]
+        == "rmse"
+    )
 
 
 def test_a_study_record_is_no_run_and_names_its_runs(done):
-    assert len(records.table(done[1])) == 8 and "small" not in records.table(done[1])["id"].str.cat()
+    assert (
+        len(records.table(done[1])) == 8 and "small" not in records.table(done[1])["id"].str.cat()
+    )
     body = records.read(done[1] / "study-small")
-    assert body.config["question"] == STUDY["question"] and body.metrics["runs"] == {"done": 5, "planned": 5}
-    assert all((done[1] / name).is_dir() for found in body.metrics["rows"] for pair in found["runs"] for name in pair)
+    assert body.config["question"] == STUDY["question"] and body.metrics["runs"] == {
+        "done": 5,
+        "planned": 5,
+    }
+    assert all(
+        (done[1] / name).is_dir()
+        for found in body.metrics["rows"]
+        for pair in found["runs"]
+        for name in pair
+    )
 
 
 def test_what_was_compared_already_is_kept_without_predictions_or_a_fit(copy, monkeypatch):
@@ -137,17 +213,21 @@ def test_a_comparison_whose_runs_are_elsewhere_is_kept_and_a_new_run_is_counted(
 
 
 def test_a_comparison_of_other_runs_than_those_planned_is_made_again(copy, monkeypatch):
-    from clmt_lib.models.baselines import Means
+    from clmt_lib.models.baselines.means import Means
 
     path, folder = copy
-    monkeypatch.setattr(Means, "version", 99)  # its runs get other ids: the stored comparison is of code that is gone
+    monkeypatch.setattr(
+        Means, "version", 99
+    )  # its runs get other ids: the stored comparison is of code that is gone
     assert records.summarise_study(path, folder).metrics["runs"] == {"done": 3, "planned": 5}
     assert "means" not in records.study("small", folder)["variant"].tolist()
 
 
 def test_a_failed_run_is_told_and_the_others_are_compared(tmp_path, capsys):
     variants = {"low": {"ranks": [2]}, "broken": {"ranks": "two"}, "means": {"model": "nonsense"}}
-    path = written(tmp_path, variants=variants, runs=row(seeds=[0], variants=["broken", "means", "low"]))
+    path = written(
+        tmp_path, variants=variants, runs=row(seeds=[0], variants=["broken", "means", "low"])
+    )
     assert main(["study", str(path), "--records", str(tmp_path / "records")]) == 1
     out = capsys.readouterr().out
     assert out.count("FAILED") == 2 and "2 done, 2 failed" in out and "1 of 3 comparisons in" in out
@@ -156,10 +236,33 @@ def test_a_failed_run_is_told_and_the_others_are_compared(tmp_path, capsys):
 
 def test_report_only_runs_nothing(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(records.runs, "_compute", lambda *_: pytest.fail("computed"))
-    assert main(["study", str(written(tmp_path)), "--records", str(tmp_path / "records"), "--report-only"]) == 0
+    assert (
+        main(
+            [
+                "study",
+                str(written(tmp_path)),
+                "--records",
+                str(tmp_path / "records"),
+                "--report-only",
+            ]
+        )
+        == 0
+    )
     assert "no variant has run" in capsys.readouterr().out
     frame = records.study("small", tmp_path / "records")
-    assert frame.empty and set(frame) >= {"variant", "dataset", "split", "metric", "folds", "base", "value", "difference", "low", "high", "folds_better"}
+    assert frame.empty and set(frame) >= {
+        "variant",
+        "dataset",
+        "split",
+        "metric",
+        "folds",
+        "base",
+        "value",
+        "difference",
+        "low",
+        "high",
+        "folds_better",
+    }
 
 
 def test_two_processes_divide_a_study(tmp_path, done, capfd):
@@ -170,16 +273,23 @@ def test_two_processes_divide_a_study(tmp_path, done, capfd):
 
 def test_signals_may_be_named_in_a_configuration():
     world = data.load("simulated", cells=24, signals={"text": 0})
-    assert world.checksum == data.load("simulated", cells=24, signals=simulated.Signals(text=0)).checksum
+    assert (
+        world.checksum
+        == data.load("simulated", cells=24, signals=simulated.Signals(text=0)).checksum
+    )
     for bad in ({"txt": 0}, {"text": "none"}, [1], 3):
         with pytest.raises(DataError, match="cannot be read"):
             data.load("simulated", cells=24, signals=bad)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "experiments" / "studies").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_the_studies_of_the_book_can_be_read_and_their_models_built(path):
     runs = records.read_study(path)
-    assert {"base", "another_seed"} <= {variant for variant, _ in runs}, "without `another_seed` nobody knows the size of nothing"
+    assert {"base", "another_seed"} <= {variant for variant, _ in runs}, (
+        "without `another_seed` nobody knows the size of nothing"
+    )
     for _, config in runs:
         models.build(config.model, **config.settings)
 
@@ -190,29 +300,66 @@ def test_the_template_notebook_makes_the_record_that_the_command_makes(tmp_path)
     import nbformat
 
     small = {"members": 1, "steps": 40, "hidden": 32, "dim": 16, "message": 16}
-    path = written(tmp_path, base={"model": "clmt", "settings": small}, runs=row(seeds=[0], variants=["low"]), variants={"low": {"alignment": "none"}})
+    path = written(
+        tmp_path,
+        base={"model": "clmt", "settings": small},
+        runs=row(seeds=[0], variants=["low"]),
+        variants={"low": {"alignment": "none"}},
+    )
     template, folder = ROOT / "experiments" / "templates" / "ablation.ipynb", tmp_path / "records"
     base, variant = (config for _, config in records.read_study(path))
     records.run(base, folder)
-    assert records.run_notebooks(path, tmp_path / "out", template, folder, say=lambda line: None) == []
-    notebook = nbformat.read(next((tmp_path / "out").iterdir()), 4)  # the base's record was there: one notebook
+    assert (
+        records.run_notebooks(path, tmp_path / "out", template, folder, say=lambda line: None) == []
+    )
+    notebook = nbformat.read(
+        next((tmp_path / "out").iterdir()), 4
+    )  # the base's record was there: one notebook
     outputs = json.dumps([cell.get("outputs") for cell in notebook.cells])
     record = records.run(variant, folder)
-    assert record.path.name in outputs and "image/png" in outputs and f"{record.metrics['test']['rmse']:.3f}" in outputs
+    assert (
+        record.path.name in outputs
+        and "image/png" in outputs
+        and f"{record.metrics['test']['rmse']:.3f}" in outputs
+    )
     calm = records.run(variant, tmp_path / "calm")
-    assert calm.path.name == record.path.name and calm.metrics["test"]["rmse"] == pytest.approx(record.metrics["test"]["rmse"], abs=1e-3)
+    assert calm.path.name == record.path.name and calm.metrics["test"]["rmse"] == pytest.approx(
+        record.metrics["test"]["rmse"], abs=1e-3
+    )
 
 
 def test_the_live_study_of_chapter_07_still_says_what_its_page_says(tmp_path):
-    """Trained numbers are not compared by nbval: the first fold's error, and what it costs to take expression away, to a tolerance."""
-    base = {"members": 1, "alignment": "none", "steps": 60, "hidden": 32, "dim": 16, "message": 16, "learning_rate": 0.01, "weight_decay": 0.1, "drop": 0.5, "drop_in": 0.2}
+    """Trained numbers are not compared by nbval: the first fold's error, and what it costs to take
+    expression away, to a tolerance.
+    """
+    base = {
+        "members": 1,
+        "alignment": "none",
+        "steps": 60,
+        "hidden": 32,
+        "dim": 16,
+        "message": 16,
+        "learning_rate": 0.01,
+        "weight_decay": 0.1,
+        "drop": 0.5,
+        "drop_in": 0.2,
+    }
     base |= {"cell_views": ["expression", "mutation"], "drug_views": ["annotation"]}
     runs = row(split="cell_blind", seeds=[0], options={"seed": 0}, variants=["off"])
-    path = written(tmp_path, base={"model": "clmt", "settings": base}, runs=runs, variants={"off": {"cell_views": ["mutation"]}})
+    path = written(
+        tmp_path,
+        base={"model": "clmt", "settings": base},
+        runs=runs,
+        variants={"off": {"cell_views": ["mutation"]}},
+    )
     assert records.run_study(path, tmp_path / "records", device="cpu", say=lambda line: None) == []
     records.summarise_study(path, tmp_path / "records")
     found = records.study("small", tmp_path / "records").iloc[0]
-    assert found["base"] == pytest.approx(1.233, abs=0.02) and found["difference"] == pytest.approx(0.062, abs=0.03) and found["low"] > 0
+    assert (
+        found["base"] == pytest.approx(1.233, abs=0.02)
+        and found["difference"] == pytest.approx(0.062, abs=0.03)
+        and found["low"] > 0
+    )
 
 
 def test_a_study_far_from_the_template_says_so(tmp_path):
@@ -225,11 +372,40 @@ def test_a_verdict_needs_the_interval_the_direction_and_the_size_of_nothing():
     import pandas as pd
 
     def named(variant, low, high, **more):
-        return {"variant": variant, "dataset": "gdsc2", "split": "mixed", "name": "", "metric": "rmse", "difference": (low + high) / 2, "low": low, "high": high, **more}
+        return {
+            "variant": variant,
+            "dataset": "gdsc2",
+            "split": "mixed",
+            "name": "",
+            "metric": "rmse",
+            "difference": (low + high) / 2,
+            "low": low,
+            "high": high,
+            **more,
+        }
 
-    rows = [named("another_seed", 0.005, 0.02), named("a", 0.03, 0.05), named("b", -0.05, -0.03), named("c", -0.01, 0.05), named("d", 0.01, 0.025), named("e", 0.01, 0.03, name="other row")]
-    rows += [named("a", 0.01, 0.03, split="drug_blind", metric="pcc_per_drug"), named("b", -0.03, -0.01, split="drug_blind", metric="pcc_per_drug")]
-    assert records.verdicts(pd.DataFrame(rows)).tolist() == ["noise", "hurts", "helps", "tie", "noise", "noise", "helps", "hurts"]
+    rows = [
+        named("another_seed", 0.005, 0.02),
+        named("a", 0.03, 0.05),
+        named("b", -0.05, -0.03),
+        named("c", -0.01, 0.05),
+        named("d", 0.01, 0.025),
+        named("e", 0.01, 0.03, name="other row"),
+    ]
+    rows += [
+        named("a", 0.01, 0.03, split="drug_blind", metric="pcc_per_drug"),
+        named("b", -0.03, -0.01, split="drug_blind", metric="pcc_per_drug"),
+    ]
+    assert records.verdicts(pd.DataFrame(rows)).tolist() == [
+        "noise",
+        "hurts",
+        "helps",
+        "tie",
+        "noise",
+        "noise",
+        "helps",
+        "hurts",
+    ]
     assert len(records.verdicts(pd.DataFrame(rows).iloc[:0])) == 0
 
 
@@ -243,16 +419,47 @@ def closed():
 def forest():
     import pandas as pd
 
-    shared = {"dataset": "gdsc2", "split": "mixed", "metric": "rmse", "folds": 3, "base": 1.0, "value": 1.0, "name": "", "options": "{}"}
-    gaps = {"another_seed": (0.0, -0.01, 0.01, 1), "worse": (0.1, 0.05, 0.15, 0), "better": (-0.1, -0.15, -0.05, 3)}
-    return pd.DataFrame([{**shared, "variant": name, "difference": d, "low": low, "high": high, "folds_better": n} for name, (d, low, high, n) in gaps.items()])
+    shared = {
+        "dataset": "gdsc2",
+        "split": "mixed",
+        "metric": "rmse",
+        "folds": 3,
+        "base": 1.0,
+        "value": 1.0,
+        "name": "",
+        "options": "{}",
+    }
+    gaps = {
+        "another_seed": (0.0, -0.01, 0.01, 1),
+        "worse": (0.1, 0.05, 0.15, 0),
+        "better": (-0.1, -0.15, -0.05, 3),
+    }
+    return pd.DataFrame(
+        [
+            {
+                **shared,
+                "variant": name,
+                "difference": d,
+                "low": low,
+                "high": high,
+                "folds_better": n,
+            }
+            for name, (d, low, high, n) in gaps.items()
+        ]
+    )
 
 
 def test_a_forest_shows_better_worse_and_nothing_apart(closed):
     (ax,) = plotting.study(forest(), {"worse": "much worse"})
     assert dots(ax) == [("s", True), ("D", False), ("o", False)]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["another seed", "much worse", "better"]
-    assert "better ←" in ax.get_xlabel() and {"1/3", "0/3", "3/3"} <= {text.get_text() for text in ax.texts}
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "another seed",
+        "much worse",
+        "better",
+    ]
+    assert "better ←" in ax.get_xlabel() and {"1/3", "0/3", "3/3"} <= {
+        text.get_text() for text in ax.texts
+    }
     (ax,) = plotting.study(forest().assign(metric="pcc_per_drug"))
     assert [marker for marker, _ in dots(ax)] == ["s", "o", "D"] and "→ better" in ax.get_xlabel()
 
@@ -260,19 +467,31 @@ def test_a_forest_shows_better_worse_and_nothing_apart(closed):
 def test_a_forest_of_two_splits_has_two_panels_and_needs_its_own_figure(closed):
     import pandas as pd
 
-    both = pd.concat([forest(), forest().assign(split="drug_blind", metric="pcc_per_drug").iloc[:2]])
+    both = pd.concat(
+        [forest(), forest().assign(split="drug_blind", metric="pcc_per_drug").iloc[:2]]
+    )
     axes = plotting.study(both)
-    assert len(axes) == 2 and [ax.get_title() for ax in axes] == ["gdsc2, mixed", "gdsc2, drug-blind"]
+    assert len(axes) == 2 and [ax.get_title() for ax in axes] == [
+        "gdsc2, mixed",
+        "gdsc2, drug-blind",
+    ]
     with pytest.raises(ValueError, match="2 panels"):
         plotting.study(both, ax=plt.subplots()[1])
 
 
 def dots(ax):
-    return [(line.get_marker(), line.get_markerfacecolor() == "none") for line in ax.lines if len(line.get_xdata()) == 1]
+    return [
+        (line.get_marker(), line.get_markerfacecolor() == "none")
+        for line in ax.lines
+        if len(line.get_xdata()) == 1
+    ]
 
 
 def band(ax):
-    return [tuple(np.round(patch.get_extents().transformed(ax.transData.inverted()).intervalx, 3)) for patch in ax.patches]
+    return [
+        tuple(np.round(patch.get_extents().transformed(ax.transData.inverted()).intervalx, 3))
+        for patch in ax.patches
+    ]
 
 
 def test_a_panel_without_a_control_borrows_that_of_its_dataset_and_split_and_no_other(closed):
@@ -282,11 +501,18 @@ def test_a_panel_without_a_control_borrows_that_of_its_dataset_and_split_and_no_
     control = other.assign(low=-0.2, high=0.15, difference=-0.02)
     elsewhere = control.iloc[:1].assign(variant="another_seed", split="cell_blind")
     axes = plotting.study(pd.concat([base, other, elsewhere]))
-    assert [ax.get_title() for ax in axes] == ["gdsc2, mixed", "mixed, after another", "cell-blind, after another"]
+    assert [ax.get_title() for ax in axes] == [
+        "gdsc2, mixed",
+        "mixed, after another",
+        "cell-blind, after another",
+    ]
     assert band(axes[0]) == band(axes[1]) == [(-0.01, 0.01)] and band(axes[2]) == [(-0.2, 0.2)]
     assert dots(axes[1]) == [("D", False), ("o", False)]
     far = base.replace({"variant": {"another_seed": "x"}})
-    far.loc[0, "variant"], far.loc[0, ["low", "high"]] = "another_seed", (-0.01, 0.12)  # now both of the other panel are noise
+    far.loc[0, "variant"], far.loc[0, ["low", "high"]] = (
+        "another_seed",
+        (-0.01, 0.12),
+    )  # now both of the other panel are noise
     axes = plotting.study(pd.concat([far, other]))
     assert dots(axes[1]) == [("s", False), ("s", False)]
 
@@ -294,14 +520,38 @@ def test_a_panel_without_a_control_borrows_that_of_its_dataset_and_split_and_no_
 def test_a_forest_draws_the_verdicts_that_are_told(closed):
     import pandas as pd
 
-    rng, shared = np.random.default_rng(0), {"dataset": "gdsc2", "metric": "rmse", "folds": 3, "folds_better": 1}
+    rng, shared = (
+        np.random.default_rng(0),
+        {"dataset": "gdsc2", "metric": "rmse", "folds": 3, "folds_better": 1},
+    )
     rows = []
-    for split, name in (("mixed", ""), ("mixed", "a"), ("cell_blind", "a"), ("cell_blind", "b"), ("tissue_blind", "")):
-        for variant in ("another_seed", *"uvwxyz")[(name, split) in (("a", "mixed"), ("", "tissue_blind")) :]:
+    for split, name in (
+        ("mixed", ""),
+        ("mixed", "a"),
+        ("cell_blind", "a"),
+        ("cell_blind", "b"),
+        ("tissue_blind", ""),
+    ):
+        for variant in ("another_seed", *"uvwxyz")[
+            (name, split) in (("a", "mixed"), ("", "tissue_blind")) :
+        ]:
             middle, half = rng.normal(0, 0.02), 0.01
-            rows.append({**shared, "variant": variant, "split": split, "name": name, "difference": middle, "low": middle - half, "high": middle + half})
+            rows.append(
+                {
+                    **shared,
+                    "variant": variant,
+                    "split": split,
+                    "name": name,
+                    "difference": middle,
+                    "low": middle - half,
+                    "high": middle + half,
+                }
+            )
     frame = pd.DataFrame(rows)
-    told, looks = records.verdicts(frame), {"tie": ("s", True), "noise": ("s", False), "hurts": ("D", False), "helps": ("o", False)}
+    told, looks = (
+        records.verdicts(frame),
+        {"tie": ("s", True), "noise": ("s", False), "hurts": ("D", False), "helps": ("o", False)},
+    )
     drawn = [dot for ax in plotting.study(frame) for dot in dots(ax)]
     assert set(told) == set(looks) and drawn == [looks[verdict] for verdict in told]
 
@@ -314,7 +564,14 @@ def test_a_study_without_a_record_draws_a_note_not_an_error(closed, tmp_path):
 def test_a_run_history_draws_members_and_parts_and_says_when_there_is_none(closed):
     import pandas as pd
 
-    rows = [{"member": m, "step": s, "error": 1.0 / s, "alignment": 0.0, "valid": 2.0 / s} for m in (0, 1) for s in (1, 2)]
+    rows = [
+        {"member": m, "step": s, "error": 1.0 / s, "alignment": 0.0, "valid": 2.0 / s}
+        for m in (0, 1)
+        for s in (1, 2)
+    ]
     ax = plotting.run_history(pd.DataFrame(rows))
-    assert len(ax.lines) == 4 and [t.get_text() for t in ax.get_legend().get_texts()] == ["error", "valid"]
+    assert len(ax.lines) == 4 and [t.get_text() for t in ax.get_legend().get_texts()] == [
+        "error",
+        "valid",
+    ]
     assert "no learning curve" in plotting.run_history(pd.DataFrame()).texts[0].get_text()

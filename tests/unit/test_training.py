@@ -1,4 +1,6 @@
-"""What chapter 06 says of the training loop and of the small networks it trains, held to tolerances; and its figures."""
+"""What chapter 06 says of the training loop and of the small networks it trains, held to
+tolerances; and its figures.
+"""
 
 from dataclasses import replace
 
@@ -10,10 +12,13 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clmt_lib import data, metrics, models, plotting
-from clmt_lib.data import simulated
-from clmt_lib.models import auxiliary, clmt
+from clmt_lib import data, models
+from clmt_lib.book import plotting
+from clmt_lib.data.response import simulated
+from clmt_lib.models import clmt
+from clmt_lib.models.clmt import auxiliary
 from clmt_lib.nn.heads import LossOutput
+from clmt_lib.tasks import metrics
 from clmt_lib.training import TrainConfig, train
 
 matplotlib.use("agg")
@@ -39,7 +44,9 @@ def adamw(count, rate=0.5, decay=0.1, clip=np.inf):
         g = np.array([np.mean(2 * rest * X), np.mean(2 * rest)])
         g = g * min(1, clip / np.linalg.norm(g))
         m, q = 0.9 * m + 0.1 * g, 0.999 * q + 0.001 * g**2
-        theta = theta - rate * (m / (1 - 0.9**t) / (np.sqrt(q / (1 - 0.999**t)) + 1e-8) + decay * theta)
+        theta = theta - rate * (
+            m / (1 - 0.9**t) / (np.sqrt(q / (1 - 0.999**t)) + 1e-8) + decay * theta
+        )
         path.append(theta)
     return np.array(path)
 
@@ -50,15 +57,34 @@ def test_the_loop_takes_the_steps_of_the_pencil():
 
 
 def test_only_gradients_longer_than_the_clip_are_shortened():
-    steps = {clip: train(Line, line_loss, TrainConfig(8, 0.5, 0.1, schedule="step", clip=clip))[0].theta.detach().numpy() for clip in (None, 2.0, 1e9)}
-    assert np.allclose(steps[2.0], adamw(8, clip=2.0)[-1], atol=1e-5) and not np.allclose(adamw(8, clip=2.0)[-1], adamw(8)[-1], atol=1e-2)
+    steps = {
+        clip: train(Line, line_loss, TrainConfig(8, 0.5, 0.1, schedule="step", clip=clip))[0]
+        .theta.detach()
+        .numpy()
+        for clip in (None, 2.0, 1e9)
+    }
+    assert np.allclose(steps[2.0], adamw(8, clip=2.0)[-1], atol=1e-5) and not np.allclose(
+        adamw(8, clip=2.0)[-1], adamw(8)[-1], atol=1e-2
+    )
     assert np.array_equal(steps[None], steps[1e9]), "a clip that never acts changes no bit"
 
 
 def test_two_criteria_keep_the_last_that_was_better_in_either_and_patience_never_runs_out():
-    rmse, r = [1.00, 1.02, 1.01, 1.03, 1.02, 1.04, 1.03, 1.05], [0.50, 0.51, 0.49, 0.50, 0.48, 0.49, 0.47, 0.48]
-    config, both, one = TrainConfig(8, 0.5, 0.1, schedule="step", evaluate_every=1, patience=2), iter(zip(rmse, r, strict=True)), iter(rmse)
-    kept, history = train(Line, line_loss, config, evaluate=lambda module: tuple(a * s for a, s in zip(next(both), (1, -1), strict=True)))
+    rmse, r = (
+        [1.00, 1.02, 1.01, 1.03, 1.02, 1.04, 1.03, 1.05],
+        [0.50, 0.51, 0.49, 0.50, 0.48, 0.49, 0.47, 0.48],
+    )
+    config, both, one = (
+        TrainConfig(8, 0.5, 0.1, schedule="step", evaluate_every=1, patience=2),
+        iter(zip(rmse, r, strict=True)),
+        iter(rmse),
+    )
+    kept, history = train(
+        Line,
+        line_loss,
+        config,
+        evaluate=lambda module: tuple(a * s for a, s in zip(next(both), (1, -1), strict=True)),
+    )
     assert len(history) == 8 and np.allclose(kept.theta.detach().numpy(), adamw(8)[8])
     kept, history = train(Line, line_loss, config, evaluate=lambda module: next(one))
     assert len(history) == 3 and np.allclose(kept.theta.detach().numpy(), adamw(8)[1])
@@ -66,39 +92,64 @@ def test_two_criteria_keep_the_last_that_was_better_in_either_and_patience_never
 
 @pytest.fixture(scope="module")
 def stage():
-    """The rehearsal of the chapter: roles, inputs of the network without a brake, and the judge's responses without noise."""
+    """The rehearsal of the chapter: roles, inputs of the network without a brake, and the judge's
+    responses without noise.
+    """
     torch.set_num_threads(1)
     world = data.load("simulated")
     split = data.make_split(world, "cell_blind")
     free = np.sort(np.concatenate([split.train, split.valid]))
     lines = np.random.default_rng(0).permutation(np.unique(world.pairs[free, 0]))
     learn, choose, judge = np.split(lines, [int(0.6 * len(lines)), int(0.8 * len(lines))])
-    of = {name: free[np.isin(world.pairs[free, 0], rows)] for name, rows in (("learn", learn), ("choose", choose))}
+    of = {
+        name: free[np.isin(world.pairs[free, 0], rows)]
+        for name, rows in (("learn", learn), ("choose", choose))
+    }
     known = np.random.default_rng(1).permutation(of["learn"])
     holes, fitted = np.split(known, [len(known) // 10])
     cut = replace(split, train=np.sort(fitted), valid=of["choose"])
     bare = clmt.CLMTConfig.corrected(
-        cell_views=("expression", "mutation", "copy_number"), drug_views=("annotation", "fingerprint"), hidden=32, dim=16, alignment="none", keep=1.0, drop_in=0.0, drop=0.0
+        cell_views=("expression", "mutation", "copy_number"),
+        drug_views=("annotation", "fingerprint"),
+        hidden=32,
+        dim=16,
+        alignment="none",
+        keep=1.0,
+        drop_in=0.0,
+        drop=0.0,
     )
     views = clmt.make_views(world, cut, bare)
     return {
-        "world": world, "cut": cut, "easy": replace(cut, kind="mixed", valid=np.sort(holes)), "judge": judge, "truth": simulated.truth().expected(), "bare": bare,
-        "views": views, "inputs": clmt.Inputs(views, bare, "cpu"),
+        "world": world,
+        "cut": cut,
+        "easy": replace(cut, kind="mixed", valid=np.sort(holes)),
+        "judge": judge,
+        "truth": simulated.truth().expected(),
+        "bare": bare,
+        "views": views,
+        "inputs": clmt.Inputs(views, bare, "cpu"),
     }
 
 
 def table(stage, module):
     with torch.inference_mode():
-        return stage["views"]["offset"] + stage["views"]["spread"] * module(stage["inputs"]).prediction.double().numpy()
+        return (
+            stage["views"]["offset"]
+            + stage["views"]["spread"] * module(stage["inputs"]).prediction.double().numpy()
+        )
 
 
 def error_on(stage, found, positions):
-    return metrics.rmse(stage["world"].y[positions], found[tuple(stage["world"].pairs[positions].T)])
+    return metrics.rmse(
+        stage["world"].y[positions], found[tuple(stage["world"].pairs[positions].T)]
+    )
 
 
 def error(stage, prediction):
     inputs = stage["inputs"]
-    return (inputs.mask * inputs.weight * (prediction - inputs.target) ** 2).sum() / inputs.mask.sum()
+    return (
+        inputs.mask * inputs.weight * (prediction - inputs.target) ** 2
+    ).sum() / inputs.mask.sum()
 
 
 def fitted(stage, config, settings):
@@ -106,29 +157,48 @@ def fitted(stage, config, settings):
 
     def look(module):
         found = table(stage, module)
-        rows.append([error_on(stage, found, positions) for positions in (stage["cut"].train, stage["easy"].valid, stage["cut"].valid)])
+        rows.append(
+            [
+                error_on(stage, found, positions)
+                for positions in (stage["cut"].train, stage["easy"].valid, stage["cut"].valid)
+            ]
+        )
         return rows[-1][-1]
 
     def loss(module):
         value = error(stage, module(stage["inputs"]).prediction)
         return LossOutput(value, {"error": value.detach()})
 
-    return train(lambda: clmt.Network(stage["inputs"], config), loss, settings, evaluate=look)[0], np.array(rows)
+    return train(lambda: clmt.Network(stage["inputs"], config), loss, settings, evaluate=look)[
+        0
+    ], np.array(rows)
 
 
 @pytest.fixture(scope="module")
 def memoriser(stage):
-    return fitted(stage, stage["bare"], TrainConfig(100, 8e-3, 0.01, evaluate_every=5, schedule="step"))
+    return fitted(
+        stage, stage["bare"], TrainConfig(100, 8e-3, 0.01, evaluate_every=5, schedule="step")
+    )
 
 
 def test_without_a_brake_new_lines_are_best_early_and_known_lines_late(memoriser):
     training, holes, new = memoriser[1].T
     assert training[-1] == pytest.approx(0.62, abs=0.06) and (np.diff(training) < 0.02).all()
-    assert new.argmin() < 10 < holes.argmin() and new.min() == pytest.approx(1.27, abs=0.04) and new[-1] > new.min() + 0.01
+    assert (
+        new.argmin() < 10 < holes.argmin()
+        and new.min() == pytest.approx(1.27, abs=0.04)
+        and new[-1] > new.min() + 0.01
+    )
 
 
-def test_dropout_raises_the_training_error_lowers_that_of_new_lines_and_is_off_in_eval(stage, memoriser):
-    module, rows = fitted(stage, replace(stage["bare"], drop_in=0.1, drop=0.4), TrainConfig(100, 8e-3, 0.1, evaluate_every=5))
+def test_dropout_raises_the_training_error_lowers_that_of_new_lines_and_is_off_in_eval(
+    stage, memoriser
+):
+    module, rows = fitted(
+        stage,
+        replace(stage["bare"], drop_in=0.1, drop=0.4),
+        TrainConfig(100, 8e-3, 0.1, evaluate_every=5),
+    )
     assert rows[-1, 0] > memoriser[1][-1, 0] + 0.1
     assert rows[:, 2].min() < memoriser[1][:, 2].min() - 0.02
     assert np.array_equal(table(stage, module), table(stage, module))
@@ -140,33 +210,65 @@ def test_each_entity_once_gives_the_predictions_of_the_long_way(stage, memoriser
     module, inputs, pairs = memoriser[0], stage["inputs"], stage["world"].pairs[:300]
     cell, drug = torch.as_tensor(pairs.T.copy())
     with torch.inference_mode():
-        z_cell, z_drug = (sum(tower(side[name][at]) for name, tower in towers.items()) for towers, side, at in ((module.cell, inputs.cell, cell), (module.drug, inputs.drug, drug)))
-        long = module.head.scale * (z_cell * z_drug).sum(1) + module.head.cell(z_cell)[:, 0] + module.head.drug(z_drug)[:, 0]
+        z_cell, z_drug = (
+            sum(tower(side[name][at]) for name, tower in towers.items())
+            for towers, side, at in (
+                (module.cell, inputs.cell, cell),
+                (module.drug, inputs.drug, drug),
+            )
+        )
+        long = (
+            module.head.scale * (z_cell * z_drug).sum(1)
+            + module.head.cell(z_cell)[:, 0]
+            + module.head.drug(z_drug)[:, 0]
+        )
         assert torch.allclose(long, module(inputs).prediction[cell, drug], atol=1e-4)
 
 
 def test_holes_of_known_lines_choose_a_model_that_fails_on_new_ones(stage):
     options = dict(ridges=(1.0, 3.0), same=(0.5,))
-    candidates = {"effects": {}, "als": dict(ranks=(10,)), "learned_kernel": dict(rank=20), "kernel_text": options}
-    made = {name: [models.build(name, **kw).fit(stage["world"], stage[cut]).table for cut in ("easy", "cut")] for name, kw in candidates.items()}
+    candidates = {
+        "effects": {},
+        "als": dict(ranks=(10,)),
+        "learned_kernel": dict(rank=20),
+        "kernel_text": options,
+    }
+    made = {
+        name: [
+            models.build(name, **kw).fit(stage["world"], stage[cut]).table
+            for cut in ("easy", "cut")
+        ]
+        for name, kw in candidates.items()
+    }
     by_holes = min(made, key=lambda name: error_on(stage, made[name][0], stage["easy"].valid))
     by_new = min(made, key=lambda name: error_on(stage, made[name][1], stage["cut"].valid))
     assert (by_holes, by_new) == ("learned_kernel", "kernel_text")
-    judged = {name: metrics.rmse(stage["truth"][stage["judge"]], tables[1][stage["judge"]]) for name, tables in made.items()}
-    assert judged["learned_kernel"] == pytest.approx(1.20, abs=0.02) and judged["kernel_text"] == pytest.approx(1.00, abs=0.02)
+    judged = {
+        name: metrics.rmse(stage["truth"][stage["judge"]], tables[1][stage["judge"]])
+        for name, tables in made.items()
+    }
+    assert judged["learned_kernel"] == pytest.approx(1.20, abs=0.02) and judged[
+        "kernel_text"
+    ] == pytest.approx(1.00, abs=0.02)
     assert judged["effects"] < judged["learned_kernel"]
 
 
 def test_auxiliary_heads_learn_their_tasks_and_do_not_help_the_response(stage):
     world, cut, config = stage["world"], stage["cut"], replace(stage["bare"], drop_in=0.1, drop=0.4)
-    targets = {name: torch.as_tensor(values) for name, values in auxiliary.auxiliary_targets(world, cut.train).items()}
+    targets = {
+        name: torch.as_tensor(values)
+        for name, values in auxiliary.auxiliary_targets(world, cut.train).items()
+    }
     classes = [int(targets[name].max()) + 1 for name in ("cell_type", "pathway")]
     cells, drugs = (torch.as_tensor(np.unique(side)) for side in world.pairs[cut.train].T)
 
     class Helped(nn.Module):
         def __init__(self):
             super().__init__()
-            self.net, self.heads = clmt.Network(stage["inputs"], config), auxiliary.AuxiliaryHeads(config.dim, config.dim, *classes)
+            self.net, self.heads = (
+                clmt.Network(stage["inputs"], config),
+                auxiliary.AuxiliaryHeads(config.dim, config.dim, *classes),
+            )
 
         def forward(self, inputs):
             return self.net(inputs)
@@ -174,14 +276,29 @@ def test_auxiliary_heads_learn_their_tasks_and_do_not_help_the_response(stage):
     def run(weight):
         def loss(module):
             out = module(stage["inputs"])
-            extra, parts = auxiliary.auxiliary_loss(module.heads(out.cell["expression"], out.drug["fingerprint"]), targets, cells=cells, drugs=drugs)
+            extra, parts = auxiliary.auxiliary_loss(
+                module.heads(out.cell["expression"], out.drug["fingerprint"]),
+                targets,
+                cells=cells,
+                drugs=drugs,
+            )
             return LossOutput(error(stage, out.prediction) + weight * extra, parts)
 
-        module, history = train(Helped, loss, TrainConfig(50, 8e-3, 0.1, evaluate_every=25), evaluate=lambda net: error_on(stage, table(stage, net), cut.valid))
-        return metrics.rmse(stage["truth"][stage["judge"]], table(stage, module)[stage["judge"]]), history[-1]
+        module, history = train(
+            Helped,
+            loss,
+            TrainConfig(50, 8e-3, 0.1, evaluate_every=25),
+            evaluate=lambda net: error_on(stage, table(stage, net), cut.valid),
+        )
+        return metrics.rmse(
+            stage["truth"][stage["judge"]], table(stage, module)[stage["judge"]]
+        ), history[-1]
 
     (without, quiet), (helped, heard) = run(0.0), run(0.5)
-    assert heard["cell_type"] < 0.5 * np.log(classes[0]) < quiet["cell_type"] and heard["pathway"] < 0.9 * np.log(classes[1]) < quiet["pathway"]
+    assert (
+        heard["cell_type"] < 0.5 * np.log(classes[0]) < quiet["cell_type"]
+        and heard["pathway"] < 0.9 * np.log(classes[1]) < quiet["pathway"]
+    )
     assert helped - without == pytest.approx(0.03, abs=0.05)
 
 
@@ -189,8 +306,16 @@ def test_auxiliary_heads_learn_their_tasks_and_do_not_help_the_response(stage):
 def test_a_small_clmt_beats_the_effects_within_seconds(kind, expected):
     world = data.load("simulated")
     cut = data.make_split(world, kind)
-    made = [models.build(name, **kw).fit(world, cut) for name, kw in (("clmt", dict(hidden=64, dim=32, message=64, steps=60, members=1, learning_rate=1e-2)), ("effects", {}))]
-    small, effects = (metrics.rmse(world.y[cut.valid], model.predict(world.pairs[cut.valid])) for model in made)
+    made = [
+        models.build(name, **kw).fit(world, cut)
+        for name, kw in (
+            ("clmt", dict(hidden=64, dim=32, message=64, steps=60, members=1, learning_rate=1e-2)),
+            ("effects", {}),
+        )
+    ]
+    small, effects = (
+        metrics.rmse(world.y[cut.valid], model.predict(world.pairs[cut.valid])) for model in made
+    )
     assert small == pytest.approx(expected, abs=0.06) and small < effects - 0.02
 
 
@@ -212,21 +337,34 @@ def test_a_ratchet_fills_what_was_kept_and_circles_what_is_reported():
 def test_choices_colours_the_chosen_and_seed_spread_draws_every_seed():
     frame = pd.DataFrame([[1.0, 2.0], [2.0, 1.0], [3.0, 3.0]], ["a", "b", "c"], ["x", "y"])
     ax = plotting.choices(frame, {"by x": "a", "by y": "b"})
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["by x", "by y"] and all(name in texts(ax) for name in "abc")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["by x", "by y"] and all(
+        name in texts(ax) for name in "abc"
+    )
     ax = plotting.seed_spread({"one": [1.0, 2.0], "two": [1.5, 2.5]})
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["one", "two"] and len(ax.lines) == 6
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["one", "two"] and len(
+        ax.lines
+    ) == 6
 
 
 def test_schedule_descent_and_threshold_draw_what_they_are_given():
     assert len(plotting.schedules({"one": [1.0, 2.0], "two": [2.0, 1.0]}).lines) == 2
     w = np.linspace(0, 1, 5)
-    assert len(plotting.descent((w, w), np.add.outer(w**2, w**2), {"path": np.zeros((3, 2))}, ("w", "b")).lines) == 2
+    assert (
+        len(
+            plotting.descent(
+                (w, w), np.add.outer(w**2, w**2), {"path": np.zeros((3, 2))}, ("w", "b")
+            ).lines
+        )
+        == 2
+    )
     ax = plotting.threshold(np.zeros(3), w, w, {"mode": 0.2, "threshold": 0.1})
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["mode", "threshold"]
 
 
 class Waits(TorchDispatchMode):
-    """Notes every operation whose result the host must have before it can go on: on a GPU each would stop the queue."""
+    """Notes every operation whose result the host must have before it can go on: on a GPU each
+    would stop the queue.
+    """
 
     def __init__(self):
         super().__init__()
@@ -234,7 +372,14 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
-        if name in ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "unique_dim", "_unique2"):
+        if name in (
+            "_local_scalar_dense",
+            "is_nonzero",
+            "nonzero",
+            "masked_select",
+            "unique_dim",
+            "_unique2",
+        ):
             self.seen.add(name)
         return func(*args, **(kwargs or {}))
 
@@ -242,8 +387,14 @@ class Waits(TorchDispatchMode):
 @pytest.mark.parametrize("alignment", clmt.ALIGNMENTS)
 def test_a_step_of_the_corrected_model_never_waits_for_the_device(alignment):
     world = data.load("simulated", cells=48)
-    config = clmt.CLMTConfig.corrected(hidden=16, dim=8, message=8, alignment=alignment, hide_cells=0.3, hide_drugs=0.3)
-    inputs = clmt.Inputs(clmt.make_views(world, data.make_split(world, "cell_blind"), config), config, torch.device("cpu"))
+    config = clmt.CLMTConfig.corrected(
+        hidden=16, dim=8, message=8, alignment=alignment, hide_cells=0.3, hide_drugs=0.3
+    )
+    inputs = clmt.Inputs(
+        clmt.make_views(world, data.make_split(world, "cell_blind"), config),
+        config,
+        torch.device("cpu"),
+    )
     network = clmt.Network(inputs, config)
     with Waits() as waits:
         clmt.objective(network, inputs, config).total.backward()

@@ -1,42 +1,77 @@
-"""A small invented benchmark for the tests of data, splits and audit: as tables, as `DrugResponse`, and as a prepared folder."""
+"""A small invented benchmark for the tests of data, splits and audit: as tables, as `DrugResponse`,
+and as a prepared folder.
+"""
 
 import numpy as np
 import pandas as pd
 
 from clmt_lib.data import DrugResponse
-from clmt_lib.data.benchmark import group_compounds
-from clmt_lib.data.gdsc import RESPONSE_COLUMNS
+from clmt_lib.data.response.base import group_compounds
+from clmt_lib.data.response.gdsc import RESPONSE_COLUMNS
 
 STRUCTURES = {  # simple molecules, each with a ring system of its own (but for the last three)
-    "benzene": "c1ccccc1", "pyridine": "c1ccncc1", "naphthalene": "c1ccc2ccccc2c1", "indole": "c1ccc2[nH]ccc2c1", "furan": "c1ccoc1",
-    "thiophene": "c1ccsc1", "cyclohexane": "C1CCCCC1", "morpholine": "C1COCCN1", "quinoline": "c1ccc2ncccc2c1", "imidazole": "c1c[nH]cn1",
-    "purine": "c1ncc2[nH]cnc2n1", "toluene": "Cc1ccccc1", "ethanol": "CCO", "unknown": None,
+    "benzene": "c1ccccc1",
+    "pyridine": "c1ccncc1",
+    "naphthalene": "c1ccc2ccccc2c1",
+    "indole": "c1ccc2[nH]ccc2c1",
+    "furan": "c1ccoc1",
+    "thiophene": "c1ccsc1",
+    "cyclohexane": "C1CCCCC1",
+    "morpholine": "C1COCCN1",
+    "quinoline": "c1ccc2ncccc2c1",
+    "imidazole": "c1c[nH]cn1",
+    "purine": "c1ncc2[nH]cnc2n1",
+    "toluene": "Cc1ccccc1",
+    "ethanol": "CCO",
+    "unknown": None,
 }
 GENES = ["TP53", "KRAS", "BRAF", "EGFR", "MYC", "PTEN"]
 
 
 def tables(lines=21, tissues=7, seed=0):
-    """Cells, drugs, omics and responses by id. Drug 1001 is measured again as 1002: one compound, two ids."""
+    """Cells, drugs, omics and responses by id. Drug 1001 is measured again as 1002: one compound,
+    two ids.
+    """
     rng = np.random.default_rng(seed)
     cosmic = [str(9001 + i) for i in range(lines)]
     cells = pd.DataFrame(
         {
-            "name": [f"LINE-{i}" for i in range(lines)], "tissue": [f"tissue {i % tissues}" for i in range(lines)], "cancer_type": "a cancer", "msi": "MSS",
-            "sanger_model_id": [f"SIDM{i:05}" for i in range(lines)], "depmap_id": [f"ACH-{i:06}" for i in range(lines)],
-            "cosmic_id": cosmic, "rrid": [f"CVCL_{i:04}" for i in range(lines)],
+            "name": [f"LINE-{i}" for i in range(lines)],
+            "tissue": [f"tissue {i % tissues}" for i in range(lines)],
+            "cancer_type": "a cancer",
+            "msi": "MSS",
+            "sanger_model_id": [f"SIDM{i:05}" for i in range(lines)],
+            "depmap_id": [f"ACH-{i:06}" for i in range(lines)],
+            "cosmic_id": cosmic,
+            "rrid": [f"CVCL_{i:04}" for i in range(lines)],
         },
         index=cosmic,
     )
     names = ["benzene", *STRUCTURES]
-    drugs = pd.DataFrame({"name": names, "smiles": [STRUCTURES[name] for name in names], "inchikey": None, "target": "EGFR, KRAS", "pathway": "a pathway", "pubchem_cid": None})
-    drugs["target"], drugs["pathway"] = ([f"{what} {max(0, i - 1) % 12}" for i in range(len(drugs))] for what in ("TARGET", "pathway"))  # the first two ids are one compound
+    drugs = pd.DataFrame(
+        {
+            "name": names,
+            "smiles": [STRUCTURES[name] for name in names],
+            "inchikey": None,
+            "target": "EGFR, KRAS",
+            "pathway": "a pathway",
+            "pubchem_cid": None,
+        }
+    )
+    drugs["target"], drugs["pathway"] = (
+        [f"{what} {max(0, i - 1) % 12}" for i in range(len(drugs))]
+        for what in ("TARGET", "pathway")
+    )  # the first two ids are one compound
     drugs.index = [str(1001 + i) for i in range(len(names))]
     drugs["compound"] = group_compounds(drugs)
     omics = {
-        "expression": pd.DataFrame(rng.normal(size=(lines, 6)), cosmic, GENES), "mutation": pd.DataFrame(rng.integers(0, 2, (lines, 6)), cosmic, GENES),
+        "expression": pd.DataFrame(rng.normal(size=(lines, 6)), cosmic, GENES),
+        "mutation": pd.DataFrame(rng.integers(0, 2, (lines, 6)), cosmic, GENES),
         "copy_number": pd.DataFrame(rng.normal(size=(lines, 6)), cosmic, GENES),
     }
-    responses = pd.DataFrame([(c, d) for c in cosmic for d in drugs.index], columns=["cell", "drug"])
+    responses = pd.DataFrame(
+        [(c, d) for c in cosmic for d in drugs.index], columns=["cell", "drug"]
+    )
     responses["ln_ic50"] = rng.normal(2.0, 2.0, len(responses)).round(4)
     return {"cells": cells, "drugs": drugs, "omics": omics, "responses": responses}
 
@@ -47,32 +82,51 @@ def benchmark(**options):
 
 
 def prepared_folder(root, responses="parquet"):
-    """Write the tables as a prepared folder (`gdsc/`, `ids/`), the responses in the official layout; return the root."""
+    """Write the tables as a prepared folder (`gdsc/`, `ids/`), the responses in the official
+    layout; return the root.
+    """
     made = tables()
     (root / "gdsc").mkdir(parents=True)
     (root / "ids").mkdir()
     cells, drugs, omics = made["cells"], made["drugs"], made["omics"]
-    ids = cells.rename(columns={"name": "model_name", "msi": "msi_status"}).rename(columns={k: k.upper() for k in ("sanger_model_id", "depmap_id", "cosmic_id", "rrid")})
+    ids = cells.rename(columns={"name": "model_name", "msi": "msi_status"}).rename(
+        columns={k: k.upper() for k in ("sanger_model_id", "depmap_id", "cosmic_id", "rrid")}
+    )
     ids.astype({"COSMIC_ID": "int64"}).to_parquet(root / "ids/cell_lines.parquet")
-    table = drugs.rename(columns={"name": "drug_name", "inchikey": "inchikey_rdkit", "pathway": "target_pathway"}).drop(columns="compound")
+    table = drugs.rename(
+        columns={"name": "drug_name", "inchikey": "inchikey_rdkit", "pathway": "target_pathway"}
+    ).drop(columns="compound")
     table.assign(DRUG_ID=drugs.index.astype(int)).to_parquet(root / "gdsc/drugs.parquet")
     numbers = cells.index.astype(int)
-    omics["expression"].assign(COSMIC_ID=numbers).to_parquet(root / "gdsc/expression_zscore.parquet")
+    omics["expression"].assign(COSMIC_ID=numbers).to_parquet(
+        root / "gdsc/expression_zscore.parquet"
+    )
     pd.DataFrame({"COSMIC_ID": numbers}).to_parquet(root / "gdsc/mutation_lines.parquet")
-    long = omics["mutation"].stack().rename_axis(["COSMIC_ID", "symbol"]).rename("score").reset_index()
-    long[long["score"] != 0].astype({"COSMIC_ID": "int64"}).to_parquet(root / "gdsc/mutation_long.parquet")
-    omics["copy_number"].T.rename_axis("symbol").reset_index().to_parquet(root / "gdsc/cna_log2.parquet")
+    long = (
+        omics["mutation"].stack().rename_axis(["COSMIC_ID", "symbol"]).rename("score").reset_index()
+    )
+    long[long["score"] != 0].astype({"COSMIC_ID": "int64"}).to_parquet(
+        root / "gdsc/mutation_long.parquet"
+    )
+    omics["copy_number"].T.rename_axis("symbol").reset_index().to_parquet(
+        root / "gdsc/cna_log2.parquet"
+    )
     write_responses(official(made), root / "gdsc/response_gdsc2.parquet")
     return root
 
 
 def official(made):
     """Responses in GDSC's 19 columns."""
-    frame = pd.DataFrame({column: "x" for column in RESPONSE_COLUMNS}, index=made["responses"].index)
+    frame = pd.DataFrame(
+        {column: "x" for column in RESPONSE_COLUMNS}, index=made["responses"].index
+    )
     cells = made["responses"]["cell"]
     return frame.assign(
-        COSMIC_ID=cells.astype(int), DRUG_ID=made["responses"]["drug"].astype(int), LN_IC50=made["responses"]["ln_ic50"],
-        SANGER_MODEL_ID=cells.map(made["cells"]["sanger_model_id"]), CELL_LINE_NAME=cells.map(made["cells"]["name"]),
+        COSMIC_ID=cells.astype(int),
+        DRUG_ID=made["responses"]["drug"].astype(int),
+        LN_IC50=made["responses"]["ln_ic50"],
+        SANGER_MODEL_ID=cells.map(made["cells"]["sanger_model_id"]),
+        CELL_LINE_NAME=cells.map(made["cells"]["name"]),
     )
 
 

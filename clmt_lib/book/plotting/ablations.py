@@ -1,0 +1,213 @@
+"""Studies: what each variant changed, as forests of paired differences (chapter 07)."""
+
+import numpy as np
+
+from clmt_lib.book.plotting.style import FAINT, GREY
+
+CONTROL = "another_seed"  # the variant in which nothing but the seed differs
+AXES = {  # metric -> (label, whether a larger value is better)
+    "rmse": ("RMSE, variant − base, ln(µM)", False),
+    "pcc": ("global r, variant − base", True),
+    "pcc_per_drug": ("per-drug r, variant − base", True),
+}
+BETTER, WORSE, QUIET = (0, "o"), (1, "D"), (None, "s")  # place in the colour-blind palette, marker
+
+
+def study(frame, names=None, title="", ax=None):
+    """Forest of a study: a row for each variant, dot and 95 % interval of variant minus base, zero
+    line, direction of "better", seeds and folds on which it was better.
+
+    Parameters
+    ----------
+    frame : rows as `records.study` gives them; rows that differ in dataset, split or name get
+        panels of their own
+    names : variant -> what a reader sees; None writes its name with spaces
+    ax : axes to draw into, for rows of one panel; None makes a figure
+
+    Returns
+    -------
+    [panels] array of axes. A variant that is better is a blue dot, one that is worse an orange
+    diamond; a tie (the interval holds zero) is a hollow grey square.
+    The reach of the variant `another_seed` on either side of zero is a grey band, the size of
+    nothing: a difference within it is a full grey square. A panel without that variant
+    borrows it from the panels of its dataset and split (the longest), as `records.verdicts` does.
+    """
+    if not len(frame):
+        return _nothing_yet(ax, title)
+    panels = dict(list(frame.groupby(["dataset", "split", "name"], sort=False)))
+    variants = list(dict.fromkeys(frame["variant"]))
+    if ax is not None and len(panels) > 1:
+        raise ValueError(
+            f"{len(panels)} panels cannot share one axes: choose one dataset, split and name, "
+            "or leave out ax"
+        )
+    axes = _axes(len(panels), len(variants), title) if ax is None else np.array([ax])
+    if ax is not None:
+        ax.set_title(title, fontsize=11)
+    for panel, ((dataset, split, name), rows) in zip(axes, panels.items(), strict=True):
+        _panel(panel, rows.set_index("variant"), variants, _reach(frame, rows, dataset, split))
+        if len(panels) > 1:
+            where = f"{split.replace('_', '-')}, " if frame["split"].nunique() > 1 else ""
+            panel.set_title(
+                f"{where}{name.replace('_', ' ')}"
+                if name
+                else f"{dataset}, {split.replace('_', '-')}",
+                fontsize=10,
+            )
+    axes[0].set_yticks(
+        range(len(variants)),
+        [(names or {}).get(variant, variant.replace("_", " ")) for variant in variants],
+    )
+    axes[0].set_ylim(len(variants) - 0.4, -0.9)
+    _one_scale(axes, frame)
+    return axes
+
+
+def _axes(panels, rows, title):
+    """[panels] axes of a new figure: a row of up to three, else rows of two; the unused are
+    removed.
+    """
+    import matplotlib.pyplot as plt
+
+    columns = panels if panels <= 3 else 2
+    lines = -(-panels // columns)
+    size = max(7, 2.2 + 2.9 * columns), lines * (0.95 + 0.3 * rows) + 0.4
+    fig, axes = plt.subplots(lines, columns, figsize=size, sharey=True, squeeze=False)
+    fig.suptitle(title, fontsize=11)
+    for spare in axes.ravel()[panels:]:
+        spare.remove()
+    return axes.ravel()[:panels]
+
+
+def _reach(frame, rows, dataset, split):
+    """How far the control of these rows reaches from zero, or that of any rows of their dataset and
+    split; 0 where there is none.
+    """
+    own = rows[rows["variant"] == CONTROL]
+    if not len(own):
+        own = frame[
+            (frame["variant"] == CONTROL)
+            & (frame["dataset"] == dataset)
+            & (frame["split"] == split)
+        ]
+    return own[["low", "high"]].abs().max(axis=None) if len(own) else 0.0
+
+
+def _panel(ax, rows, variants, reach):
+    """The rows of one dataset and split, and the band of nothing."""
+    import seaborn
+
+    label, up = AXES[rows["metric"].iloc[0]]
+    if reach:
+        ax.axvspan(-reach, reach, color=FAINT, linewidth=0)
+    for place, variant in enumerate(variants):
+        if variant not in rows.index:
+            continue
+        row = rows.loc[variant]
+        tie, noise = row["low"] <= 0 <= row["high"], abs(row["difference"]) <= reach
+        colour, marker = (
+            QUIET if tie or noise else BETTER if (row["difference"] > 0) == up else WORSE
+        )
+        colour = GREY if colour is None else seaborn.color_palette("colorblind")[colour]
+        ax.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.2, alpha=0.7)
+        ax.plot(
+            row["difference"],
+            place,
+            marker,
+            color=colour,
+            markersize=6,
+            markerfacecolor="none" if tie else colour,
+        )
+        ax.annotate(
+            f"{row['folds_better']:.0f}/{row['folds']:.0f}",
+            (1.02, place),
+            xycoords=("axes fraction", "data"),
+            fontsize=8.5,
+            va="center",
+            annotation_clip=False,
+        )
+    ax.annotate(
+        "better",
+        (1.02, -0.65),
+        xycoords=("axes fraction", "data"),
+        fontsize=8.5,
+        va="center",
+        annotation_clip=False,
+    )
+    ax.axvline(0, color=GREY, linewidth=1)
+    ax.set_xlabel(f"{label}\n{'worse ←   → better' if up else 'better ←   → worse'}")
+    ax.locator_params(axis="x", nbins=5)
+    ax.grid(axis="x")
+
+
+def _one_scale(axes, frame):
+    """The same limits for all panels of one metric, so that lengths can be compared."""
+    for metric in frame["metric"].unique():
+        rows = frame[frame["metric"] == metric]
+        low, high = min(rows["low"].min(), 0), max(rows["high"].max(), 0)
+        low, high = min(low, -0.02 * (high - low)), max(high, 0.02 * (high - low))
+        for ax in axes:
+            if ax.get_xlabel().startswith(AXES[metric][0]):
+                ax.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+
+
+def _nothing_yet(ax, title):
+    """An empty panel that says why it is empty."""
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(7, 1))[1]
+    ax.annotate(
+        "this study has no record yet: `clmt study` makes it",
+        (0.5, 0.5),
+        xycoords="axes fraction",
+        ha="center",
+        va="center",
+    )
+    ax.set_title(title, fontsize=11)
+    ax.set_axis_off()
+    return np.array([ax])
+
+
+def run_history(history, title="", ax=None):
+    """Learning curve: the score on the valid role and each part of the loss against steps, on a
+    logarithmic axis; members share a colour.
+
+    Parameters
+    ----------
+    history : frame of `step`, optionally `member` and `valid`, and one column for each part of the
+        loss; empty for a model that does not train
+
+    Returns
+    -------
+    axes
+    """
+    import matplotlib.pyplot as plt
+    import seaborn
+
+    ax = ax or plt.subplots(figsize=(6, 3.2))[1]
+    ax.set_title(title, fontsize=9)
+    if not len(history) or "step" not in history:
+        ax.annotate(
+            "this model has no learning curve", (0.5, 0.5), xycoords="axes fraction", ha="center"
+        )
+        ax.set_axis_off()
+        return ax
+    parts = [
+        name
+        for name in history.columns
+        if name not in ("step", "member") and history[name].abs().max() > 0
+    ]
+    members = [rows for _, rows in history.groupby("member")] if "member" in history else [history]
+    for place, (name, marker) in enumerate(zip(parts, "osD^vP*X" * 9)):
+        for number, rows in enumerate(members):
+            style = {
+                "color": seaborn.color_palette("colorblind")[place % 10],
+                "marker": marker,
+                "markersize": 3,
+            }
+            ax.plot(rows["step"], rows[name], label=None if number else name, **style)
+    if (history[parts] > 0).all(axis=None):
+        ax.set_yscale("log")
+    ax.set(xlabel="step", ylabel="value")
+    ax.legend(fontsize=8)
+    return ax

@@ -1,0 +1,239 @@
+"""Who hears whom: response graphs, messages, hubs and depth (chapter 04)."""
+
+import numpy as np
+
+from clmt_lib.book.plotting.style import FAINT, GREY
+
+KINDS = {
+    "sensitive": (0, "-"),
+    "resistant": (1, (0, (4, 2))),
+}  # relation -> (place in the colour-blind palette, line style)
+
+
+def response_graphs(lines, drugs, residual, similar_lines, similar_drugs):
+    """The same lines and drugs twice: every measured pair alike, and each pair by the sign (colour,
+    style) and size (width) of its residual; arcs join neighbours of a kind.
+
+    Parameters
+    ----------
+    lines, drugs : names
+    residual : [lines, drugs] standardised, NaN where there is no edge
+    similar_lines, similar_drugs : [n, n], above 0 where the row hears the column
+
+    Returns
+    -------
+    [2] array of axes
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(
+        1, 2, figsize=(8.4, 0.9 + 0.45 * max(len(lines), len(drugs))), sharey=True
+    )
+    where = [np.linspace(0, 1, len(names)) for names in (lines, drugs)]
+    for ax, title, signed in zip(
+        axes, ("measured or not", "what was measured"), (False, True), strict=True
+    ):
+        _edges(ax, residual, where, signed)
+        for x, y, names, marker, similar in (
+            (0, where[0], lines, "o", similar_lines),
+            (1, where[1], drugs, "s", similar_drugs),
+        ):
+            _arcs(ax, x, y, np.asarray(similar) > 0)
+            ax.plot(np.full(len(y), x), y, marker, color=GREY, markersize=8, zorder=3)
+            for height, name in zip(y, names, strict=True):
+                ax.annotate(
+                    name,
+                    (x, height),
+                    xytext=(-26 if x == 0 else 26, 0),
+                    textcoords="offset points",
+                    va="center",
+                    ha="right" if x == 0 else "left",
+                    fontsize=8,
+                )
+        ax.set_title(title)
+        ax.set(xlim=(-0.75, 1.75), ylim=(1.08, -0.08))
+        ax.set_axis_off()
+    handles = [
+        plt.Line2D([], [], color=_colour(place), linestyle=style, label=name)
+        for name, (place, style) in KINDS.items()
+    ]
+    handles += [
+        plt.Line2D([], [], color=GREY, linestyle=":", label="similar"),
+        plt.Line2D([], [], color=GREY, label="measured"),
+    ]
+    fig.legend(handles=handles, loc="outside lower center", ncols=4)
+    return axes
+
+
+def _colour(place):
+    import seaborn
+
+    return GREY if place is None else seaborn.color_palette("colorblind")[place]
+
+
+def _edges(ax, residual, where, signed):
+    for line, drug in np.argwhere(np.isfinite(residual)):
+        value, look = residual[line, drug], (None, "-")
+        if signed:
+            look = KINDS["sensitive" if value < 0 else "resistant"]
+        width = 0.4 + 1.6 * min(abs(value), 2.0) if signed else 1.2
+        ax.plot(
+            [0, 1],
+            [where[0][line], where[1][drug]],
+            color=_colour(look[0]),
+            linestyle=look[1],
+            linewidth=width,
+            alpha=0.85 if signed else 0.6,
+        )
+
+
+def _arcs(ax, x, y, similar):
+    """Dotted half circles on the outer side, from one node to another of its kind."""
+    side, turn = (-1 if x == 0 else 1), np.linspace(0, np.pi, 30)
+    for a, b in np.argwhere(np.triu(similar | similar.T, 1)):
+        middle, radius = (y[a] + y[b]) / 2, abs(y[a] - y[b]) / 2
+        ax.plot(
+            x + side * 0.16 * np.sin(turn),
+            middle + radius * np.cos(turn),
+            ":",
+            color=GREY,
+            linewidth=1.4,
+        )
+
+
+def agreement(values, label="agreement of two halves", chance=0.0):
+    """One dot a drug and a row a graph: how far two halves of the sources agree on a message; a bar
+    at the mean, a dotted line at chance.
+
+    Parameters
+    ----------
+    values : graph -> [drugs] cosine
+
+    Returns
+    -------
+    axes
+    """
+    import matplotlib.pyplot as plt
+
+    ax = plt.subplots(figsize=(7, 0.9 + 0.62 * len(values)))[1]
+    for row, (name, marker) in enumerate(zip(values, "oDs^" * 9)):
+        found = np.asarray(values[name])
+        lift = row + 0.24 * np.sin(
+            2.4 * np.arange(len(found))
+        )  # spread out, the same on every machine
+        ax.plot(found, lift, marker, color=_colour(row % 4), markersize=4, alpha=0.65)
+        ax.plot([found.mean()] * 2, [row - 0.4, row + 0.4], color=GREY, linewidth=3.5)
+    ax.axvline(chance, color=GREY, linestyle=":", linewidth=1.4)
+    ax.set_yticks(range(len(values)), list(values))
+    ax.set(xlabel=label, ylim=(len(values) - 0.45, -0.55))
+    return ax
+
+
+def hearers(counts, k, label="nodes that one hears"):
+    """How many others each node hears when similarity edges run backwards, a panel a kind of node;
+    the dashed line is what everyone should hear.
+
+    Parameters
+    ----------
+    counts : name -> [n] number of sources of each node
+    k : the right number
+
+    Returns
+    -------
+    [kinds] array of axes
+    """
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(1, len(counts), figsize=(3.9 * len(counts), 2.8), squeeze=False)
+    top = max(int(np.max(values)) for values in counts.values()) + 2
+    for ax, (name, values) in zip(axes[0], counts.items(), strict=True):
+        ax.hist(
+            values, bins=np.arange(-0.5, top, 2), color=_colour(1), edgecolor=GREY, linewidth=0.6
+        )
+        ax.axvline(k, color=GREY, linestyle="--", linewidth=1.4)
+        ax.annotate(
+            f"should be {k}",
+            (k, 0.97),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            fontsize=8.5,
+            va="top",
+        )
+        ax.set(
+            title=f"{name}: {(np.asarray(values) == 0).sum()} hear nobody",
+            xlabel=label,
+            ylabel=name,
+            xlim=(-2, top),
+        )
+    return axes[0]
+
+
+def depth(reached, left, title=""):
+    """What more layers do: the share of all nodes that a node hears of, and the share of
+    differences between nodes that is left.
+
+    Parameters
+    ----------
+    reached, left : name -> [layers + 1] shares, from no layer on
+
+    Returns
+    -------
+    [2] array of axes
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, 2, figsize=(7.8, 3.0), sharex=True)
+    for ax, curves, label in zip(
+        axes, (reached, left), ("share of the others heard of", "differences left"), strict=True
+    ):
+        for (name, values), place, marker, style in zip(
+            curves.items(), (0, 1, 2), "osD", ("-", "--", ":")
+        ):
+            ax.plot(
+                range(len(values)),
+                values,
+                marker=marker,
+                linestyle=style,
+                color=_colour(place),
+                label=name,
+            )
+        ax.set(xlabel="layers", ylabel=label, ylim=(-0.03, 1.06))
+        ax.set_xticks(range(len(values)))
+        ax.grid(axis="y", color=FAINT)
+    axes[0].legend(loc="lower right")
+    fig.suptitle(title, fontsize=11)
+    return axes
+
+
+def copying(ridges, errors, title=""):
+    """Training (hollow, dashed) and validation error against the ridge, a colour for each way of
+    using a pair's own edge.
+
+    Parameters
+    ----------
+    ridges : [n]
+    errors : name -> (train [n], valid [n]) RMSE, ln(uM)
+
+    Returns
+    -------
+    axes
+    """
+    import matplotlib.pyplot as plt
+
+    ax = plt.subplots(figsize=(6.2, 3.4))[1]
+    for (name, (train, valid)), place, marker in zip(errors.items(), (1, 0, 2), "Dos"):
+        ax.plot(ridges, valid, marker=marker, color=_colour(place), label=f"{name}: valid")
+        ax.plot(
+            ridges,
+            train,
+            marker=marker,
+            color=_colour(place),
+            linestyle="--",
+            markerfacecolor="none",
+            label=f"{name}: train",
+        )
+    ax.set(xscale="log", xlabel="ridge λ", ylabel="RMSE, ln(µM)", title=title, ylim=(0, None))
+    ax.grid(axis="y", color=FAINT)
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return ax

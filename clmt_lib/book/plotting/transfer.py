@@ -1,0 +1,247 @@
+"""From one laboratory to another: kinds of new pairs, scores beside their ceiling (chapter 09d)."""
+
+import numpy as np
+
+from clmt_lib.book.plotting.style import FAINT, GREY, display_name, look
+
+KINDS = {  # category -> what a reader sees, place in the colour-blind palette
+    "seen": ("pair seen in training", 7),
+    "new_pair": ("new pair", 0),
+    "new_line": ("new line", 2),
+    "new_drug": ("new drug", 1),
+    "new_both": ("new line and new drug", 4),
+}
+CEILING = "the source's own measurement"
+AXIS = "per-drug ρ with the other laboratory  → better"
+
+
+def kinds_of_new(joined, fold=0):
+    """Lines by drugs: what is trained on (grey), and each pair that the target measured, coloured
+    by what training knows of it.
+
+    Parameters
+    ----------
+    joined : data.response.transfer.Transfer
+
+    Returns
+    -------
+    axes. Lines and drugs are sorted: known to the source alone, to both and kept, to both and held
+    out, to the target alone.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn
+    from matplotlib.colors import to_rgba
+    from matplotlib.patches import Patch
+
+    split, (category, origin) = joined.split(fold, "seen"), joined.categories(fold)
+    picture = np.zeros((joined.benchmark.n_cells, joined.benchmark.n_drugs, 4))
+    picture[tuple(joined.benchmark.pairs[np.concatenate([split.train, split.valid])].T)] = to_rgba(
+        GREY, 0.28
+    )
+    palette, handles = (
+        seaborn.color_palette("colorblind"),
+        [Patch(color=FAINT, label="trained on, not asked")],
+    )
+    for kind, (label, place) in KINDS.items():
+        colour = GREY if kind == "seen" else palette[place]
+        for name, strength in (("held_out", 1.0), ("natural", 0.5)):
+            picture[tuple(joined.pairs[(category == kind) & (origin == name)].T)] = to_rgba(
+                colour, strength
+            )
+        handles.append(Patch(color=colour, label=label))
+    lines, drugs = _sorted(joined, fold)
+    fig, ax = plt.subplots(figsize=(8.4, 4.4))
+    ax.imshow(picture[np.ix_(lines, drugs)], aspect="auto", interpolation="nearest")
+    ax.set(
+        xticks=[],
+        yticks=[],
+        xlabel="drugs: the source's alone, shared, held out, the target's alone",
+        ylabel="cell lines, in the same order",
+    )
+    ax.spines[:].set_visible(False)
+    fig.legend(
+        handles=handles, loc="outside right upper", title="paler: the source\nnever measured it"
+    )
+    return ax
+
+
+def _sorted(joined, fold):
+    """Positions of lines and of drugs by status; an entity without any pair last."""
+    out = []
+    for side, (n, folds) in enumerate(
+        ((joined.benchmark.n_cells, joined.line_fold), (joined.benchmark.n_drugs, joined.drug_fold))
+    ):
+        trained, asked = (
+            np.isin(np.arange(n), pairs[:, side])
+            for pairs in (joined.benchmark.pairs, joined.pairs)
+        )
+        status = np.select([folds == fold, trained & asked, trained, asked], [2, 1, 0, 3], 4)
+        out.append(np.argsort(status, kind="stable"))
+    return out
+
+
+def transfer_scores(frames, models, origin="held_out"):
+    """One panel a target, one row a kind of new pair, one mark a model, with intervals; the grey
+    bar is the ceiling, with its own interval.
+
+    Parameters
+    ----------
+    frames : title -> frame as `records.transfers` gives it; the panel of an empty one says that it
+        is not in yet
+    models : names, from top to bottom of a row; a model on fewer folds than the others is drawn
+        hollow
+    origin : "held_out" or "natural"
+
+    Returns
+    -------
+    [targets] array of axes
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(
+        1,
+        len(frames),
+        figsize=(3.1 * len(frames) + 1.2, 4.9),
+        sharey=True,
+        sharex=True,
+        squeeze=False,
+    )
+    for ax, (title, frame) in zip(axes[0], frames.items(), strict=True):
+        rows = frame[(frame["origin"] == origin) & frame["words"].isna()]
+        for place, kind in enumerate(KINDS):
+            of_kind = rows[rows["category"] == kind].set_index("model")
+            _ceiling(ax, of_kind, place)
+            for step, name in enumerate(models):
+                if name in of_kind.index:
+                    _mark(
+                        ax,
+                        of_kind.loc[name],
+                        _looks(models)[name],
+                        place + 0.72 * ((step + 0.5) / len(models) - 0.5),
+                        of_kind["folds"].max(),
+                    )
+        ax.axvline(0, color=GREY, linewidth=1, linestyle=":")
+        _titled(ax, title, frame)
+    axes[0][0].set_yticks(
+        range(len(KINDS)),
+        [label.replace(" and ", "\nand ").replace(" in ", "\nin ") for label, _ in KINDS.values()],
+    )
+    axes[0][0].set_ylim(len(KINDS) - 0.45, -0.55)
+    axes[0][len(frames) // 2].set_xlabel(AXIS)
+    _names(fig, models)
+    return axes[0]
+
+
+def _titled(ax, title, frame):
+    ax.set(title=title)
+    ax.grid(axis="x")
+    if frame.empty:
+        ax.text(
+            0.5, 0.5, "not in yet", transform=ax.transAxes, ha="center", va="center", color=GREY
+        )
+
+
+def _ceiling(ax, rows, place):
+    if CEILING in rows.index:
+        row = rows.loc[CEILING]
+        ax.fill_betweenx(
+            [place - 0.42, place + 0.42],
+            row["low"],
+            row["high"],
+            color=GREY,
+            alpha=0.18,
+            linewidth=0,
+        )
+        ax.plot([row["value"]] * 2, [place - 0.42, place + 0.42], color=GREY, linewidth=2.6)
+
+
+def _looks(models):
+    """name -> (colour, marker): a second model of a family gets another marker."""
+    out = {}
+    for name in models:
+        _, colour, marker = look(name)
+        out[name] = colour, marker if (colour, marker) not in out.values() else "v"
+    return out
+
+
+def _mark(ax, row, looks, height, most):
+    colour, marker = looks
+    ax.plot([row["low"], row["high"]], [height, height], color=colour, linewidth=1.8, alpha=0.6)
+    ax.plot(
+        row["value"],
+        height,
+        marker,
+        color=colour,
+        markersize=9 if marker == "*" else 5.5,
+        markerfacecolor="none" if row["folds"] < most else colour,
+    )
+
+
+def _names(fig, models):
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="", label=display_name(name))
+        for name, (colour, marker) in _looks(models).items()
+    ]
+    handles.append(
+        Line2D(
+            [],
+            [],
+            color=GREY,
+            linewidth=2.6,
+            label="ceiling: one laboratory's measurement against the other's",
+        )
+    )
+    fig.legend(
+        handles=handles, loc="outside lower center", ncols=3, columnspacing=1.2, handletextpad=0.3
+    )
+
+
+def across_laboratories(frames, model):
+    """For one model, a dumbbell a row: its score against the source's own held-out measurement
+    (hollow), and against the target's (filled); the grey bar is the ceiling.
+
+    Parameters
+    ----------
+    frames : title -> frame as `records.transfers` gives it
+
+    Returns
+    -------
+    [targets] array of axes
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(
+        1,
+        len(frames),
+        figsize=(3.1 * len(frames) + 1.2, 3.2),
+        sharey=True,
+        sharex=True,
+        squeeze=False,
+    )
+    kinds, (_, colour, marker) = [kind for kind in KINDS if kind != "seen"], look(model)
+    for ax, (title, frame) in zip(axes[0], frames.items(), strict=True):
+        rows = frame[frame["origin"] == "held_out"]
+        for place, kind in enumerate(kinds):
+            _ceiling(ax, rows[rows["category"] == kind].set_index("model"), place)
+            for _, row in rows[(rows["category"] == kind) & (rows["model"] == model)].iterrows():
+                ax.plot(
+                    [row["within"], row["value"]],
+                    [place, place],
+                    color=colour,
+                    linewidth=1.6,
+                    alpha=0.6,
+                )
+                ax.plot(
+                    row["within"], place, marker, color=colour, markerfacecolor="none", markersize=7
+                )
+                ax.plot(row["value"], place, marker, color=colour, markersize=7)
+        _titled(ax, title, frame)
+    axes[0][0].set_yticks(range(len(kinds)), [KINDS[kind][0] for kind in kinds])
+    axes[0][0].set_ylim(len(kinds) - 0.45, -0.55)
+    fig.supxlabel(
+        f"per-drug ρ of {display_name(model)}: hollow, same laboratory; filled, the other",
+        fontsize=10,
+    )
+    return axes[0]

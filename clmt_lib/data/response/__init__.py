@@ -1,0 +1,1 @@
+"""Drug response: cell lines x drugs, from official releases or simulated."""

@@ -1,0 +1,84 @@
+"""GDSC1, release v17: ln IC50 of an older assay (Iorio et al. 2016), with the drugs and omics of
+the prepared GDSC tables.
+"""
+
+import pandas as pd
+
+from clmt_lib.data.response.base import DrugResponse, group_compounds
+from clmt_lib.data.response.gdsc import LICENCE, read_cells, read_drugs, read_omics
+from clmt_lib.data.response.joins import one_line_each, some_left, whole
+from clmt_lib.io import locate, read_table
+
+SOURCE = (
+    "GDSC1 (release v17) ln IC50; expression z-scores, mutations and copy number of the "
+    "same lines; Cell Model Passports"
+)
+
+
+def load(folder=None, responses=None, complete=True):
+    """GDSC1 with expression, binary mutation, log2 copy number, structures, targets and pathways,
+    joined by COSMIC id and GDSC drug id.
+
+    Parameters
+    ----------
+    folder : prepared tables; None takes `CLMT_DATA`
+    responses : another file with COSMIC_ID, DRUG_ID and LN_IC50
+    complete : keep only lines with all three omics and drugs with a structure; otherwise drugs
+        without a structure stay
+
+    Returns
+    -------
+    DrugResponse named "gdsc1"; ids are COSMIC ids and GDSC drug ids, as strings.
+
+    Raises
+    ------
+    DataError
+        From `locate`, `read_table` and `DrugResponse.from_tables`; an id that is not a whole
+        number, a line under two ids.
+    """
+    folder = locate(folder)
+    path = responses or folder / "gdsc/response_gdsc1_v17.parquet"
+    table = read_table(path, ["COSMIC_ID", "DRUG_ID", "LN_IC50"]).reset_index(drop=True)
+    pairs = pd.DataFrame(
+        {
+            "cell": whole(table, "COSMIC_ID", path),
+            "drug": whole(table, "DRUG_ID", path),
+            "ln_ic50": table["LN_IC50"],
+        }
+    )
+    drugs, omics = read_drugs(folder), read_omics(folder)
+    if complete:
+        drugs = drugs[drugs["smiles"].notna()]
+    lines = (
+        omics["expression"]
+        .index.intersection(omics["mutation"].index)
+        .intersection(omics["copy_number"].index)
+    )
+    pairs = some_left(pairs[pairs["cell"].isin(lines) & pairs["drug"].isin(drugs.index)], path)
+    drugs = drugs.loc[sorted(pairs["drug"].unique(), key=int)]
+    cells, there = (
+        read_cells(folder, "COSMIC_ID", _models(folder)),
+        sorted(pairs["cell"].unique(), key=int),
+    )
+    cells = cells.loc[[line for line in there if line in cells.index]]
+    one_line_each(cells, pairs, path)
+    drugs = drugs.assign(compound=group_compounds(drugs))
+    files = {
+        "cells": folder / "ids/cell_lines.parquet",
+        "drugs": folder / "gdsc/drugs.parquet",
+        "responses": path,
+        **dict.fromkeys(omics, folder / "gdsc"),
+    }
+    return DrugResponse.from_tables(
+        "gdsc1", cells, drugs, omics, pairs, file=files, licence=LICENCE, source=SOURCE
+    )
+
+
+def _models(folder):
+    """Sanger model ids of GDSC2's lines, where it is there: v17 names lines by COSMIC id alone, and
+    one id may stand for two lines of the table.
+    """
+    path = folder / "gdsc/response_gdsc2.parquet"
+    return (
+        read_table(path, ["SANGER_MODEL_ID"])["SANGER_MODEL_ID"].unique() if path.exists() else ()
+    )

@@ -1,0 +1,582 @@
+"""From a folder of official downloads to the prepared tables the readers take (chapter 01).
+
+Official tables come in many layouts; the prepared ones in one: COSMIC ids for lines, GDSC ids for
+drugs, HGNC symbols for genes. Nothing is imputed or invented:
+what an optional input would have given is reported as missing. The folder appears whole or not at
+all.
+
+Two choices are made here and written down: expression is log2(TPM+1), standardised per gene over
+all lines of the file (test lines included, which a strict
+cell-blind evaluation should say); copy number is log2 of the ratio to the line's median (absolute
+numbers) or to diploid (DepMap's relative numbers).
+"""
+
+import os
+import re
+import shutil
+import zipfile
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clmt_lib.data.download import sha256_of
+from clmt_lib.data.official import numbers, read_matrix, read_mutations
+from clmt_lib.data.response.gdsc import EMPTY_COPY_NUMBER, RESPONSE_COLUMNS
+from clmt_lib.io import DataError, read_table, require_columns
+
+LOWEST_RATIO = 2.0**-5  # a deleted gene has ratio 0, whose logarithm is not finite
+INPUTS = {  # kind -> file names, best first
+    "response": (r"GDSC2_fitted_dose_response.*\.(csv|csv\.gz|xlsx|parquet)",),
+    "models": (r"model_list.*\.csv(\.gz)?",),
+    "compounds": (r"screened_comp.*\.csv",),
+    "drug list": (r"drug_?list.*\.csv",),
+    "structures": (r"pubchem_smiles\.(tsv|csv)", r".*smiles.*\.(tsv|csv)"),
+    "expression": (
+        r"rnaseq.*_tpm_.*\.csv(\.gz)?",
+        r"OmicsExpressionProteinCodingGenesTPMLogp1.*\.csv(\.gz)?",
+        r"rnaseq_latest\.csv(\.gz)?",
+    ),
+    "mutations": (r"mutations_all.*\.csv(\.gz)?", r"OmicsSomaticMutations.*\.csv(\.gz)?"),
+    "copy number": (
+        r"WES_pureCN_CNV_genes_total_copy_number.*\.csv(\.gz)?",
+        r"WES_pureCN_CNV_genes_(\d+|latest)\.csv(\.gz)?",
+        r"OmicsCNGene.*\.csv(\.gz)?",
+    ),
+}
+NEEDED = ("response", "models")
+WITHOUT = {
+    "compounds": "drug names, targets and pathways are those of the response table, without "
+    "synonyms",
+    "drug list": "no PubChem ids except those in the table of structures",
+    "structures": "no SMILES: fetch pubchem_smiles after gdsc_drug_list, or bring a table "
+    "DRUG_ID (or CID), SMILES",
+    "expression": "no expression table",
+    "mutations": "no mutation tables",
+    "copy number": "no copy-number table",
+}
+CELL_COLUMNS = {  # the model list's names -> ours; the readers need these
+    "model_id": "SANGER_MODEL_ID",
+    "COSMIC_ID": "COSMIC_ID",
+    "BROAD_ID": "DEPMAP_ID",
+    "RRID": "RRID",
+    "model_name": "model_name",
+    "tissue": "tissue",
+    "cancer_type": "cancer_type",
+    "msi_status": "msi_status",
+}
+MORE_CELL_COLUMNS = {
+    "CCLE_ID": "CCLE_NAME",
+    **{
+        name: name
+        for name in (
+            "synonyms",
+            "cancer_type_detail",
+            "tissue_status",
+            "sample_site",
+            "model_type",
+            "growth_properties",
+            "ploidy_snp6",
+            "mutational_burden",
+            "gender",
+            "ethnicity",
+            "age_at_sampling",
+            "species",
+        )
+    },
+}
+
+
+@dataclass
+class Prepared:
+    """What `prepare` made: the folder, its files (manifest), which input each came from, what is
+    missing, what a reader should know.
+    """
+
+    folder: Path
+    manifest: pd.DataFrame | None = None
+    sources: dict = field(default_factory=dict)
+    missing: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)
+
+
+def prepare(downloads, out, genes=None):
+    """Turn a folder of official downloads (csv, csv.gz, xlsx, zip) into the prepared layout, all of
+    it or nothing.
+
+    Parameters
+    ----------
+    downloads : folder with at least `GDSC2_fitted_dose_response*` and the Cell Model Passports'
+        `model_list*`
+    out : folder to make; must not exist (or be empty). `CLMT_DATA` may then name it
+    genes : symbols to keep; None keeps every gene of the omics tables
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    DataError
+        Unreadable folder, needed input missing, two files for one input, or a table that cannot be
+        understood (file, row, remedy).
+    """
+    done = Prepared(Path(out).expanduser().absolute())
+    with _appearing(done.folder) as new:
+        found = _find_inputs(downloads, new / ".unpacked", done)
+        lines = _cell_lines(found["models"])
+        response = _response(found["response"], done)
+        tables = {
+            "ids/cell_lines": lines,
+            "gdsc/response_gdsc2": response,
+            "gdsc/drugs": _drugs(found, response, done),
+        }
+        keep = None if genes is None else frozenset(genes)
+        if "expression" in found:
+            tables["gdsc/expression_zscore"] = _expression(found["expression"], lines, keep, done)
+        if "mutations" in found:
+            tables |= _mutations(found["mutations"], lines, keep)
+        if "copy number" in found:
+            tables["gdsc/cna_log2"] = _copy_number(found["copy number"], lines, keep, done)
+        shutil.rmtree(new / ".unpacked", ignore_errors=True)
+        _write(new, tables, done)
+    return done
+
+
+def drug_cids(folder):
+    """PubChem ids named by the GDSC drug list in a folder of downloads, GDSC drug id -> CID (for
+    `pubchem_smiles`).
+
+    Raises
+    ------
+    DataError
+        No drug list there, or one without the columns.
+    """
+    path = _pick(_listing(folder), "drug list")
+    if path is None:
+        raise DataError(
+            "no GDSC drug list (Drug_list*.csv) here",
+            file=folder,
+            remedy="fetch gdsc_drug_list into this folder first",
+        )
+    return _read_drug_list(path)
+
+
+@contextmanager
+def _appearing(out):
+    """A folder to fill that takes the place of `out` at the end, or vanishes after an error."""
+    new = out.with_name(f".{out.name}.partial")
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise DataError(
+                "is there already",
+                file=out,
+                remedy="name a folder that does not exist yet; prepared tables are never "
+                "overwritten",
+            )
+        shutil.rmtree(new, ignore_errors=True)  # left by a run that was killed
+        new.mkdir(parents=True)
+        yield new
+        new.replace(out)
+    except OSError as error:
+        raise DataError(
+            f"cannot be written ({error.strerror or error})",
+            file=error.filename or out,
+            remedy="name a folder you may write to, with space left",
+        ) from None
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+# Finding the inputs
+
+
+def _listing(folder):
+    try:
+        return sorted(path for path in Path(folder).expanduser().iterdir() if path.is_file())
+    except OSError as error:
+        raise DataError(
+            f"folder of downloads cannot be read ({error.strerror})",
+            file=folder,
+            remedy="name an existing folder that you may read (chmod u+rx); `clmt data fetch` "
+            "fills one",
+        ) from None
+
+
+def _pick(files, kind):
+    """The file for one input, or None; two files of the same layout are a question for the reader."""
+    for pattern in INPUTS[kind]:
+        hits = [path for path in files if re.fullmatch(pattern, path.name, re.IGNORECASE)]
+        if len(hits) > 1:
+            raise DataError(
+                f"two files for {kind}: {', '.join(path.name for path in hits)}",
+                file=hits[0].parent,
+                remedy="keep one of them in the folder",
+            )
+        if hits:
+            return hits[0]
+    return None
+
+
+def _find_inputs(downloads, unpacked, done):
+    files = [path for path in _listing(downloads) if _is_input(path.name)]
+    for path in files:
+        if not os.access(path, os.R_OK):
+            raise DataError(
+                "file cannot be read",
+                file=path,
+                remedy="give yourself permission to read it (chmod u+r)",
+            )
+    files += [
+        member
+        for path in files
+        if path.suffix.lower() == ".zip"
+        for member in _unpack(path, unpacked)
+    ]
+    found = {kind: path for kind in INPUTS if (path := _pick(files, kind)) is not None}
+    for kind in NEEDED:
+        if kind not in found:
+            raise DataError(
+                f"no file for {kind}: a name like {INPUTS[kind][0]}",
+                file=downloads,
+                remedy="`clmt data list` names the official file; `clmt data fetch` gets it",
+            )
+    done.sources = {
+        kind: {"file": path.name, "sha256": sha256_of(path)} for kind, path in found.items()
+    }
+    done.missing = {kind: text for kind, text in WITHOUT.items() if kind not in found}
+    return found
+
+
+def _is_input(name):
+    patterns = [pattern for kind in INPUTS.values() for pattern in kind]
+    return name.lower().endswith(".zip") or any(
+        re.fullmatch(pattern, name, re.IGNORECASE) for pattern in patterns
+    )
+
+
+def _unpack(path, folder):
+    """The members of a zip file that are inputs, unpacked into `folder` under their bare names."""
+    out = []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                target = folder / Path(member.filename).name
+                if _is_input(target.name):
+                    folder.mkdir(exist_ok=True)
+                    with archive.open(member) as source, open(target, "wb") as copy:
+                        shutil.copyfileobj(source, copy)
+                    out.append(target)
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"broken zip ({error})",
+            file=path,
+            remedy="the file is cut short or not zip: fetch it again",
+        ) from None
+    return out
+
+
+# Tables of ids, responses and drugs
+
+
+def _read(path, columns=None, **options):
+    """`read_table`, and the first sheet of an xlsx file."""
+    if path.suffix.lower() != ".xlsx":
+        return read_table(path, columns, **options)
+    try:
+        frame = pd.read_excel(path, engine="openpyxl")
+    except ImportError:
+        raise DataError(
+            "reading xlsx needs openpyxl",
+            file=path,
+            remedy="pip install openpyxl, or save the sheet as CSV",
+        ) from None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"cannot be parsed ({error})",
+            file=path,
+            remedy="the file is cut short or not xlsx: fetch it again, or save the sheet as CSV",
+        ) from None
+    if frame.empty:
+        raise DataError("empty table", file=path, remedy="fetch or export it again")
+    require_columns(frame.columns, columns, path)
+    return frame if columns is None else frame[list(columns)]
+
+
+def _response(path, done):
+    """[pairs, 19] the official table, rows in order, ids as whole numbers; rows empty in every
+    column are left out and counted.
+    """
+    frame = _read(path, RESPONSE_COLUMNS)
+    empty = frame.isna().all(axis=1)
+    frame = frame[~empty].copy()
+    other = frame["DATASET"] != "GDSC2"
+    if other.any():
+        raise DataError(
+            f"a row of {frame.loc[other, 'DATASET'].iloc[0]!r} among GDSC2",
+            file=path,
+            row=int(other.idxmax()) + 2,
+            remedy="GDSC1 is another assay: keep the rows of GDSC2 only",
+        )
+    for column in ("NLME_RESULT_ID", "NLME_CURVE_ID", "COSMIC_ID", "DRUG_ID", "COMPANY_ID"):
+        frame[column] = numbers(frame, column, path)
+    for column in ("MIN_CONC", "MAX_CONC", "LN_IC50", "AUC", "RMSE", "Z_SCORE"):
+        frame[column] = numbers(frame, column, path, whole=False)
+    twice = frame.duplicated(["COSMIC_ID", "DRUG_ID"])
+    if twice.any():
+        row = twice.idxmax()
+        raise DataError(
+            f"duplicate pair COSMIC_ID {frame.loc[row, 'COSMIC_ID']}, DRUG_ID "
+            f"{frame.loc[row, 'DRUG_ID']}",
+            file=path,
+            row=int(row) + 2,
+            remedy="keep one row for each pair",
+        )
+    if empty.any():
+        done.notes.append(f"{int(empty.sum())} empty rows of {path.name} left out")
+    return frame.reset_index(drop=True)
+
+
+def _cell_lines(path):
+    """[lines] the model list with our column names; a model with several COSMIC or DepMap ids has a
+    row for each.
+    """
+    frame = read_table(path)
+    require_columns(frame.columns, CELL_COLUMNS, path)
+    wanted = CELL_COLUMNS | {
+        theirs: ours for theirs, ours in MORE_CELL_COLUMNS.items() if theirs in frame
+    }
+    frame = frame[list(wanted)].rename(columns=wanted)
+    for column in ("COSMIC_ID", "DEPMAP_ID"):
+        parts = frame[column].astype("string").str.replace(r"\.0$", "", regex=True).str.split(";")
+        frame = frame.assign(**{column: parts}).explode(column)
+        frame[column] = frame[column].str.strip()
+    wrong = frame["COSMIC_ID"].notna() & ~frame["COSMIC_ID"].str.fullmatch(r"\d+").fillna(
+        False
+    ).astype(bool)
+    if wrong.any():
+        raise DataError(
+            f"COSMIC_ID {frame.loc[wrong, 'COSMIC_ID'].iloc[0]!r} is not a whole number",
+            file=path,
+            row=int(frame.index[wrong][0]) + 2,
+            remedy="correct the row or leave the id empty",
+        )
+    frame["COSMIC_ID"] = pd.to_numeric(frame["COSMIC_ID"]).astype("Int64")
+    return frame.assign(name=frame["model_name"]).reset_index(drop=True)
+
+
+def _read_drug_list(path):
+    """GDSC drug id -> PubChem CID, from the website's drug list; the first of several CIDs, nothing
+    for `none` or `several`.
+    """
+    frame = read_table(path)
+    frame.columns = [name.strip().lower().replace(" ", "_") for name in frame.columns]
+    require_columns(frame.columns, ("drug_id", "pubchem"), path)
+    cid = frame["pubchem"].astype("string").str.extract(r"^\s*(\d+)")[0]
+    ids = numbers(frame, "drug_id", path)
+    return {int(drug): int(first) for drug, first in zip(ids, cid, strict=True) if pd.notna(first)}
+
+
+def _read_structures(path):
+    """({CID: SMILES}, {DRUG_ID: SMILES}, {DRUG_ID: CID}) from a table with SMILES and at least one
+    of the two ids; checked by RDKit.
+    """
+    from rdkit import Chem, rdBase
+
+    frame = read_table(path)
+    frame.columns = [
+        {"pubchem_cid": "cid"}.get(name.strip().lower(), name.strip().lower())
+        for name in frame.columns
+    ]
+    require_columns(frame.columns, ("smiles", "drug_id" if "cid" not in frame else "cid"), path)
+    frame = frame[frame["smiles"].notna()]
+    with rdBase.BlockLogs():
+        for row, smiles in frame["smiles"].items():
+            if Chem.MolFromSmiles(smiles) is None:
+                raise DataError(
+                    f"SMILES {smiles!r} cannot be parsed",
+                    file=path,
+                    row=int(row) + 2,
+                    remedy="correct it, or leave it empty: a missing structure is allowed",
+                )
+    maps = []
+    for key, value in (("cid", "smiles"), ("drug_id", "smiles"), ("drug_id", "cid")):
+        rows = (
+            frame.dropna(subset=[key, value])
+            if {key, value} <= set(frame)
+            else frame[:0].assign(**{key: 0, value: 0})
+        )
+        maps.append(
+            dict(
+                zip(
+                    numbers(rows, key, path),
+                    rows[value] if value == "smiles" else numbers(rows, value, path),
+                    strict=True,
+                )
+            )
+        )
+    return maps
+
+
+def _drugs(found, response, done):
+    """[drugs] names, synonyms, targets, pathways, PubChem ids and structures; the drugs of the
+    response table that the compound list lacks are added from there.
+    """
+    screened = response.drop_duplicates("DRUG_ID").rename(
+        columns={"PUTATIVE_TARGET": "TARGET", "PATHWAY_NAME": "TARGET_PATHWAY"}
+    )
+    columns = ("DRUG_ID", "SCREENING_SITE", "DRUG_NAME", "SYNONYMS", "TARGET", "TARGET_PATHWAY")
+    screened = screened.reindex(columns=columns)
+    table = screened
+    if "compounds" in found:
+        table = read_table(found["compounds"], columns)
+        table = table.assign(DRUG_ID=numbers(table, "DRUG_ID", found["compounds"])).drop_duplicates(
+            "DRUG_ID"
+        )
+        extra = screened[~screened["DRUG_ID"].isin(table["DRUG_ID"])]
+        if len(extra):
+            done.notes.append(
+                f"{len(extra)} drugs of the response table are not in "
+                f"{found['compounds'].name}: taken from the response table"
+            )
+            table = pd.concat([table, extra])
+    table = table.sort_values("DRUG_ID", ignore_index=True).rename(
+        columns=lambda name: name if name == "DRUG_ID" else name.lower()
+    )
+    cids = _read_drug_list(found["drug list"]) if "drug list" in found else {}
+    by_cid, by_drug, more = (
+        _read_structures(found["structures"]) if "structures" in found else ({}, {}, {})
+    )
+    cids = more | cids
+    table["pubchem_cid"] = pd.array([cids.get(drug) for drug in table["DRUG_ID"]], dtype="Int64")
+    smiles = [by_drug.get(drug) or by_cid.get(cids.get(drug)) for drug in table["DRUG_ID"]]
+    return table.assign(
+        smiles=pd.Series(smiles, dtype="str"),
+        **_chemistry(smiles),
+        in_gdsc2=table["DRUG_ID"].isin(response["DRUG_ID"]),
+    )
+
+
+def _chemistry(smiles):
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        molecules = [Chem.MolFromSmiles(text) if text else None for text in smiles]
+        return {
+            "canonical_smiles_rdkit": pd.Series(
+                [molecule and Chem.MolToSmiles(molecule) for molecule in molecules], dtype="str"
+            ),
+            "inchikey_rdkit": pd.Series(
+                [molecule and Chem.MolToInchiKey(molecule) for molecule in molecules], dtype="str"
+            ),
+        }
+
+
+# Omics
+
+
+def _expression(path, lines, keep, done):
+    """[lines, COSMIC_ID + genes] log2(TPM+1), standardised per gene over all lines of the table."""
+    matrix = read_matrix(path, lines, ("rsem_tpm", "tpm"), keep)
+    values = matrix.values
+    if not matrix.depmap:  # DepMap's file holds log2(TPM+1) already
+        low = values.columns[(values < 0).any()]
+        if len(low):
+            raise DataError(
+                f"negative TPM of {low[0]}",
+                file=path,
+                remedy="use the table of TPM values, not of logarithms",
+            )
+        values = np.log2(values + 1)
+    usable = values.notna().all() & (values.std(ddof=0) > 0)
+    _note_dropped(
+        done, path, "genes", int((~usable).sum()), "not measured in every line, or constant"
+    )
+    if not usable.any() or len(values) < 2:
+        raise DataError(
+            f"nothing to standardise: {len(values)} lines, {int(usable.sum())} usable genes",
+            file=path,
+            remedy="check the model list and the list of genes",
+        )
+    values = values.loc[:, usable]
+    return ((values - values.mean()) / values.std(ddof=0)).astype("float32").reset_index()
+
+
+def _copy_number(path, lines, keep, done):
+    """[genes, entrez_id + symbol + lines] log2 ratio; lines without most genes, then genes not
+    known in every line left, are left out.
+    """
+    matrix = read_matrix(path, lines, ("total_copy_number",), keep)
+    if matrix.depmap:
+        ratio = 2.0**matrix.values - 1
+    else:
+        middle = matrix.values.median(axis=1)
+        ratio = matrix.values.div(middle.where(middle > 0), axis=0)
+    full = ratio.isna().mean(axis=1) < EMPTY_COPY_NUMBER
+    _note_dropped(done, path, "lines", int((~full).sum()), "most genes missing")
+    known = ratio[full].notna().all()
+    _note_dropped(done, path, "genes", int((~known).sum()), "not known in every line")
+    if not full.any() or not known.any():
+        raise DataError(
+            "no gene has a copy number in every line",
+            file=path,
+            remedy="use one provider's file, unchanged",
+        )
+    table = np.log2(ratio.loc[full, known].clip(lower=LOWEST_RATIO)).T
+    table.columns = table.columns.astype(str)
+    entrez = pd.array([matrix.entrez.get(symbol) for symbol in table.index], dtype="Int64")
+    table.insert(0, "symbol", table.index.astype("str"))
+    table.insert(0, "entrez_id", entrez)
+    return table.reset_index(drop=True)
+
+
+def _note_dropped(done, path, what, count, why):
+    if count:
+        done.notes.append(f"{count} {what} of {path.name} left out: {why}")
+
+
+def _mutations(path, lines, keep):
+    """The three mutation tables: protein-changing mutations in long form (score 1), the lines that
+    were sequenced, the genes seen.
+    """
+    calls = read_mutations(path, lines)
+    genes = calls[["entrez_id", "symbol"]].drop_duplicates("symbol")
+    sequenced = calls[["COSMIC_ID"]].drop_duplicates().sort_values("COSMIC_ID", ignore_index=True)
+    if keep is not None:
+        genes, calls = genes[genes["symbol"].isin(keep)], calls[calls["symbol"].isin(keep)]
+    long = (
+        calls[calls["changes_protein"]].drop_duplicates(["COSMIC_ID", "symbol"]).assign(score=1.0)
+    )
+    return {
+        "gdsc/mutation_long": long.sort_values(["COSMIC_ID", "symbol"], ignore_index=True)[
+            ["COSMIC_ID", "entrez_id", "score", "symbol"]
+        ],
+        "gdsc/mutation_lines": sequenced,
+        "gdsc/mutation_genes": genes.sort_values("symbol", ignore_index=True),
+    }
+
+
+def _write(folder, tables, done):
+    """Parquet files, `MANIFEST.tsv` (bytes, shape, SHA-256) and `SOURCES.tsv` (which official file
+    each input was).
+    """
+    rows = []
+    for name, table in tables.items():
+        path = folder / f"{name}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        table.to_parquet(path, index=False, compression="zstd")
+        rows.append(
+            {
+                "file": f"{name}.parquet",
+                "bytes": path.stat().st_size,
+                "shape": f"{len(table)}x{len(table.columns)}",
+                "sha256": sha256_of(path),
+            }
+        )
+    done.manifest = pd.DataFrame(rows)
+    done.manifest.to_csv(folder / "MANIFEST.tsv", sep="\t", index=False)
+    sources = pd.DataFrame([{"input": kind, **about} for kind, about in done.sources.items()])
+    sources.to_csv(folder / "SOURCES.tsv", sep="\t", index=False)

@@ -1,0 +1,1 @@
+"""The predictors every model must stand beside (chapter 08)."""

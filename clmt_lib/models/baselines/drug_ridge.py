@@ -1,0 +1,171 @@
+"""Ridge over drugs, for compounds nobody has screened on lines that everybody has: what a drug
+kernel is told is all that differs (chapter 09b).
+
+Where a drug is like no other, there is one more place to look: its targets in the lines (`states`).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clmt_lib.io import DataError
+from clmt_lib.models.base import TableModel
+from clmt_lib.models.baselines.factors import factorise
+from clmt_lib.models.kernels import FACTS, TEXTS, drug_kernels
+from clmt_lib.views.genesets import reactome, steps, target_genes
+from clmt_lib.views.molecules import jaccard
+from clmt_lib.views.omics import fit_omics, train_cells
+
+PARTS = (*FACTS, *TEXTS, "steps")
+
+
+@dataclass
+class DrugRidge(TableModel):
+    """Kernel ridge over drugs, on responses standardised per drug: K = 0.3 + the sum of `kinds` +
+    0.3 [same compound].
+
+    Standardised, a potent drug counts no more than a weak one, as in the per-drug r. The lines need
+    no kernel: every line is known, so one small system over the
+    training drugs serves them all (on a table without holes). Holes are filled by a factorisation
+    of the training role.
+
+    Parameters
+    ----------
+    kinds : of `models.kernels.drug_kernels`, or steps (Jaccard of the Reactome sets of up to 100
+        genes that hold a target: two drugs of different pathways may share
+        a step where they share no target; left out in a simulated world, whose genes are not
+        Reactome's). A single part has its sharpness chosen on the valid role.
+    ridges : tried on the valid role
+    states : shares tried on the valid role of `target_states`, which is added to a drug's
+        prediction; (0,) leaves it out
+    rank, als_ridge : of the factorisation
+
+    Raises
+    ------
+    DataError
+        Unknown part; or no gene sets for steps.
+    """
+
+    kinds: tuple = ("steps", "targets", "text", "mechanism")
+    ridges: tuple = (1.0, 2.5, 6.0)
+    states: tuple = (0.0,)
+    rank: int = 30
+    als_ridge: float = 10.0
+
+    def __post_init__(self):
+        unknown = sorted(set(self.kinds) - set(PARTS))
+        if unknown or not self.kinds:
+            raise DataError(
+                f"unknown kind {unknown[0]!r}" if unknown else "no kind",
+                remedy=f"use one or more of: {', '.join(PARTS)}",
+            )
+
+    def fit(self, benchmark, split):
+        """Fit on train, choose the ridge (and a single part's sharpness) on valid."""
+        y = benchmark.matrix(split.train)
+        rows = np.flatnonzero(np.isfinite(y).any(0))  # training drugs
+        mean, spread = np.nanmean(y[:, rows], axis=0), np.nanstd(y[:, rows], axis=0)
+        z = self._filled(
+            (y[:, rows] - mean) / np.where(spread > 1e-6, spread, 1.0)
+        )  # [C, training drugs]
+        compound = benchmark.drugs["compound"].to_numpy()
+        one = 0.3 + 0.3 * (compound[:, None] == compound[None])
+        offset, scale = (
+            np.full(benchmark.n_drugs, mean.mean()),
+            np.full(benchmark.n_drugs, spread.mean()),
+        )  # a new drug's potency is not known
+        offset[rows], scale[rows] = mean, spread
+        states = target_states(benchmark, split, z) if any(self.states) else 0.0
+
+        def candidates():
+            for setting, k in self._kernels(benchmark, split):
+                among, to_all = (one + k)[np.ix_(rows, rows)], (one + k)[rows]
+                for ridge in self.ridges:
+                    weights = np.linalg.solve(
+                        among + ridge * np.eye(len(rows)), z.T
+                    ).T  # [C, training drugs]
+                    for share in self.states:
+                        said = {} if self.states == (0.0,) else {"states": share}
+                        table = offset + scale * (weights @ to_all + share * states)
+                        yield (
+                            {**setting, "ridge": ridge, **said},
+                            table,
+                            {"weights": weights, "mean": mean, "spread": spread},
+                        )
+
+        return self.choose(benchmark, split, candidates())
+
+    def _filled(self, z):
+        """[C, drugs] standardised responses; a hole gets the line's mean and what a factorisation
+        of the others' deviations says.
+        """
+        seen = np.isfinite(z)
+        line = np.where(seen, z, 0.0).sum(1, keepdims=True) / np.maximum(
+            seen.sum(1, keepdims=True), 1
+        )
+        u, v = factorise(np.where(seen, z - line, 0.0), seen, self.rank, self.als_ridge)
+        return np.where(seen, z, line + u @ v.T)
+
+    def _kernels(self, benchmark, split):
+        """[(setting, k [D, D])]: every candidate of a single part, else the one sum."""
+        if len(self.kinds) == 1 and self.kinds != ("steps",):
+            return drug_kernels(benchmark, self.kinds[0], split)
+        return [({}, sum(_part(benchmark, part, split) for part in self.kinds))]
+
+
+def _part(benchmark, part, split):
+    """[D, D] kernel of one part of a sum: of an embedding the sharper kernel of a short text, the
+    softer one of a long one.
+    """
+    if part == "steps":
+        return 0.0 if benchmark.simulated else jaccard(steps(benchmark.drugs, reactome()))
+    return drug_kernels(benchmark, part, split)[-1 if part == "text" else 0][1]
+
+
+def target_states(benchmark, split, z, rank=20, loose=0.2):
+    """[C, D] how much of a drug's targets a line has: their expression, mutations and copies, as
+    far as responses to other drugs know of them.
+
+    A line that lives by a gene often has more of it, and dies of less drug against it. Most of a
+    gene's variation has no such meaning, so it is cut down to the part that
+    lies in the main directions of the lines' responses, their mean apart.
+
+    Parameters
+    ----------
+    z : [C, training drugs] standardised responses without holes; only training lines are read
+    rank : directions
+    loose : share at which the part outside of them enters
+
+    Returns
+    -------
+    In standard deviations, negative where there is much; 0 for a drug whose targets are not in the
+    tables.
+    """
+    rows, state = train_cells(benchmark, split), np.zeros((benchmark.n_cells, benchmark.n_drugs))
+    genes, mutation = (
+        target_genes(benchmark.drugs),
+        benchmark.omics["mutation"].to_numpy(np.float64),
+    )
+    tables = {
+        "expression": fit_omics(benchmark, split)(benchmark),
+        "copy_number": fit_omics(benchmark, split, "copy_number")(benchmark),
+        "mutation": mutation,
+    }
+    for kind, x in tables.items():
+        place = {gene: i for i, gene in enumerate(benchmark.omics[kind].columns)}
+        for drug, own in enumerate(genes):
+            columns = [place[gene] for gene in own if gene in place]
+            if columns and kind == "mutation":
+                hit = x[:, columns].max(1)
+                state[:, drug] -= 4 * (
+                    hit - hit[rows].mean()
+                )  # a frequent driver gene's 0/1 to about the spread of the others
+            elif columns:
+                state[:, drug] -= x[:, columns].mean(1)
+    z = z[rows]
+    line = z.mean(1) - z.mean()
+    rest = z - np.outer(line, line @ z / max(line @ line, 1e-12))
+    directions = np.linalg.svd(rest - rest.mean(0), full_matrices=False)[0][:, :rank]
+    out = loose * state  # all that can be said of a line without responses
+    out[rows] += directions @ (directions.T @ state[rows])
+    return out
