@@ -158,11 +158,10 @@ def _write(path, notebook):
     """
     import nbformat
 
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(
-        nbformat.writes(nbformat.from_dict(notebook)) + "\n", encoding="utf-8", newline="\n"
-    )
-    temporary.replace(path)
+    from clmt_lib.io import atomic_write
+
+    with atomic_write(path) as file:
+        file.write(nbformat.writes(nbformat.from_dict(notebook)) + "\n")
 
 
 def run_notebook(notebook, root=ROOT, parameters=(), folder=None):

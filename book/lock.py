@@ -15,6 +15,8 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from clmt_lib.io import atomic_write
+
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = """\
 # Made by `make lock` from pyproject.toml (all extras but `grid`, and the build backend) on Python {python}; do not edit.
@@ -61,9 +63,8 @@ def main():
     header = HEADER.format(
         python=".".join(map(str, sys.version_info[:2])), torch=versions["torch"].split("+")[0]
     )
-    temporary = ROOT / "requirements.lock.tmp"
-    temporary.write_text(header + pins, encoding="utf-8")
-    temporary.replace(ROOT / "requirements.lock")
+    with atomic_write(ROOT / "requirements.lock") as file:
+        file.write(header + pins)
     print(
         f"requirements.lock: {pins.count('==')} packages pinned. Next: make test, then commit it."
     )

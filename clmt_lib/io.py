@@ -1,17 +1,33 @@
-"""Reading tables from files, so that every bad file gives one message: file, row, remedy."""
+"""Files: tables read with one message for every bad one (file, row, remedy), whatever is written
+replaced whole, one process at a time, and what is costly kept by content.
+"""
 
 import gzip
+import hashlib
 import os
+import secrets
+import zipfile
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any, Literal
 
+import numpy as np
 import pandas as pd
 
 
 class DataError(ValueError):
     """Bad input. The message names what is wrong, where (file, row) and what to do about it."""
 
-    def __init__(self, what, *, file=None, row=None, remedy=None):
+    def __init__(
+        self,
+        what: str,
+        *,
+        file: str | os.PathLike | None = None,
+        row: int | None = None,
+        remedy: str | None = None,
+    ) -> None:
         where = ", ".join(
             part
             for part in (str(file) if file else "", f"row {row}" if row is not None else "")
@@ -28,7 +44,7 @@ GET_DATA = (
 )
 
 
-def locate(folder=None):
+def locate(folder: str | os.PathLike | None = None) -> Path:
     """Folder of the prepared drug-response tables: `folder`, else the environment's `CLMT_DATA`
     (it, or its `drp/`).
 
@@ -52,7 +68,9 @@ def locate(folder=None):
     return path / "drp" if (path / "drp").is_dir() else path
 
 
-def read_table(path, columns=None, **options):
+def read_table(
+    path: str | os.PathLike, columns: Iterable[str] | None = None, **options: Any
+) -> pd.DataFrame:
     """Read CSV, TSV (plain or gzipped) or Parquet into a frame, with errors that say what to do.
 
     Parameters
@@ -68,6 +86,7 @@ def read_table(path, columns=None, **options):
         column, no rows.
     """
     path = Path(path)
+    columns = None if columns is None else list(columns)
     if not path.exists():
         raise DataError(
             "no such file", file=path, remedy="check the folder's layout with `clmt data check`"
@@ -109,14 +128,12 @@ def read_table(path, columns=None, **options):
     return frame
 
 
-def _read(path, columns, options):
+def _read(path: Path, columns: list[str] | None, options: dict[str, Any]) -> pd.DataFrame:
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
         require_columns(pq.read_schema(path).names, columns, path)
-        return pd.read_parquet(
-            path, columns=list(columns) if columns is not None else None, **options
-        )
+        return pd.read_parquet(path, columns=columns, **options)
     plain = path.name.removesuffix(".gz")
     if not plain.endswith((".csv", ".tsv", ".txt")):
         raise DataError(
@@ -128,16 +145,19 @@ def _read(path, columns, options):
         path, sep="," if plain.endswith(".csv") else "\t", low_memory=False, **options
     )
     require_columns(frame.columns, columns, path)
-    return frame if columns is None else frame[list(columns)]
+    return frame if columns is None else frame[columns]
 
 
-def require_columns(found, wanted, file=None):
+def require_columns(
+    found: Iterable[str], wanted: Iterable[str] | None, file: str | os.PathLike | None = None
+) -> None:
     """Raise `DataError` unless every name of `wanted` is among `found`, naming the missing ones and
     what is there.
     """
-    missing = [name for name in wanted or () if name not in set(found)]
+    found = list(found)
+    missing = [name for name in wanted or () if name not in found]
     if missing:
-        there = ", ".join(map(str, list(found)[:20]))
+        there = ", ".join(map(str, found[:20]))
         raise DataError(
             f"missing column {', '.join(map(repr, missing))}",
             file=file,
@@ -146,7 +166,7 @@ def require_columns(found, wanted, file=None):
         )
 
 
-def _row_of_bad_byte(path):
+def _row_of_bad_byte(path: Path) -> int | None:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -155,3 +175,111 @@ def _row_of_bad_byte(path):
             except UnicodeDecodeError:
                 return number
     return None
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
+    """Open a file to write that takes its place when it is complete: readers see the old one or the
+    new one, whole. Text is UTF-8 with Unix line ends.
+
+    What is written goes to a hidden file beside `path`, reaches the disk and is renamed. After an
+    error nothing of it is left, and the old file is as it was.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with atomic_write(Path(folder) / "note.txt") as file:
+    ...         _ = file.write("whole")
+    ...     [(path.name, path.read_text()) for path in Path(folder).iterdir()]
+    [('note.txt', 'whole')]
+
+    Parameters
+    ----------
+    path : file to make or replace; its folder must be there
+    mode : "w" for text, "wb" for bytes
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        with open(part, mode.replace("w", "x"), **text) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def lock(path: str | os.PathLike, timeout: float | None = None) -> Iterator[None]:
+    """Hold `path` alone: other processes that lock it wait. A killed process lets go at once.
+
+    Parameters
+    ----------
+    path : file or folder that is about to change, there or not; its folder must be there
+    timeout : seconds to wait; None waits for ever
+
+    Raises
+    ------
+    DataError
+        Another process has held it for longer than `timeout`.
+    """
+    from filelock import FileLock, Timeout
+
+    path = Path(path)
+    held = FileLock(
+        path.with_name(f".{path.name}.lock"), timeout=-1 if timeout is None else timeout
+    )
+    try:
+        held.acquire()
+    except Timeout:
+        raise DataError(
+            f"another process has been writing here for {timeout:g} s",
+            file=path,
+            remedy="wait until it has ended, then run the same command again",
+        ) from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def cache_file(kind: str, parts: Sequence[str], suffix: str = "npy") -> Path:
+    """Path for something made from `parts` (texts), under `CLMT_CACHE` or the user's cache folder:
+    other parts, another file.
+    """
+    folder = Path(os.environ.get("CLMT_CACHE") or Path("~/.cache/clmt_lib").expanduser())
+    digest = hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:24]
+    return folder / f"{kind}-{digest}.{suffix}"
+
+
+def read_cached(path: Path | None) -> Any:
+    """The stored array, or dictionary of arrays (.npz); None where there is none or it cannot be
+    read: a cache that is lost or damaged only costs time.
+    """
+    try:
+        if not path or not path.exists():
+            return None
+        stored = np.load(path)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            return stored
+        with stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def write_cached(path: Path | None, table: np.ndarray | dict[str, np.ndarray]) -> None:
+    """Keep an array, or a dictionary of arrays (.npz); whole or not at all. A folder that cannot be
+    written is passed over.
+    """
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path, "wb") as file:
+            np.savez(file, **table) if isinstance(table, dict) else np.save(file, table)
+    except OSError:
+        return

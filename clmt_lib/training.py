@@ -1,11 +1,12 @@
 """One visible training loop that knows no model (chapter 06)."""
 
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
+
+from clmt_lib.io import atomic_write
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,7 @@ def _save(path, module, optimiser, schedule, state, config, device):
         "cpu": torch.get_rng_state(),
         **({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}),
     }
-    part = Path(f"{path}.part")
-    with open(part, "wb") as file:
+    with atomic_write(path, "wb") as file:
         torch.save(
             {
                 "config": asdict(config),
@@ -163,9 +163,6 @@ def _save(path, module, optimiser, schedule, state, config, device):
             },
             file,
         )
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
 
 
 def _shapes(weights):

@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 
 from clmt_lib import models, records  # noqa: E402
 from clmt_lib.data import load
-from clmt_lib.io import DataError  # noqa: E402
+from clmt_lib.io import DataError, atomic_write  # noqa: E402
 
 HEADLINE, WHOLE = ("clmt",), ("clmt_published", "clmt_repaired")
 MARGIN = 1.25  # a run is started when this much more than its estimate still fits
@@ -221,11 +221,8 @@ class Estimates:
             )
         if self.file:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            beside = self.file.with_name(f".{self.file.name}.{os.getpid()}")
-            beside.write_text(
-                json.dumps({"ratios": self.ratios, "seconds": self.seconds}), encoding="utf-8"
-            )
-            os.replace(beside, self.file)
+            with atomic_write(self.file) as file:
+                json.dump({"ratios": self.ratios, "seconds": self.seconds}, file)
 
 
 def fitting(queue, estimate, left):

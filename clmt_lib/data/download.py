@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from clmt_lib.io import DataError
+from clmt_lib.io import DataError, atomic_write
 
 BLOCK = 1 << 18  # bytes read at a time
 AGENT = "clmt-lib (teaching book; standard library client)"
@@ -528,9 +528,8 @@ def _read_json(path):
 
 def _write_text(path, text):
     """Write a small file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_write(path) as file:
+        file.write(text)
 
 
 def pubchem_smiles(

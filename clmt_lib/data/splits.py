@@ -4,14 +4,13 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from clmt_lib.io import DataError
+from clmt_lib.io import DataError, atomic_write
 
 FOLDS = {
     "mixed": 10,
@@ -230,9 +229,8 @@ def save_split(split, path):
         for key, value in vars(split).items()
     }
     body["sha256"] = _digest(body)
-    part = Path(f"{path}.part")
-    part.write_text(json.dumps(body))
-    os.replace(part, path)
+    with atomic_write(path) as file:
+        file.write(json.dumps(body))
 
 
 def load_split(path, benchmark):

@@ -4,14 +4,13 @@
 
 import hashlib
 import json
-import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
 from clmt_lib import data
-from clmt_lib.io import DataError
+from clmt_lib.io import DataError, atomic_write
 from clmt_lib.records.grids import read_grid
 from clmt_lib.records.runs import DRAWS, RunConfig, home, read
 from clmt_lib.records.studies import read_study
@@ -277,6 +276,5 @@ def write_plan(jobs, paths, out):
 
 
 def _replace(path, body):
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
-    os.replace(beside, path)
+    with atomic_write(path) as file:
+        file.write(json.dumps(body, indent=1) + "\n")

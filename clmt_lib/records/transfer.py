@@ -9,7 +9,6 @@ measured: the fits know its lines and drugs, not its responses.
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ import pandas as pd
 
 from clmt_lib import models
 from clmt_lib.data.response import transfer as screens
-from clmt_lib.io import DataError
+from clmt_lib.io import DataError, atomic_write
 from clmt_lib.records.provenance import provenance
 from clmt_lib.records.runs import home, read, rewrite
 from clmt_lib.tasks import metrics
@@ -211,9 +210,8 @@ def fit(joined, name, settings, fold, kind, folder=None, device="auto"):
     every = np.indices((joined.benchmark.n_cells, joined.benchmark.n_drugs)).reshape(2, -1).T
     table = np.asarray(model.predict(every), dtype=np.float32).reshape(joined.benchmark.n_cells, -1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part.npy")
-    np.save(part, table)
-    os.replace(part, path)
+    with atomic_write(path, "wb") as file:
+        np.save(file, table)
     return table
 
 

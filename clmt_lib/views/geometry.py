@@ -15,7 +15,7 @@ from importlib.resources import files
 import numpy as np
 import torch
 
-from clmt_lib.views.cache import cache_file, read, write
+from clmt_lib.io import cache_file, read_cached, write_cached
 
 # of ETKDG, from distances, then again from random coordinates; a cage or a large ring may need more
 # than anybody wants to wait for
@@ -211,7 +211,7 @@ def _coordinates(unique, conformers, seed, cache):
         if cache and missing
         else None
     )
-    stored = read(path)
+    stored = read_cached(path)
     if (
         not isinstance(stored, dict)
         or not {"position", "embedded", "atoms"} <= set(stored)
@@ -228,7 +228,7 @@ def _coordinates(unique, conformers, seed, cache):
             "embedded": embedded,
             "atoms": atoms,
         }
-        write(path, stored)
+        write_cached(path, stored)
     parts = np.split(stored["position"], stored["atoms"].cumsum()[:-1])
     shape = shape | dict(zip(missing, zip(parts, stored["embedded"])))
     return np.concatenate([np.zeros((0, 3)), *(shape[smiles][0] for smiles in unique)]), np.array(

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clmt_lib.io import DataError
-from clmt_lib.views.cache import cache_file, read, write
+from clmt_lib.io import DataError, cache_file, read_cached, write_cached
 from clmt_lib.views.descriptions import (
     RESPONSE_WORDS,
     describe_cells,
@@ -61,10 +60,10 @@ def encode(texts, encoder=BUNDLED, cache=True):
     """
     unique = sorted({text for text in texts if text is not None})
     path = _cache_file(unique, encoder) if cache else None
-    table = read(path)
+    table = read_cached(path)
     if table is None or len(table) != len(unique):
         table = _embed(unique, encoder)
-        write(path, table)
+        write_cached(path, table)
     row = {text: i for i, text in enumerate(unique)}
     zero = np.zeros(table.shape[1], np.float32)
     return np.stack([zero if text is None else table[row[text]] for text in texts])  # [n, dim]

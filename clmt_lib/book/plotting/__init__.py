@@ -111,6 +111,7 @@ __all__ = [
     "time_to_accuracy",
     "transfer_scores",
     "two_ways",
+    "verdict_counts",
     "whose_gain",
     "worth",
 ]
