@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 PARAMETERS = ("profile", "dataset", "seed", "device")
-LONGEST_CELL = 25
+LONGEST_CELL = 40
+WIDEST_LINE = 79
 LONGEST_ALT = 250
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w.:/<])/(?:home|Users|root|tmp|var|opt|mnt|usr|private)/[\w.-]+|\b[A-Z]:\\\\?[A-Za-z]"
@@ -98,12 +99,15 @@ def check_execution(code):
 
 
 def check_source(code):
-    """Short cells without shell commands, blanket filters or forced backends."""
+    """Short, narrow cells without shell commands, blanket filters or forced backends."""
     for number, cell in code:
         source = text_of(cell["source"])
         lines = sum(bool(line.strip()) for line in source.splitlines())
-        if lines > LONGEST_CELL:
+        if lines > LONGEST_CELL and "remove-cell" not in tags_of(cell):
             yield f"cell {number}: {lines} lines, at most {LONGEST_CELL}"
+        widest = max(map(len, source.splitlines()), default=0)
+        if widest > WIDEST_LINE:
+            yield f"cell {number}: a line of {widest} characters, at most {WIDEST_LINE}"
         yield from (
             f"cell {number}: {what}"
             for what, pattern in FORBIDDEN.items()
