@@ -1,16 +1,35 @@
 """Aligning two views of the same entities: the book's one contrastive primitive, its soft
 relatives, and what to measure on held-out entities (chapter 05).
+
+A loss is embeddings -> scalar and knows no model. `info_nce` takes two views; `multi_view` sums it,
+or another loss of two views, over pairs of any number of views, some of them missing.
 """
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
 
 import torch
 import torch.nn.functional as F
+from torch import nn
+
+from clmt_lib.io import DataError
 
 # cosines closer than this are equal: identical vectors may differ in the last bit after a matrix
 # product
 TIE = 1e-6
 
 
-def info_nce(z_a, z_b, temperature=0.1, known=None, same=None, *, both=True, positive=True):
+def info_nce(
+    z_a: torch.Tensor,
+    z_b: torch.Tensor,
+    temperature: float | torch.Tensor = 0.1,
+    known: torch.Tensor | None = None,
+    same: torch.Tensor | None = None,
+    *,
+    both: bool = True,
+    positive: bool = True,
+) -> torch.Tensor:
     """Symmetric InfoNCE over unique entities: row i of `z_a` and row i of `z_b` are two views of
     entity i (van den Oord et al. 2018).
 
@@ -21,6 +40,7 @@ def info_nce(z_a, z_b, temperature=0.1, known=None, same=None, *, both=True, pos
     Parameters
     ----------
     z_a, z_b : [n, dim], normalised here
+    temperature : above 0; a tensor, such as that of `Temperature`, is trained along
     known : [n] bool, entities that have both views; the others are neither anchors nor negatives,
         and get no gradient
     same : [n, n] bool, pairs that are one thing under two ids (two ids of a compound): left out of
@@ -52,22 +72,115 @@ def info_nce(z_a, z_b, temperature=0.1, known=None, same=None, *, both=True, pos
     return 0.5 * (one_way(logits) + one_way(logits.T)) if both else one_way(logits)
 
 
-def _known(z_a, z_b, known, same=None):
+def multi_view(
+    z: Mapping[str, torch.Tensor],
+    known: Mapping[str, torch.Tensor] | None = None,
+    same: torch.Tensor | None = None,
+    pairs: str | Iterable[tuple[str, str]] = "all",
+    loss: Callable[..., torch.Tensor] = info_nce,
+) -> torch.Tensor:
+    """Sum of a loss of two views over pairs of views of the same entities; an entity counts in a
+    pair where it has both (Tian et al. 2020, equation 9).
+
+    Parameters
+    ----------
+    z : view -> [n, dim] embeddings; row i of each is entity i
+    known : view -> [n] bool, entities that have this view; a view not named: all of them
+    same : [n, n] bool, as in `info_nce`; handed on where it is given
+    pairs : "all", every two views once, in the order of `z`; or the pairs that count, such as one
+        view with each of the others
+    loss : (z_a, z_b, known=, same=) -> scalar; a temperature or soft targets by
+        `functools.partial`
+
+    Returns
+    -------
+    scalar; 0 where no pair is asked about.
+
+    Raises
+    ------
+    DataError
+        A pair names a view that is not there, or one view twice.
+
+    >>> z = {"text": torch.eye(3), "graph": torch.eye(3), "omics": torch.eye(3)}
+    >>> round(multi_view(z, loss=lambda a, b, known: info_nce(a, b, 1.0, known)).item(), 4)
+    1.6543
+    >>> known = {"omics": torch.tensor([True, False, False])}  # one entity: nobody to compare with
+    >>> multi_view(z, known, pairs=[("text", "omics")]).item()
+    0.0
+    """
+    known, more = known or {}, {} if same is None else {"same": same}
+    asked = list(combinations(z, 2)) if isinstance(pairs, str) else list(pairs)
+    wrong = pairs if isinstance(pairs, str) and pairs != "all" else None
+    wrong = next((pair for pair in asked if len(set(pair) & set(z)) < 2), wrong)
+    if wrong is not None:
+        raise DataError(
+            f"no pair of views {wrong!r}",
+            remedy=f"use 'all', or pairs of two of: {', '.join(z)}",
+        )
+    total = torch.zeros((), device=next(iter(z.values())).device if z else None)
+    for a, b in asked:
+        have = [known[view] for view in (a, b) if view in known]
+        both = have[0] & have[1] if len(have) == 2 else have[0] if have else None
+        total = total + loss(z[a], z[b], known=both, **more)
+    return total
+
+
+class Temperature(nn.Module):
+    """A temperature that is learnt, kept as the log of its inverse (Radford et al. 2021).
+
+    Parameters
+    ----------
+    start : temperature before training
+    least : it never gets colder than this, whatever the gradient says; a loss at 0 would be a
+        division by zero
+
+    Shapes
+    ------
+    out : [] scalar tensor above 0, to be handed to a loss as its `temperature`
+
+    Weight decay pulls the log to 0, a temperature of 1: leave it out of the decay where that
+    matters.
+
+    >>> round(Temperature(0.07)().item(), 4)
+    0.07
+    """
+
+    def __init__(self, start: float = 0.07, least: float = 0.01) -> None:
+        super().__init__()
+        if not 0 < least <= start:
+            raise DataError(
+                f"a temperature of {start} that never falls below {least}",
+                remedy="give a start of at least `least`, and both above 0",
+            )
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / start)))
+        self.highest = math.log(1 / least)
+
+    def forward(self) -> torch.Tensor:
+        """The temperature as it stands."""
+        return torch.exp(-self.log_scale.clamp(max=self.highest))
+
+
+def _known(
+    z_a: torch.Tensor,
+    z_b: torch.Tensor,
+    known: torch.Tensor | None,
+    same: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     if known is None:
         return z_a, z_b, same
     return z_a[known], z_b[known], None if same is None else same[known][:, known]
 
 
-def _diagonal(table):
+def _diagonal(table: torch.Tensor) -> torch.Tensor:
     return torch.eye(len(table), dtype=torch.bool, device=table.device)
 
 
-def _pick(logits):
+def _pick(logits: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of picking the diagonal, each row an anchor."""
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 
-def _pick_without_positive(logits):
+def _pick_without_positive(logits: torch.Tensor) -> torch.Tensor:
     others = logits.masked_fill(_diagonal(logits), float("-inf"))
     some = ~torch.isneginf(others).all(
         1
@@ -76,7 +189,13 @@ def _pick_without_positive(logits):
     return torch.where(some, others.logsumexp(1) - logits.diagonal(), 0.0).mean()
 
 
-def soft_alignment(z_a, z_b, targets, temperature=0.1, known=None):
+def soft_alignment(
+    z_a: torch.Tensor,
+    z_b: torch.Tensor,
+    targets: torch.Tensor,
+    temperature: float | torch.Tensor = 0.1,
+    known: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Cross-entropy of picking a partner, onto soft targets: an entity may belong to several others
     a little.
 
@@ -105,7 +224,12 @@ def soft_alignment(z_a, z_b, targets, temperature=0.1, known=None):
 
 
 @torch.no_grad()
-def rank_of_positive(z_a, z_b, known=None, same=None):
+def rank_of_positive(
+    z_a: torch.Tensor,
+    z_b: torch.Tensor,
+    known: torch.Tensor | None = None,
+    same: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Where an entity's own partner lands when all partners are sorted by cosine: 1 is best, (n +
     1) / 2 is chance.
 
@@ -120,8 +244,10 @@ def rank_of_positive(z_a, z_b, known=None, same=None):
     -------
     [known entities] float: rank of b_i among all b, seen from a_i.
 
-    >>> rank_of_positive(torch.eye(3), torch.eye(3)).tolist(), rank_of_positive(torch.eye(3), torch.ones(3, 3)).tolist()
-    ([1.0, 1.0, 1.0], [2.0, 2.0, 2.0])
+    >>> rank_of_positive(torch.eye(3), torch.eye(3)).tolist()
+    [1.0, 1.0, 1.0]
+    >>> rank_of_positive(torch.eye(3), torch.ones(3, 3)).tolist()
+    [2.0, 2.0, 2.0]
     """
     z_a, z_b, same = _known(z_a, z_b, known, same)
     cosine = F.normalize(z_a, dim=1) @ F.normalize(z_b, dim=1).T  # [n, n]
@@ -131,7 +257,7 @@ def rank_of_positive(z_a, z_b, known=None, same=None):
 
 
 @torch.no_grad()
-def alignment_uniformity(z_a, z_b):
+def alignment_uniformity(z_a: torch.Tensor, z_b: torch.Tensor) -> tuple[float, float]:
     """What InfoNCE trades off, as two numbers (Wang and Isola 2020): lower is better for both.
 
     Parameters
@@ -152,7 +278,9 @@ def alignment_uniformity(z_a, z_b):
     return gap, sum(spread) / 2
 
 
-def response_alignment(z, similarity, known):
+def response_alignment(
+    z: torch.Tensor, similarity: torch.Tensor, known: torch.Tensor
+) -> torch.Tensor:
     """Regression of the cosines between embeddings onto a similarity read off training responses.
 
     Parameters

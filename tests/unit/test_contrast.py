@@ -1,6 +1,8 @@
-"""The contrastive primitive against a plain loop, numpy, an open implementation and its own limits."""
+"""The contrastive primitive against a plain loop, scipy, an open implementation, and its limits."""
 
 import math
+import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,15 @@ from torch.nn import functional as F
 
 from clmt_lib import data
 from clmt_lib.data.response import simulated
-from clmt_lib.nn.contrast import alignment_uniformity, info_nce, rank_of_positive, soft_alignment
+from clmt_lib.io import DataError
+from clmt_lib.nn.contrast import (
+    Temperature,
+    alignment_uniformity,
+    info_nce,
+    multi_view,
+    rank_of_positive,
+    soft_alignment,
+)
 from clmt_lib.nn.encoders import Tower
 from clmt_lib.nn.heads import LossOutput
 from clmt_lib.training import TrainConfig, train
@@ -284,6 +294,65 @@ def test_alignment_and_uniformity_equal_their_definitions():
     assert alignment_uniformity(torch.ones(4, 3), torch.ones(4, 3)) == pytest.approx(
         (0, 0), abs=1e-6
     )
+
+
+VIEWS = {"a": A, "b": B, "c": draw(seed=2)}
+HAVE = {"a": KNOWN, "c": torch.arange(N) != 4}
+
+
+def test_many_views_are_the_sum_over_their_pairs_with_who_has_both():
+    one = partial(info_nce, temperature=0.2, same=TWINS)
+    both = KNOWN & HAVE["c"]
+    expected = {
+        ("a", "b"): one(A, B, known=KNOWN),
+        ("a", "c"): one(A, VIEWS["c"], known=both),
+        ("b", "c"): one(B, VIEWS["c"], known=HAVE["c"]),
+    }
+    found = multi_view(VIEWS, HAVE, TWINS, loss=partial(info_nce, temperature=0.2))
+    assert found.item() == pytest.approx(sum(expected.values()).item(), abs=1e-6)
+    for pairs in ([("a", "c")], [("a", "b"), ("a", "c")], []):
+        some = multi_view(VIEWS, HAVE, TWINS, pairs, partial(info_nce, temperature=0.2))
+        assert some.item() == pytest.approx(float(sum(expected[p] for p in pairs)), abs=1e-6)
+    assert multi_view({"a": A, "b": B}) == info_nce(A, B)  # two views of everybody
+
+
+def test_many_views_take_soft_targets_and_other_variants():
+    targets = draw(N, N, seed=7).softmax(1)
+    soft = partial(soft_alignment, targets=targets, temperature=0.2)
+    assert multi_view({"a": A, "b": B}, HAVE, loss=soft) == soft_alignment(
+        A, B, targets, 0.2, KNOWN
+    )
+    coded = partial(info_nce, both=False, positive=False)
+    assert multi_view({"a": A, "b": B}, None, TWINS, loss=coded) == coded(A, B, same=TWINS)
+
+
+def test_a_missing_view_gets_no_gradient_from_any_pair():
+    z = {name: value.clone().requires_grad_() for name, value in VIEWS.items()}
+    multi_view(z, HAVE).backward()
+    for name, have in HAVE.items():
+        assert not z[name].grad[~have].any() and z[name].grad[have].any(1).all()
+
+
+@pytest.mark.parametrize("pairs", ["some", [("a", "d")], [("a", "b"), ("a", "a")]])
+def test_pairs_of_views_that_are_not_there_are_named(pairs):
+    name = repr(pairs if pairs == "some" else pairs[-1])
+    with pytest.raises(DataError, match=re.escape(f"no pair of views {name}")):
+        multi_view(VIEWS, pairs=pairs)
+
+
+def test_a_learnt_temperature_has_the_gradient_of_its_logarithm_and_a_floor():
+    temperature = Temperature(0.3, least=0.05)
+    info_nce(A, B, temperature()).backward()
+    step = 1e-3
+    slope = [info_nce(A, B, 0.3 * math.exp(-sign * step)).item() for sign in (1, -1)]
+    assert temperature.log_scale.grad.item() == pytest.approx(
+        (slope[0] - slope[1]) / (2 * step), rel=1e-2
+    )
+    with torch.no_grad():
+        temperature.log_scale.fill_(100.0)
+    assert temperature().item() == pytest.approx(0.05)
+    with pytest.raises(DataError, match="temperature of 0.01"):
+        Temperature(0.01, least=0.05)
 
 
 def play(shuffled=False, everyone=False):

@@ -1,18 +1,22 @@
 """Small modules against plain loops, and the training loop against itself."""
 
+import math
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from clmt_lib import data, models
+from clmt_lib.io import DataError
+from clmt_lib.nn import fusion
 from clmt_lib.nn.contrast import info_nce, response_alignment
 from clmt_lib.nn.encoders import Dropout, Tower, dropout
 from clmt_lib.nn.heads import LossOutput, PairHead
 from clmt_lib.nn.message_passing import ResponseLayer
-from clmt_lib.training import TrainConfig, train
+from clmt_lib.training import Callback, TrainConfig, train
 from clmt_lib.views.structure import nearest
 
 
@@ -170,6 +174,168 @@ def test_patience_counts_evaluations_without_improvement(patience):
     worse = iter(range(100))
     history = train(build, loss, config, evaluate=lambda module: next(worse))[1]
     assert len(history) == 1 + patience  # the first is the best
+
+
+class Notes(Callback):
+    """What a callback was told."""
+
+    def __init__(self):
+        self.steps, self.rates, self.rows = [], [], []
+
+    def on_step(self, step, module, out, learning_rate):
+        assert module.training
+        self.steps.append((step, out.total.item()))
+        self.rates.append(learning_rate)
+
+    def on_evaluate(self, step, module, row):
+        assert not module.training and row["step"] == step
+        self.rows.append(row)
+
+
+def test_callbacks_hear_every_step_and_evaluation_and_change_no_bit():
+    build, loss, config, evaluate = toy()
+    alone, history = train(build, loss, config, evaluate=evaluate)
+    notes, more = Notes(), Notes()
+    watched, again = train(build, loss, config, evaluate=evaluate, callbacks=(notes, more))
+    assert torch.equal(weights(alone), weights(watched)) and history == again == notes.rows
+    assert [step for step, _ in notes.steps] == list(range(1, config.steps + 1))
+    assert notes.steps == more.steps and notes.steps[4][1] == pytest.approx(
+        history[0]["error"], abs=1e-5
+    )
+
+
+def rates(**changes):
+    build, loss, config, _ = toy(steps=10, learning_rate=0.5, **changes)
+    notes = Notes()
+    train(build, loss, config, callbacks=[notes])
+    return notes.rates
+
+
+def test_the_rate_goes_where_each_schedule_says():
+    half = [0.25 * (1 + math.cos(math.pi * k / 6)) for k in range(6)]
+    assert rates(schedule="cosine", warmup=4) == pytest.approx([0.125, 0.25, 0.375, 0.5, *half])
+    assert rates(schedule="cosine")[0] == 0.5 and min(rates(schedule="cosine")) > 0
+    assert rates(schedule="step", milestone=7) == pytest.approx([0.5] * 7 + [0.05] * 3)
+    assert rates(schedule="step") == [0.5] * 10
+    assert max(rates()) == pytest.approx(0.5) and rates()[0] == pytest.approx(0.02)
+
+
+def test_what_a_schedule_cannot_do_is_refused_before_a_step():
+    for changes, what in (
+        ({"schedule": "warm"}, "unknown schedule 'warm'.*one_cycle, step, cosine"),
+        ({"schedule": "cosine", "warmup": 500}, "warm-up of 500 steps in a training of 400"),
+        ({"warmup": 5}, "'one_cycle' has no warm-up"),
+    ):
+        with pytest.raises(DataError, match=what):
+            TrainConfig(**changes)
+
+
+def seen_batches(batches, **changes):
+    """(weights, batches as lists, a function that trains again) of a training on row numbers."""
+    x, y, seen = draw(40, 5), draw(40, 1, seed=3), []
+    build, _, config, _ = toy(**changes)
+
+    def loss(module, rows):
+        if len(seen) == loss.dies_at:
+            raise KeyboardInterrupt
+        seen.append(rows.tolist())
+        return LossOutput(((module(x[rows]) - y[rows]) ** 2).mean(), {})
+
+    loss.dies_at = None
+    return seen, lambda **more: train(build, loss, config, batches=batches, **more)[0], loss
+
+
+def test_a_loader_is_gone_through_pass_after_pass_each_row_once_a_pass():
+    seen, run, _ = seen_batches(DataLoader(torch.arange(40), 16, shuffle=True), steps=9)
+    run()
+    assert [len(rows) for rows in seen] == [16, 16, 8] * 3
+    passes = [sum(seen[i : i + 3], []) for i in (0, 3, 6)]
+    assert all(sorted(rows) == list(range(40)) for rows in passes) and passes[0] != passes[1]
+
+
+class Draws:
+    """Passes of five batches, each drawn when it is asked for."""
+
+    def __iter__(self):
+        return (torch.randperm(40)[:6] for _ in range(5))
+
+
+@pytest.mark.parametrize("loader", ["shuffled", "drawn", "list"])
+@pytest.mark.parametrize("dies_at", [13, 14, 15, 18])  # in a pass, and around its end
+def test_a_training_on_batches_that_was_cut_off_ends_with_the_same_weights(
+    tmp_path, loader, dies_at
+):
+    def batches():
+        return {
+            "shuffled": lambda: DataLoader(torch.arange(40), 8, shuffle=True),
+            "drawn": Draws,
+            "list": lambda: list(torch.arange(40).split(8)),
+        }[loader]()
+
+    seen, run, _ = seen_batches(batches())
+    calm = run()
+    assert len(seen) == 30
+    before, storm, loss = seen_batches(batches())
+    loss.dies_at = dies_at
+    with pytest.raises(KeyboardInterrupt):
+        storm(checkpoint=tmp_path / "it.pt")
+    after, again, _ = seen_batches(batches())
+    assert torch.equal(weights(calm), weights(again(checkpoint=tmp_path / "it.pt")))
+    assert before + after[dies_at % 4 :] == seen  # a checkpoint was written every four steps
+
+
+def test_batches_that_are_used_up_are_an_error_that_says_so():
+    for batches in ([], iter(torch.arange(40).split(20))):
+        _, run, _ = seen_batches(batches)
+        with pytest.raises(DataError, match="no batch to train on"):
+            run()
+
+
+Z = {name: draw(6, 4, seed=seed) for seed, name in enumerate("abc")}
+PRESENT = {
+    "a": torch.tensor([True, True, False, True, False, False]),
+    "b": torch.tensor([True, False, False, True, True, False]),
+}
+
+
+def test_masked_sum_and_mean_equal_a_loop_over_entities():
+    total, mean = fusion.masked_sum(Z, PRESENT), fusion.masked_mean(Z, PRESENT)
+    for i in range(6):
+        there = [z[i] for name, z in Z.items() if name not in PRESENT or PRESENT[name][i]]
+        assert torch.allclose(total[i], sum(there)) and torch.allclose(
+            mean[i], sum(there) / len(there)
+        )
+    two = {name: Z[name] for name in "ab"}
+    assert not fusion.masked_mean(two, PRESENT)[[2, 5]].any()  # nothing there, and no NaN
+    with pytest.raises(DataError, match="no view"):
+        fusion.masked_sum({}, {})
+
+
+def test_gates_start_as_the_mean_and_what_is_missing_neither_counts_nor_learns():
+    torch.manual_seed(0)
+    gated = fusion.GatedFusion("abc", 4)
+    assert torch.allclose(gated(Z, PRESENT), fusion.masked_mean(Z, PRESENT))
+    for gate in gated.gates.values():
+        nn.init.normal_(gate.weight)
+    share = gated.weights(Z, PRESENT)
+    for i in range(6):
+        there = [name not in PRESENT or bool(PRESENT[name][i]) for name in Z]
+        say = [
+            float(gated.gates[name](z[i])) if here else -np.inf
+            for (name, z), here in zip(Z.items(), there)
+        ]
+        expected = np.exp(say) / np.exp(say).sum()
+        assert np.allclose(share[i].detach(), expected, atol=1e-6)
+    z = {name: x.clone().requires_grad_() for name, x in Z.items()}
+    gated(z, PRESENT).sum().backward()
+    assert not z["a"].grad[~PRESENT["a"]].any() and z["a"].grad[PRESENT["a"]].any(1).all()
+    other = {**Z, "a": torch.where(PRESENT["a"][:, None], Z["a"], 9.0)}
+    assert torch.equal(gated(other, PRESENT), gated(Z, PRESENT))
+    two = {name: z for name, z in Z.items() if name != "c"}
+    alone = fusion.GatedFusion("ab", 4)
+    assert not alone(two, PRESENT)[[2, 5]].any()
+    with pytest.raises(DataError, match="gates of a, b"):
+        alone(Z, PRESENT)
 
 
 @pytest.mark.parametrize("alignment", ["none", "infonce", "response"])
