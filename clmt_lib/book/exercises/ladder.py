@@ -143,6 +143,8 @@ def _own_rung(answer):
     from clmt_lib.audit import permute_test_responses
     from clmt_lib.tasks import metrics
 
+    if not callable(answer):
+        return called(answer)  # the hint for that, before a world is made
     world = data.load("simulated", cells=96)
     split = data.make_split(world, "mixed")
     got = called(answer, world, split)

@@ -1,11 +1,7 @@
-"""The checks of chapters 09 and 09a accept right answers and name the usual wrong ones."""
+"""Chapters 09 and 09a: right answers, and the usual wrong ones with a part of their hint."""
 
 import numpy as np
-import pytest
-from page import chapter, exercise_tests, said
 from scipy.special import stdtrit
-
-from clmt_lib.book.exercises import CHECKS
 
 SAID = {"a": "reproduced", "b": "not", "c": "partly", "d": "partly", "e": "open"}
 SPLITS = {
@@ -136,20 +132,12 @@ WRONG = {
     ],
 }
 
-(
-    test_right_answers_are_accepted,
-    test_typical_mistakes_get_their_hint,
-    test_a_stub_gets_a_neutral_line,
-    test_nothing_that_is_handed_in_raises,
-    test_the_chapter_asks_exactly_what_is_checked_and_solves_it,
-) = exercise_tests("09", RIGHT, WRONG, SAID, {"np": np})
-
-RIGHT_A = {
+RIGHT |= {
     "09a.1": [0.85, 1.2 / np.sqrt(2)],
     "09a.2": [SPLITS],
     "09a.3": [twins, lambda rest, least: twins(rest, least).tolist()],
 }
-WRONG_A = {
+WRONG |= {
     "09a.1": [
         (1.2, "both measurements"),
         (0.6, "square root of two"),
@@ -171,40 +159,3 @@ WRONG_A = {
         (lambda rest, least: [1, 0, 0, 0, 0, 1], "columns"),
     ],
 }
-
-
-@pytest.mark.parametrize(
-    "name, answer", [(name, answer) for name, answers in RIGHT_A.items() for answer in answers]
-)
-def test_right_answers_of_09a_are_accepted(capsys, name, answer):
-    assert said(capsys, name, answer).startswith(f"{name}  Right: ")
-
-
-@pytest.mark.parametrize(
-    "name, answer, hint", [(name, *case) for name, answers in WRONG_A.items() for case in answers]
-)
-def test_typical_mistakes_in_09a_get_their_hint(capsys, name, answer, hint):
-    out = said(capsys, name, answer)
-    assert out.startswith(f"{name}  Not yet: ") and hint in out
-
-
-@pytest.mark.parametrize("name", sorted(RIGHT_A))
-def test_stubs_of_09a_are_no_mistakes_and_rubbish_raises_nothing(capsys, name):
-    stub = {"09a.1": ..., "09a.2": dict.fromkeys(SPLITS, ...)}.get(name, lambda *given: ...)
-    assert "No answer yet" in said(capsys, name, stub)
-    for answer in (lambda *given: 1 / 0, object(), "x", float("nan"), [], {}, lambda *given: [[1]]):
-        assert "Right" not in said(capsys, name, answer)
-
-
-def test_page_09a_asks_exactly_what_is_checked_and_solves_it(capsys):
-    source = "\n".join(chapter("09a"))
-    names = sorted(name for name in CHECKS if name.startswith("09a."))
-    assert names == sorted(RIGHT_A) and all(f'check("{name}"' in source for name in names)
-    solutions = [
-        block.split("```")[0] for block in source.split("class: dropdown\n```python\n")[1:]
-    ]
-    assert len(solutions) == len(names)
-    for name, solution in zip(names, solutions, strict=True):
-        known = {"np": np}
-        exec(solution, known)  # the page's own solution
-        assert "Right" in said(capsys, name, list(known.values())[-1]), name

@@ -1,7 +1,6 @@
-"""The checks of chapter 02 accept right answers and name the usual wrong ones."""
+"""Chapter 02: right answers, and the usual wrong ones with a part of their hint."""
 
 import numpy as np
-from page import exercise_tests
 
 from clmt_lib.views.text import centred
 
@@ -78,12 +77,3 @@ WRONG = {
         (lambda row: 3, "one text"),
     ],
 }
-
-
-(
-    test_right_answers_are_accepted,
-    test_typical_mistakes_get_their_hint,
-    test_a_stub_gets_a_neutral_line,
-    test_nothing_that_is_handed_in_raises,
-    test_the_chapter_asks_exactly_what_is_checked_and_solves_it,
-) = exercise_tests("02", RIGHT, WRONG, SAID, {"np": np})

@@ -1,8 +1,7 @@
-"""The checks of section 09d accept right answers and name the usual wrong ones."""
+"""Chapter 09d: right answers, and the usual wrong ones with a part of their hint."""
 
 import numpy as np
 import pandas as pd
-from page import exercise_tests
 from scipy.stats import spearmanr
 
 from clmt_lib.tasks import metrics
@@ -42,12 +41,3 @@ WRONG = {
         (0.9, "without calling"),
     ],
 }
-
-
-(
-    test_right_answers_are_accepted,
-    test_typical_mistakes_get_their_hint,
-    test_a_stub_gets_a_neutral_line,
-    test_nothing_that_is_handed_in_raises,
-    test_the_chapter_asks_exactly_what_is_checked_and_solves_it,
-) = exercise_tests("09d", RIGHT, WRONG, SAID, {"np": np})

@@ -1,0 +1,112 @@
+"""Chapter 07: right answers, and the usual wrong ones with a part of their hint."""
+
+import copy
+
+import numpy as np
+
+VERDICTS = {"a": "hurts", "b": "tie", "c": "noise", "d": "helps"}
+CLMT = {"members": 1, "steps": 40}
+OWN = {
+    "question": "Does the network need mutations to predict new lines?",
+    "base": {"model": "clmt", "settings": CLMT},
+    "runs": [
+        {
+            "dataset": "simulated",
+            "split": "cell_blind",
+            "seeds": [0],
+            "folds": [0, 1],
+            "variants": ["another_seed", "no_mutation"],
+        }
+    ],
+    "variants": {"another_seed": {"seed": 1}, "no_mutation": {"cell_views": ["expression"]}},
+}
+
+
+def own(**changes):
+    return {**copy.deepcopy(OWN), **changes}
+
+
+def runs(**changes):
+    return own(runs=[{**OWN["runs"][0], **changes}])
+
+
+def paired(base, variant):
+    return np.std(variant - base, ddof=1) / np.sqrt(len(base))
+
+
+def fair(full, no_a, no_b, neither):
+    return [((no_a - full) + (neither - no_b)) / 2, ((no_b - full) + (neither - no_a)) / 2]
+
+
+RIGHT = {
+    "07.1": [0.95, 19 / 20],
+    "07.2": [VERDICTS],
+    "07.3": [paired],
+    "07.4": [fair, lambda *s: np.array(fair(*s))],
+    "07.5": [
+        OWN,
+        own(variants={**OWN["variants"], "means": {"model": "drug_mean"}}),
+    ],
+}
+WRONG = {
+    "07.1": [
+        (1 - 0.95**19, "at least one false alarm"),
+        (0.05, "for one switch"),
+        (18.05, "do hold zero"),
+        (0.95**19, "none of them"),
+        (19, "same chance"),
+        ("0.95", "without quotes"),
+    ],
+    "07.2": [
+        ({**VERDICTS, "a": "noise"}, "far more than between two seeds"),
+        ({**VERDICTS, "b": "hurts"}, "holds zero"),
+        ({**VERDICTS, "c": "hurts"}, "changed nothing"),
+        ({**VERDICTS, "d": "hurts"}, "larger is better here"),
+        ({**VERDICTS, "d": "good"}, "choose one of"),
+    ],
+    "07.3": [
+        (lambda b, v: np.sqrt(b.var(ddof=1) / 6 + v.var(ddof=1) / 6), "independent samples"),
+        (lambda b, v: (v - b).std() / np.sqrt(6), "ddof=1"),
+        (lambda b, v: (v - b).std(ddof=1), "spread of one fold"),
+        (lambda b, v: (v - b).std(ddof=1) / 6, "square root"),
+        (lambda b, v: (v - b).mean(), "How far"),
+        (lambda b, v: 7.0, "fold by fold"),
+        (0.01, "hand in the function"),
+    ],
+    "07.4": [
+        (lambda f, a, b, n: [a - f, b - f], "do not add up"),
+        (lambda f, a, b, n: [n - b, n - a], "both orders"),
+        (lambda *s: fair(*s)[::-1], "swapped"),
+        (lambda *s: [-x for x in fair(*s)], "the sign"),
+        (lambda *s: np.array(fair(*s)) / sum(fair(*s)), "fractions"),
+        (lambda *s: 0.8, "shape [2]"),
+        (lambda *s: [0.0, 0.0], "with the other gone"),
+    ],
+    "07.5": [
+        ("a study", "as a dictionary"),
+        ({}, "lacks the key 'question'"),
+        (runs(variants=["nix"]), "unknown variant 'nix'"),
+        (runs(folds=[0]), "one fold"),
+        (runs(dataset="gdsc2"), "simulated world"),
+        (own(variants={**OWN["variants"], "another_seed": {"steps": 41}}), "control is missing"),
+        (
+            own(
+                variants={
+                    **OWN["variants"],
+                    "no_mutation": {"cell_views": ["expression"], "steps": 80},
+                }
+            ),
+            "two things at once",
+        ),
+        (
+            runs(variants=["another_seed"]) | {"variants": {"another_seed": {"seed": 1}}},
+            "only the control",
+        ),
+        (
+            own(variants={**OWN["variants"], "no_mutation": {"cell_view": ["expression"]}}),
+            "no setting 'cell_view'",
+        ),
+    ],
+}
+CELLS = ("small = ",)  # what the open exercise starts from
+GIVEN = {"steps": 60}
