@@ -105,7 +105,7 @@ def is_done(job, folder, studies):
 
 def uses_device(model):
     """Whether a model trains on a device; the others leave a GPU idle."""
-    return hasattr(models.model_class(model), "device")
+    return models.model_class(model).accelerated
 
 
 def _facts(missing, bases, variants, device):

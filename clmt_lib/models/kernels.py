@@ -127,14 +127,14 @@ def unit(weight):
     return weight / max(np.sqrt((weight**2).mean()), 1e-12)
 
 
-def line_kernels(benchmark, part, target, more=None):
+def line_kernels(benchmark, part, target, auxiliary=None):
     """Kernels [C, C] of lines: plain expression; expression, mutation, copy number (and events)
     weighted by what they tell of `target` [C, D] (0 where unknown); same tissue.
 
     Parameters
     ----------
     part : split whose training lines scale the features
-    more : `data.response.auxiliary.Elsewhere`: expression is the mean of both measurements, and
+    auxiliary : `AuxiliaryOmics` or None: expression is the mean of both measurements, and
         there is a kernel of events
 
     Returns
@@ -154,10 +154,10 @@ def line_kernels(benchmark, part, target, more=None):
         ),
         "copies": rbf(with_supervised_weights(copies, target, rows), rows),
     }
-    if more is not None and len(more.events.columns):
+    if auxiliary is not None and len(auxiliary.events.columns):
         z, hits = (
-            average_platforms(z, benchmark.omics["expression"].columns, more.expression, rows),
-            binary(more.events.fillna(0.0), rows),
+            average_platforms(z, benchmark.omics["expression"].columns, auxiliary.expression, rows),
+            binary(auxiliary.events.fillna(0.0), rows),
         )
         out.update(hits=hits, events=rbf(with_supervised_weights(hits, target, rows), rows))
     return {
@@ -258,7 +258,7 @@ class KernelRidge(TableModel):
     ----------
     drug_kernel : a kind of `drug_kernels`
     lines : expression; or omics, the sum of `line_kernels`, on responses standardised per drug; or
-        more, the same with what `data.response.auxiliary` knows of the lines
+        auxiliary, the same with what `data.response.auxiliary` knows of the lines
     ridges : tried on the valid role, as is the weight s of [same compound]
     """
 
@@ -268,7 +268,7 @@ class KernelRidge(TableModel):
     lines: str = "expression"
 
     def __post_init__(self):
-        check_names(self, lines=("expression", "omics", "more"))
+        check_names(self, lines=("expression", "omics", "auxiliary"))
 
     def fit(self, benchmark, split):
         """Fit on train, choose ridge and drug-kernel settings on valid."""
@@ -301,8 +301,8 @@ class KernelRidge(TableModel):
         if self.lines == "expression":
             return expression_kernel(benchmark, split), 1.0
         target, _, spread, _ = per_drug_targets(benchmark, split)
-        more = self.load_auxiliary(benchmark) if self.lines == "more" else None
-        return all_omics(line_kernels(benchmark, split, np.nan_to_num(target), more)), spread
+        auxiliary = self.load_auxiliary(benchmark) if self.lines == "auxiliary" else None
+        return all_omics(line_kernels(benchmark, split, np.nan_to_num(target), auxiliary)), spread
 
 
 @dataclass

@@ -70,14 +70,14 @@ class Stack(TableModel):
     boost : offer trees over the bases' predictions and the nearest measured pairs as a second stage
         (mixed only)
     seed : of the inner folds and of the trees
-    more : read `data.response.auxiliary`: expression measured again; for new lines their cancer
+    auxiliary : read `data.response.auxiliary`: expression measured again; for new lines their cancer
         events; in the mixed split what other screens measured of the lines, with other compounds
     """
 
     inner: int = 5
     boost: bool = True
     seed: int = 0
-    more: bool = False
+    auxiliary: bool = False
 
     def fit(self, benchmark, split):
         """Fit bases and second stages on train, choose the second stage on valid."""
@@ -87,7 +87,7 @@ class Stack(TableModel):
         bases = partial(
             kind,
             facts=drug_facts(benchmark),
-            more=self.load_auxiliary(benchmark) if self.more else None,
+            auxiliary=self.load_auxiliary(benchmark) if self.auxiliary else None,
         )
         fold = inner_folds(benchmark, split, self.inner, self.seed)
         parts = []
@@ -118,7 +118,7 @@ class Stack(TableModel):
         )
         if kind == "mixed" and self.boost:
             trees = boosted(parts, weights, self.seed)
-            more = np.concatenate(
+            rest = np.concatenate(
                 [
                     trees.predict(meta_features(whole, rows, weights))
                     for rows in np.array_split(everything, 20)
@@ -126,7 +126,7 @@ class Stack(TableModel):
             ).reshape(mixed.shape)
             yield (
                 {"second": "trees"},
-                whole.offset + whole.spread * (mixed + more),
+                whole.offset + whole.spread * (mixed + rest),
                 {**state, "trees": trees.predict(meta_features(*parts[0][:2], weights))},
             )
 
@@ -243,7 +243,7 @@ def _ridge(k_cell, k_drug, target, ridge):
     return k_cell @ weights @ k_drug
 
 
-def seen_bases(benchmark, part, facts, more=None):
+def seen_bases(benchmark, part, facts, auxiliary=None):
     """Stage of the mixed split, lines and drugs all known: kernels learned from denoised residuals,
     alone and with omics (the first table is the best one).
 
@@ -256,12 +256,15 @@ def seen_bases(benchmark, part, facts, more=None):
     spread = np.sqrt((np.where(seen, y - offset, 0) ** 2).sum(0) / np.maximum(seen.sum(0), 1))
     spread = np.where(spread > 1e-6, spread, 1.0)
     target = np.hstack(
-        [(y - offset) / spread, *([] if more is None else [other_columns(more.responses)])]
+        [
+            (y - offset) / spread,
+            *([] if auxiliary is None else [other_columns(auxiliary.responses)]),
+        ]
     )
     one_c, one_d = np.eye(len(y)), np.eye(target.shape[1])
     u, v = factorise(np.nan_to_num(target), np.isfinite(target), 60, 10.0)
     factors = u @ v.T
-    k = line_kernels(benchmark, part, factors, more)
+    k = line_kernels(benchmark, part, factors, auxiliary)
     omics = 0.5 * k["expression"] + 0.2 * k["mutation"] + 0.1 * k["copies"]
     known, same = (
         0.5 * one_d,
@@ -314,14 +317,14 @@ def _standardised(x):
     return (x - x.mean(0)) / np.maximum(x.std(0), 1e-9)
 
 
-def new_line_bases(benchmark, part, facts, more=None):
+def new_line_bases(benchmark, part, facts, auxiliary=None):
     """Stage of splits that hold out lines: kernels of omics, genes weighted by all drugs together
     or drug by drug. Not one response of another screen is read.
     """
     target, offset, spread, _ = per_drug_targets(benchmark, part)
     filled, one = np.nan_to_num(target), np.eye(benchmark.n_cells)
     k, k_drug = (
-        line_kernels(benchmark, part, filled, more),
+        line_kernels(benchmark, part, filled, auxiliary),
         0.3 + facts["text"] + 0.5 * facts["same"],
     )
     tables = {
@@ -375,14 +378,14 @@ def one_by_one(target, views, ridge):
     return out
 
 
-def new_drug_bases(benchmark, part, facts, more=None):
+def new_drug_bases(benchmark, part, facts, auxiliary=None):
     """Stage of splits that hold out drugs: pairwise kernel ridges with one kernel of drugs each,
     and the ridge over drugs that knows the steps their targets take part in.
     """
     target, offset, spread, _ = per_drug_targets(benchmark, part)
     k_cell = (
         0.3
-        + line_kernels(benchmark, part, np.nan_to_num(target), more)["expression"]
+        + line_kernels(benchmark, part, np.nan_to_num(target), auxiliary)["expression"]
         + 0.5 * np.eye(benchmark.n_cells)
     )
     tables = {
@@ -408,17 +411,24 @@ class Blend(TableModel):
     settings: dict = field(default_factory=dict)
     shares: tuple = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
+    def resolved(self, kind=None):
+        """Every setting with its exact value; those of the parts, too."""
+        from clmt_lib.models.registry import resolve
+
+        parts = {name: resolve(name, self.settings.get(name), kind) for name in self.parts}
+        return {**super().resolved(kind), "settings": parts}
+
     def fit(self, benchmark, split, tables=None):
         """Choose the share on valid. `tables` are predictions [C, D] of the parts that somebody has
-        already; otherwise each part is fitted.
+        already; otherwise each part is fitted, with what suits the kind of split.
         """
-        from clmt_lib.models import build
+        from clmt_lib.models.registry import build
 
         state = {}
         if tables is None:
             everything = np.argwhere(np.ones((benchmark.n_cells, benchmark.n_drugs), dtype=bool))
             fitted = {
-                name: build(name, **self.settings.get(name, {})).fit(benchmark, split)
+                name: build(name, split.kind, **self.settings.get(name, {})).fit(benchmark, split)
                 for name in self.parts
             }
             tables = [

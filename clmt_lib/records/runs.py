@@ -235,19 +235,15 @@ def _lock(handle):
 def _compute(config, benchmark, work, device, progress):
     split = data.make_split(benchmark, config.split, config.seed, config.fold)
     model = models.build(config.model, **config.settings)
-    if hasattr(model, "device"):
-        model.device = device
-    if hasattr(model, "progress"):
-        model.progress = progress
-    if hasattr(model, "checkpoint"):
-        model.checkpoint = work / "checkpoint.pt"
+    model.device, model.progress, model.checkpoint = device, progress, work / "checkpoint.pt"
     resumed = any(work.glob("checkpoint*"))
     start, cpu = time.perf_counter(), time.process_time()
-    if hasattr(model, "parts"):  # a blend of models that have records of their own is made of those
-        model.fit(
+    if model.parts:  # a blend of models that have records of their own is made of those
+        models.fitted(
+            model,
             benchmark,
             split,
-            [
+            tables=[
                 _table(
                     replace(config, model=name, settings=model.settings.get(name, {})),
                     work.parent,
@@ -257,12 +253,12 @@ def _compute(config, benchmark, work, device, progress):
             ],
         )
     else:
-        model.fit(benchmark, split)
+        models.fitted(model, benchmark, split)
     fitted, cpu = time.perf_counter(), time.process_time() - cpu
     frames, found = [], {}
     for role in ROLES:
         positions = getattr(split, role)
-        predicted = np.asarray(model.predict(benchmark.pairs[positions]), dtype=np.float64)
+        predicted = models.predicted(model, benchmark.pairs[positions])
         found[role] = metrics.evaluate(benchmark, split, predicted, role)
         frames.append(pd.DataFrame({"role": role, "position": positions, "predicted": predicted}))
     seconds = {
@@ -282,13 +278,13 @@ def _compute(config, benchmark, work, device, progress):
         np.stack([draws[key] for key in metrics.REPORTED]).astype(np.float32),
         allow_pickle=False,
     )
-    found["chosen"] = model.chosen
+    found["chosen"] = dict(model.chosen)
     pd.concat(frames).to_parquet(work / PREDICTIONS, index=False)
     write(work / "config.json", asdict(config))
     write(work / "metrics.json", found)
-    write(work / "history.json", getattr(model, "history", []))
-    about = {"version": type(model).version, "device": str(getattr(model, "device_used", "cpu"))}
-    also = {"also_read": model.also_read} if getattr(model, "also_read", None) else {}
+    write(work / "history.json", list(model.history))
+    about = {"version": type(model).version, "device": model.device_used}
+    also = {"also_read": dict(model.also_read)} if model.also_read else {}
     write(work / "provenance.json", provenance(benchmark, seconds, **about, **also))
 
 
@@ -350,7 +346,7 @@ def _publish(work, final):
 
 
 def _same_metrics(final, work, model):
-    tolerance = getattr(model, "tolerance", 1e-4)
+    tolerance = model.tolerance
     old, new = (
         json.loads((folder / "metrics.json").read_text())["test"] for folder in (final, work)
     )

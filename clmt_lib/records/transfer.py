@@ -204,9 +204,8 @@ def fit(joined, name, settings, fold, kind, folder=None, device="auto"):
     if path.exists():
         return np.load(path)
     model = models.build(name, **settings)
-    if hasattr(model, "device"):
-        model.device = device
-    model.fit(joined.benchmark, split)
+    model.device = device
+    models.fitted(model, joined.benchmark, split)
     every = np.indices((joined.benchmark.n_cells, joined.benchmark.n_drugs)).reshape(2, -1).T
     table = np.asarray(model.predict(every), dtype=np.float32).reshape(joined.benchmark.n_cells, -1)
     path.parent.mkdir(parents=True, exist_ok=True)

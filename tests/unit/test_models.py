@@ -2,13 +2,17 @@
 where it should be.
 """
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from clmt_lib import data, models
 from clmt_lib.data.response import simulated
 from clmt_lib.io import DataError
-from clmt_lib.models import kernels
+from clmt_lib.models import kernels, registry
 from clmt_lib.models.baselines import linear
 from clmt_lib.models.baselines.factors import factorise
 from clmt_lib.tasks.metrics import evaluate, rmse
@@ -127,3 +131,123 @@ def test_unknown_names_and_settings_say_what_there_is():
         models.build("deep_magic")
     with pytest.raises(DataError, match="no setting 'rank'.*by"):
         models.build("drug_mean", rank=3)
+
+
+class Shift(models.Model):
+    """The mean of the training responses plus a setting, as a stranger would write it."""
+
+    def __init__(self, shift: float = 0.0):
+        self.shift = shift
+
+    def fit(self, benchmark, split):
+        self.mean = benchmark.y[split.train].mean()
+        return self
+
+    def predict(self, pairs, benchmark=None):
+        return np.full(len(pairs), self.mean + self.shift)
+
+
+@pytest.fixture
+def registered():
+    """The registry as it was, whatever a test adds to it."""
+    before = dict(registry._ENTRIES)
+    yield
+    registry._ENTRIES.clear()
+    registry._ENTRIES.update(before)
+
+
+def test_a_strangers_model_joins_by_decorator(world, registered):
+    models.register("shifted", settings={"shift": 2}, display_name="mean, shifted")(Shift)
+    assert models.names()[-1] == "shifted" and models.display_name("shifted") == "mean, shifted"
+    assert models.family("shifted") == "other" and models.resolve("shifted") == {"shift": 2.0}
+    benchmark, splits = world
+    model = models.build("shifted", shift=-1.0).fit(benchmark, splits["mixed"])
+    assert model.predict(benchmark.pairs[:3]) == pytest.approx(
+        benchmark.y[splits["mixed"].train].mean() - 1
+    )
+    models.register("shifted", display_name="again")(Shift)  # a cell of a notebook, run twice
+    with pytest.raises(DataError, match="a model 'als' already"):
+        models.register("als")(Shift)
+    with pytest.raises(DataError, match="one word"):
+        models.register("my model")(Shift)
+
+
+def test_a_strangers_model_is_found_by_its_place(tmp_path, monkeypatch):
+    (tmp_path / "their_model.py").write_text(
+        "from clmt_lib.models import Model\n"
+        "class Zero(Model):\n"
+        "    def fit(self, benchmark, split): return self\n"
+        "    def predict(self, pairs, benchmark=None): return [0.0] * len(pairs)\n"
+        "class Half(Model):\n"
+        "    def fit(self, benchmark, split): return self\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    assert models.build("their_model:Zero").predict([[0, 0]]) == [0.0]
+    assert models.resolve("their_model:Zero", kind="cell_blind") == {}
+    assert models.display_name("their_model:Zero") == "Zero"
+    with pytest.raises(DataError, match=r"Half\) has no predict.*derive it from"):
+        models.build("their_model:Half")
+    with pytest.raises(DataError, match="no class 'Nothing'"):
+        models.build("their_model:Nothing")
+    with pytest.raises(DataError, match="no module 'nowhere'"):
+        models.build("nowhere:Nothing")
+    with pytest.raises(DataError, match="no model.*derive it from"):
+        models.build("pathlib:Path")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda pairs: None, "None"),
+        (lambda pairs: np.zeros((len(pairs), 1)), r"shape \(5, 1\)"),
+        (lambda pairs: np.full(len(pairs), np.nan), "5 values that are not finite"),
+        (lambda pairs: ["a"] * len(pairs), "not numbers"),
+    ],
+)
+def test_a_wrong_return_is_named(world, wrong, says):
+    model = Shift().fit(world[0], world[1]["mixed"])
+    model.predict = wrong
+    with pytest.raises(DataError, match=f"predict of Shift returned.*{says}.*each of the 5 pairs"):
+        models.predicted(model, world[0].pairs[:5])
+
+
+def test_a_fit_that_returns_nothing_is_named(world):
+    model = Shift()
+    model.fit = lambda benchmark, split: None
+    with pytest.raises(DataError, match="fit of Shift returned NoneType.*return self"):
+        models.fitted(model, world[0], world[1]["mixed"])
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_resolved_settings_are_all_of_them_and_make_the_same_model(name):
+    resolved = models.resolve(name)
+    assert set(resolved) == models.model_class(name).known_settings()
+    assert json.loads(json.dumps(resolved, allow_nan=False)) == resolved
+    assert models.build(name, **resolved).resolved() == resolved
+
+
+def test_settings_come_in_order_default_entry_kind_override():
+    assert models.resolve("clmt_long")["steps"] == 500 and models.resolve("clmt")["steps"] == 300
+    blind = models.resolve("clmt", kind="drug_blind")
+    assert (blind["hide_drugs"], blind["drop"], blind["weight_decay"]) == (0.5, 0.5, 0.1)
+    assert models.resolve("clmt", {"hide_drugs": 0.1}, "drug_blind")["hide_drugs"] == 0.1
+    assert models.resolve("clmt", kind="mixed") == models.resolve("clmt")
+    own = {"settings": {"clmt": {"members": 3}}}
+    parts = models.resolve("stack_clmt", own, "cell_blind")["settings"]
+    assert parts["clmt"] == models.resolve("clmt", {"members": 3}, "cell_blind")
+    assert parts["stack"] == models.resolve("stack")
+
+
+def test_a_setting_without_a_finite_value_is_refused():
+    with pytest.raises(DataError, match="setting ridges is nan"):
+        models.resolve("als", {"ridges": [1.0, float("nan")]})
+    assert models.resolve("kernel_text", {"ridges": [1e-7]})["ridges"] == [1e-7]
+
+
+def test_the_registry_is_light():
+    """Naming models costs no torch and no scikit-learn."""
+    code = "import sys; from clmt_lib import models; [models.family(n) for n in models.names()]; "
+    code += "print([m for m in ('torch', 'sklearn', 'rdkit') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -32,7 +32,7 @@ from clmt_lib.book.plotting.scaling import (
     time_to_accuracy,
     two_ways,
 )
-from clmt_lib.book.plotting.style import FAMILIES, GREY, NAMES, display_name, look, seconds, style
+from clmt_lib.book.plotting.style import FAMILIES, GREY, display_name, look, seconds, style
 from clmt_lib.book.plotting.text import pooling, text_lengths, text_map
 from clmt_lib.book.plotting.textworth import whose_gain, worth
 from clmt_lib.book.plotting.training import (
@@ -50,7 +50,6 @@ __all__ = [
     "Cards",
     "FAMILIES",
     "GREY",
-    "NAMES",
     "across_laboratories",
     "agreement",
     "anatomy",

@@ -13,7 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from clmt_lib.models.base import Configured, TableModel, check_names, cosine, selection_score
+from clmt_lib.models.base import (
+    UNSEEN_DRUG_SPLITS,
+    Configured,
+    TableModel,
+    check_names,
+    cosine,
+    selection_score,
+)
 from clmt_lib.models.baselines.factors import factorise
 from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.nn.contrast import info_nce, response_alignment, soft_alignment
@@ -37,6 +44,9 @@ CELL_VIEWS = ("expression", "mutation", "copy_number", "text", "structure")
 DRUG_VIEWS = ("fingerprint", "annotation", "text", "structure")
 # of soft targets: an entity whose responses correlate at .8 counts e^-2 of the entity itself
 SHARPNESS = 10.0
+# a new line, or a new drug, wants more dropout, and to be hidden in training as it would be in use
+NEW_LINES = {"drop": 0.5, "drop_in": 0.2, "weight_decay": 0.1, "hide_cells": 0.5}
+NEW_DRUGS = {"drop": 0.5, "drop_in": 0.2, "weight_decay": 0.1, "hide_drugs": 0.5}
 ALIGNMENTS = ("none", "infonce", "soft", "response")
 
 
@@ -123,6 +133,12 @@ class CLMT(Configured, TableModel):
     progress: bool = False
     Config = CLMTConfig
     version = 1
+    accelerated = True
+    settings_for = {
+        "cell_blind": NEW_LINES,
+        "tissue_blind": NEW_LINES,
+        **dict.fromkeys(UNSEEN_DRUG_SPLITS, NEW_DRUGS),
+    }
     # of metrics when a run is repeated: another processor's rounding grows over a training
     tolerance = 0.02
 

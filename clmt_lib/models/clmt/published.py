@@ -165,6 +165,7 @@ class Published(Configured):
     progress: bool = False
     Config = PublishedConfig
     version = 1
+    accelerated = True
     tolerance = 0.05
 
     def fit(self, benchmark, split):
