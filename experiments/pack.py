@@ -23,7 +23,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
@@ -43,7 +42,7 @@ ONE_THREAD = dict.fromkeys(
 
 def same(config):
     """One string for a configuration."""
-    return json.dumps(asdict(config), sort_keys=True)
+    return json.dumps(config.model_dump(), sort_keys=True)
 
 
 def question(config):
@@ -333,7 +332,7 @@ class Pack:
 def _asked(worker, job):
     """A worker's answer about a job, as a dictionary; None where it has none to give."""
     try:
-        worker.stdin.write(json.dumps(asdict(job.config)) + "\n")
+        worker.stdin.write(json.dumps(job.config.model_dump()) + "\n")
         worker.stdin.flush()
         return json.loads(worker.stdout.readline())
     except (OSError, ValueError):

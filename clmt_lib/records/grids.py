@@ -5,53 +5,37 @@ import time
 from pathlib import Path
 
 from clmt_lib import data
-from clmt_lib.io import DataError
+from clmt_lib.config import Grid, load
 from clmt_lib.records.runs import RunConfig, run
 
+REMEDY = "see experiments/grid.yaml"
 
-def read_grid(path):
+
+def read_grid(path: str | Path) -> list[RunConfig]:
     """Configurations named by a grid file, the first fold and seed of every split first.
 
     The file is YAML: `runs:` a list of {dataset, split, seeds, folds, models, settings?, options?,
-    last?}; rows with `last: true` come after all others.
+    last?}; rows with `last: true` come after all others. `anchors:` may name lists for YAML's & and
+    *.
 
     Raises
     ------
     DataError
-        Unreadable file, or a row without a needed key.
+        Unreadable file, or a row with a missing or unknown key or a wrong value.
     """
-    import yaml
-
-    try:
-        rows = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["runs"]
-        configs = [
-            RunConfig(
-                row["dataset"],
-                row["split"],
-                model,
-                seed,
-                fold,
-                dict(row.get("settings", {})),
-                dict(row.get("options", {})),
-            )
-            for row in sorted(rows, key=lambda row: row.get("last", False))
-            for seed in row["seeds"]
-            for fold in row["folds"]
-            for model in row["models"]
+    rows = load(Grid, path, "grid", REMEDY).runs
+    early, late = (
+        [
+            RunConfig(row.dataset, row.split, model, seed, fold, row.settings, row.options)
+            for row in rows
+            if row.last == last
+            for seed in row.seeds
+            for fold in row.folds
+            for model in row.models
         ]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"not a grid ({error!r})", file=path, remedy="see experiments/grid.yaml"
-        ) from None
-    slow = sum(
-        len(row["seeds"]) * len(row["folds"]) * len(row["models"])
-        for row in rows
-        if row.get("last")
+        for last in (False, True)
     )
-    early = configs[: len(configs) - slow]
-    return (
-        sorted(early, key=lambda c: c.fold + c.seed) + configs[len(early) :]
-    )  # stable: within a round, the file's order
+    return sorted(early, key=lambda c: c.fold + c.seed) + late  # stable: within a round, the file's
 
 
 def run_grid(configs, folder=None, *, share=(0, 1), draws=False, device="auto", say=print):

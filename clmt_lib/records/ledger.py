@@ -4,11 +4,11 @@
 looks the records up. Nobody types a verdict: when the records change, it changes.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from clmt_lib.config import CLAIM_TESTS, Ledger, load, read_claim
 from clmt_lib.data.splits import KINDS
 from clmt_lib.io import DataError
 from clmt_lib.records.runs import home
@@ -20,24 +20,8 @@ VERDICTS = ("reproduced", "partly", "not", "not testable", "open")
 ENOUGH = (
     3  # folds or seeds below which a tie says nothing, and a difference is at most half a proof
 )
-WHERE = {"abstract", "paper", "code", "log", "here"}
 REMEDY = "see `read_ledger` and experiments/ledger.yaml"
-KEYS = {"id": str, "title": str, "claim": str, "by": str, "where": str, "tests": list}
-AT = {"dataset": str, "split": str, "metric": str}
-TESTS = {  # the key that names the test -> (its type, other keys it needs, keys it may have)
-    "compare": (str, {**AT, "expect": str}, {"other": str, "grid": str}),
-    "reach": (str, {**AT, "value": float}, {"other": str}),
-    "clear_of": (str, {**AT, "values": dict}, {"other": str}),
-    "easier": (str, {"dataset": str, "metric": str, "splits": list}, {}),
-    "study": (
-        str,
-        {"dataset": str, "split": str, "variants": list, "expect": str},
-        {"name": str, "sound": str},
-    ),
-    "fact": (str, {"holds": bool}, {}),
-    "untestable": (str, {}, {}),
-}
-EXPECT = {"compare": ("better", "not better"), "study": ("hurts", "helps", "matters")}
+AT = ("dataset", "split", "metric")
 EVIDENCE = (
     "id",
     "test",
@@ -54,20 +38,6 @@ EVIDENCE = (
     "outcome",
     "why",
 )
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim: a short title, the claim in our words, whose it is (a key of the ledger's
-    `sources`), where it is stated, and its tests.
-    """
-
-    id: str
-    title: str
-    claim: str
-    by: str
-    where: str
-    tests: tuple
 
 
 def read_ledger(path=None, folder=None):
@@ -102,17 +72,9 @@ def read_ledger(path=None, folder=None):
         Unreadable file, missing or unknown key, wrong type, unknown source, or two claims of one
         id.
     """
-    import yaml
-
     path = Path(path) if path else home(folder).parent / "ledger.yaml"
-    try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(
-            f"not a ledger ({' '.join(str(error).split())})", file=path, remedy=REMEDY
-        ) from None
-    _has(body, {"sources": dict, "claims": list}, "the ledger", path)
-    claims = [check_claim(claim, body["sources"], path) for claim in body["claims"]]
+    found = load(Ledger, path, "ledger", REMEDY)
+    claims = [check_claim(claim, found.sources, path) for claim in found.claims]
     ids = [claim.id for claim in claims]
     if len(set(ids)) < len(ids):
         raise DataError(
@@ -120,92 +82,36 @@ def read_ledger(path=None, folder=None):
             file=path,
             remedy="give each an id of its own",
         )
-    return claims, body["sources"]
+    return claims, found.sources
 
 
 def check_claim(claim, sources=("here",), path=None):
     """Claim from a dictionary. Raises DataError where it has not exactly the keys of a claim, or a
     test is not one of those of `read_ledger`.
     """
-    name = f"claim {claim.get('id')!r}" if isinstance(claim, dict) else "a claim"
-    _has(claim, KEYS, name, path)
-    if claim["by"] not in sources or claim["where"] not in WHERE:
+    claim = read_claim(claim, path, REMEDY)
+    if claim.by not in sources:
         raise DataError(
-            f"{name}: by {claim['by']!r}, where {claim['where']!r}",
+            f"claim {claim.id!r}: by {claim.by!r}",
             file=path,
-            remedy=f"by: a key of sources; where: one of {', '.join(sorted(WHERE))}",
+            remedy=f"use a key of sources: {', '.join(sources)}",
         )
-    if not claim["tests"]:
-        raise DataError(
-            f"{name} has no test", file=path, remedy="say how to test it, or `untestable: reason`"
-        )
-    for test in claim["tests"]:
-        _check_test(test, name, path)
-    return Claim(**{**claim, "tests": tuple(claim["tests"])})
-
-
-def _check_test(test, name, path):
-    kinds = [kind for kind in TESTS if isinstance(test, dict) and kind in test]
-    if len(kinds) != 1:
-        raise DataError(
-            f"{name}: a test of no known kind",
-            file=path,
-            remedy=f"it has one of the keys {', '.join(TESTS)}",
-        )
-    kind, where = kinds[0], f"{name}, test {kinds[0]!r}"
-    first, needed, optional = TESTS[kind]
-    _has(test, {kind: first, **needed}, where, path, optional)
-    splits = test.get("splits", [test.get("split", "mixed")])
-    if test.get("metric", "rmse") not in REPORTED or any(split not in KINDS for split in splits):
-        raise DataError(
-            f"{where}: metric {test.get('metric')!r}, splits {splits}",
-            file=path,
-            remedy=f"metrics: {', '.join(REPORTED)}; splits: {', '.join(KINDS)}",
-        )
-    if kind in EXPECT and test["expect"] not in EXPECT[kind]:
-        raise DataError(
-            f"{where}: expect {test['expect']!r}",
-            file=path,
-            remedy=f"use one of: {', '.join(EXPECT[kind])}",
-        )
-    if (
-        (kind == "compare" and len(test[kind].split(" - ")) != 2)
-        or (kind == "fact" and test[kind].count("::") != 1)
-        or (kind == "easier" and len(test["splits"]) < 2)
-    ):
-        raise DataError(
-            f"{where}: cannot read {test[kind]!r}",
-            file=path,
-            remedy='write compare: "a - b", fact: file::test, easier with two splits or more',
-        )
-
-
-def _has(found, wanted, where, path, optional=None):
-    """Raise DataError where `found` lacks a key, has an unknown one, or a value of the wrong type
-    (a whole number is a float, too).
-    """
-    kinds = {**wanted, **(optional or {})}
-    if not isinstance(found, dict) or not set(wanted) <= set(found) <= set(kinds):
-        keys = (
-            ", ".join(sorted(map(str, set(found) ^ set(wanted))))
-            if isinstance(found, dict)
-            else type(found).__name__
-        )
-        raise DataError(
-            f"{where}: missing or unknown keys ({keys})",
-            file=path,
-            remedy=f"use {', '.join(kinds)}; {REMEDY}",
-        )
-    for key, value in found.items():
-        right = (
-            isinstance(value, (int, float)) and not isinstance(value, bool)
-            if kinds[key] is float
-            else isinstance(value, kinds[key])
-        )
-        if not right:
+    for test in claim.tests:
+        splits = test.get("splits", [test.get("split", "mixed")])
+        unknown = [split for split in splits if split not in KINDS]
+        if test.get("metric", "rmse") not in REPORTED or unknown or len(splits) == 0:
             raise DataError(
-                f"{where}: {key!r} is not of type {kinds[key].__name__}", file=path, remedy=REMEDY
+                f"claim {claim.id!r}: metric {test.get('metric')!r}, splits {splits}",
+                file=path,
+                remedy=f"metrics: {', '.join(REPORTED)}; splits: {', '.join(KINDS)}",
             )
+        if "easier" in test and len(splits) < 2:
+            raise DataError(
+                f"claim {claim.id!r}: nothing is easier than itself",
+                file=path,
+                remedy="give two splits or more, the easier first",
+            )
+    return claim
 
 
 def direction(low, high, metric="rmse"):
@@ -250,7 +156,7 @@ def evidence(claims, folder=None, root=None):
     rows, reader = [], RecordReader(folder, root)
     for claim in claims:
         for test in claim.tests:
-            kind = next(kind for kind in TESTS if kind in test)
+            kind = next(kind for kind in CLAIM_TESTS if kind in test)
             about = {"id": claim.id, "test": kind, **{key: test[key] for key in AT if key in test}}
             found = LOOK[kind](test, reader)
             rows += [{**about, **row} for row in (found if isinstance(found, list) else [found])]

@@ -5,11 +5,12 @@
 import hashlib
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from clmt_lib import data
+from clmt_lib.config import read_yaml
 from clmt_lib.io import DataError, atomic_write
 from clmt_lib.records.grids import read_grid
 from clmt_lib.records.runs import DRAWS, RunConfig, home, read
@@ -76,9 +77,9 @@ def plan(paths, folder=None, *, draws=False):
     once = {}
     for path, stem in zip(paths, stems, strict=True):
         for config in _configs(path):
-            once.setdefault(json.dumps(asdict(config), sort_keys=True), (config, []))[1].append(
-                stem
-            )
+            once.setdefault(json.dumps(config.model_dump(), sort_keys=True), (config, []))[
+                1
+            ].append(stem)
     known, checksums = _costs(folder), {}
     jobs = {}
     for key, (config, files) in once.items():
@@ -110,16 +111,8 @@ def _configs(path):
 
 def _is_study(path):
     """A study has a `base`, a grid has none."""
-    import yaml
-
-    try:
-        body = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(
-            f"neither a grid nor a study ({' '.join(str(error).split())})",
-            file=path,
-            remedy="see experiments/grid.yaml and experiments/studies",
-        ) from None
+    remedy = "see experiments/grid.yaml and experiments/studies"
+    body = read_yaml(path, "grid and no study", remedy)
     return isinstance(body, dict) and "base" in body
 
 
@@ -255,7 +248,7 @@ def write_plan(jobs, paths, out):
         if not job.done:
             for left in (out / "done" / job.name, out / "logs" / f"{job.name}.log"):
                 left.unlink(missing_ok=True)
-            _replace(out / "configs" / f"{job.name}.json", asdict(job.config))
+            _replace(out / "configs" / f"{job.name}.json", job.config.model_dump())
     runs = {
         job.name: {
             "done": job.done,

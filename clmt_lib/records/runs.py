@@ -6,13 +6,15 @@ import os
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from clmt_lib import data, models
+from clmt_lib.config import RunConfig as Base
+from clmt_lib.config import check
 from clmt_lib.io import DataError
 from clmt_lib.records.provenance import provenance
 from clmt_lib.tasks import metrics
@@ -39,42 +41,18 @@ def home(folder=None):
     )
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything that decides a run's numbers.
+class RunConfig(Base):
+    """Everything that decides a run's numbers, and the id that says so."""
 
-    Attributes
-    ----------
-    dataset, options : benchmark name and its reader's options
-    split, seed, fold : which split (see `data.make_split`)
-    model, settings : name on the ladder and what overrides its defaults
-    """
-
-    dataset: str
-    split: str
-    model: str
-    seed: int = 0
-    fold: int = 0
-    settings: dict = field(default_factory=dict)
-    options: dict = field(default_factory=dict)
-
-    @property
-    def label(self):
-        """The benchmark's name as tables know it: with its options, if it has any.
-
-        >>> RunConfig("ccle", "mixed", "als", options={"target": "act_area"}).label
-        'ccle-act_area'
-        """
-        return "-".join([self.dataset, *(str(self.options[key]) for key in sorted(self.options))])
-
-    def id(self, checksum):
+    def id(self, checksum: str) -> str:
         """Readable name plus ten hexadecimal digits over configuration, data checksum and model
         version.
         """
         body = json.dumps(
-            [asdict(self), checksum, models.model_class(self.model).version], sort_keys=True
+            [self.model_dump(), checksum, models.model_class(self.model).version], sort_keys=True
         )
-        return f"{self.dataset}-{self.split}-s{self.seed}-f{self.fold}-{self.model}-{hashlib.sha256(body.encode()).hexdigest()[:10]}"
+        digest = hashlib.sha256(body.encode()).hexdigest()[:10]
+        return f"{self.dataset}-{self.split}-s{self.seed}-f{self.fold}-{self.model}-{digest}"
 
 
 @dataclass(frozen=True)
@@ -123,18 +101,16 @@ def read(path):
     return Record(Path(path), *parts)
 
 
-def read_config(path):
-    """RunConfig from a `config.json`. Raises DataError where the file is missing, is not JSON or
-    has a field unknown to `RunConfig`.
+def read_config(path: str | Path) -> RunConfig:
+    """RunConfig from a JSON file. Raises DataError where the file is missing, is not JSON or has a
+    key unknown to `RunConfig`.
     """
+    remedy = "copy the config.json of a record, and change what you want to change"
     try:
-        return RunConfig(**json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(
-            f"not a configuration ({error})",
-            file=path,
-            remedy="copy the config.json of a record, and change what you want to change",
-        ) from None
+        body = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"not a configuration ({error})", file=path, remedy=remedy) from None
+    return check(RunConfig, body, "the configuration", path, remedy)
 
 
 def run(
@@ -245,7 +221,7 @@ def _compute(config, benchmark, work, device, progress):
             split,
             tables=[
                 _table(
-                    replace(config, model=name, settings=model.settings.get(name, {})),
+                    config.changed(model=name, settings=model.settings.get(name, {})),
                     work.parent,
                     benchmark,
                 )
@@ -280,7 +256,7 @@ def _compute(config, benchmark, work, device, progress):
     )
     found["chosen"] = dict(model.chosen)
     pd.concat(frames).to_parquet(work / PREDICTIONS, index=False)
-    write(work / "config.json", asdict(config))
+    write(work / "config.json", config.model_dump())
     write(work / "metrics.json", found)
     write(work / "history.json", list(model.history))
     about = {"version": type(model).version, "device": model.device_used}

@@ -4,13 +4,13 @@ compared pair by pair (chapter 07).
 
 import json
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from clmt_lib import data
+from clmt_lib.config import Study, StudyModel, check, load
 from clmt_lib.io import DataError
 from clmt_lib.models.base import UNSEEN_DRUG_SPLITS
 from clmt_lib.records.grids import run_grid
@@ -34,8 +34,6 @@ COLUMNS = (
     "name",
     "options",
 )
-NEEDED = {"dataset", "split", "seeds", "folds", "variants"}
-ALLOWED = NEEDED | {"settings", "options", "name"}
 REMEDY = "see experiments/studies/ablations.yaml and `read_study`"
 
 
@@ -61,7 +59,7 @@ def read_study(path):
     once = {}
     for variant, config, base in _plan(path):
         for name, run_config in (("base", base), (variant, config)):
-            once.setdefault(json.dumps(asdict(run_config), sort_keys=True), (name, run_config))
+            once.setdefault(json.dumps(run_config.model_dump(), sort_keys=True), (name, run_config))
     return sorted(
         once.values(), key=lambda found: found[1].seed + found[1].fold
     )  # stable: within a round, the file's order
@@ -72,21 +70,17 @@ def _plan(path):
     the order of the file.
     """
     study, out = _checked(path), []
-    for row in study["runs"]:
-        base = _configs(
-            row,
-            study["base"]["model"],
-            {**study["base"].get("settings", {}), **row.get("settings", {})},
-        )
-        for variant in row["variants"]:
-            change = study["variants"][variant]
+    for row in study.runs:
+        base = _configs(row, study.base.model, {**study.base.settings, **row.settings})
+        for variant in row.variants:
+            change = study.variants[variant]
             if "model" in change:
                 configs = _configs(row, change["model"], change.get("settings", {}))
             else:
-                configs = _configs(row, study["base"]["model"], {**base[0].settings, **change})
+                configs = _configs(row, study.base.model, {**base[0].settings, **change})
             if configs == base:
                 raise DataError(
-                    f"variant {variant!r} is the base on {row['dataset']} {row['split']}",
+                    f"variant {variant!r} is the base on {row.dataset} {row.split}",
                     file=path,
                     remedy="let it change something, or leave it out of this row",
                 )
@@ -95,7 +89,7 @@ def _plan(path):
         (
             key
             for key, count in Counter(
-                (v, json.dumps(asdict(b), sort_keys=True)) for v, _, b in out
+                (v, json.dumps(b.model_dump(), sort_keys=True)) for v, _, b in out
             ).items()
             if count > 1
         ),
@@ -114,100 +108,33 @@ def _plan(path):
 
 def _configs(row, model, settings):
     return [
-        RunConfig(
-            row["dataset"],
-            row["split"],
-            model,
-            seed,
-            fold,
-            dict(settings),
-            dict(row.get("options", {})),
-        )
-        for seed in row["seeds"]
-        for fold in row["folds"]
+        RunConfig(row.dataset, row.split, model, seed, fold, settings, row.options)
+        for seed in row.seeds
+        for fold in row.folds
     ]
 
 
 def _checked(path):
-    """The study file as a dictionary, its keys and types checked."""
-    import yaml
-
-    try:
-        study = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(
-            f"not a study ({' '.join(str(error).split())})", file=path, remedy=REMEDY
-        ) from None
-    _has(study, {"question": str, "base": dict, "runs": list, "variants": dict}, path, "the study")
-    _has(study["base"], {"model": str}, path, "base", {"settings": dict})
-    for variant, change in study["variants"].items():
-        if not isinstance(change, dict) or variant == "base":
+    """The study file as a `Study`, its variants checked, too."""
+    study = load(Study, path, "study", REMEDY)
+    for variant, change in study.variants.items():
+        if variant == "base" or not change:
             raise DataError(
                 f"variant {variant!r} is not a variant",
                 file=path,
                 remedy="give it a name other than base, and its settings as {setting: value}",
             )
         if "model" in change or "settings" in change:
-            _has(change, {"model": str}, path, f"variant {variant!r}", {"settings": dict})
-    for number, row in enumerate(study["runs"], start=1):
-        where = f"row {number} of runs"
-        _has(
-            row,
-            {"dataset": str, "split": str, "seeds": list, "folds": list, "variants": list},
-            path,
-            where,
-            {"settings": dict, "options": dict, "name": str},
-        )
-        if not (row["seeds"] and row["folds"]) or not all(
-            type(value) is int for value in [*row["seeds"], *row["folds"]]
-        ):
-            raise DataError(
-                f"{where}: seeds and folds are not whole numbers",
-                file=path,
-                remedy="write them as lists: seeds: [0, 1], folds: [0]",
-            )
-        unknown = next(
-            (variant for variant in row["variants"] if variant not in study["variants"]), None
-        )
+            check(StudyModel, change, f"variant {variant!r}", path, REMEDY)
+    for number, row in enumerate(study.runs, start=1):
+        unknown = next((name for name in row.variants if name not in study.variants), None)
         if unknown is not None:
             raise DataError(
-                f"{where}: unknown variant {unknown!r}",
+                f"row {number} of runs: unknown variant {unknown!r}",
                 file=path,
-                remedy=f"use some of: {', '.join(study['variants'])}",
+                remedy=f"use some of: {', '.join(study.variants)}",
             )
     return study
-
-
-def _has(found, wanted, path, where, optional=None):
-    """Raise DataError where `found` lacks a key of `wanted`, has one that nobody knows, or a value
-    of the wrong kind.
-    """
-    optional = optional or {}
-    kinds = {**wanted, **optional}
-    if not isinstance(found, dict):
-        raise DataError(
-            f"{where} is not a set of keys",
-            file=path,
-            remedy=f"it has the keys {', '.join(wanted)}; {REMEDY}",
-        )
-    for key in wanted:
-        if key not in found:
-            raise DataError(
-                f"{where} lacks the key {key!r}",
-                file=path,
-                remedy=f"it has the keys {', '.join(wanted)}; {REMEDY}",
-            )
-    for key, value in found.items():
-        if key not in kinds:
-            raise DataError(
-                f"{where} has an unknown key {key!r}",
-                file=path,
-                remedy=f"use {', '.join(kinds)}; {REMEDY}",
-            )
-        if not isinstance(value, kinds[key]):
-            raise DataError(
-                f"{where}: {key!r} is not of type {kinds[key].__name__}", file=path, remedy=REMEDY
-            )
 
 
 def run_study(path, folder=None, share=(0, 1), device="auto", say=print):
@@ -261,7 +188,7 @@ def run_notebooks(path, out, template=None, folder=None, share=(0, 1), device="a
             if (home(folder) / name).exists():
                 continue
             about = {
-                **asdict(config),
+                **config.model_dump(),
                 "settings": json.dumps(config.settings),
                 "options": json.dumps(config.options),
                 "records_folder": str(home(folder).resolve()),
@@ -334,8 +261,8 @@ def summarise_study(path, folder=None):
     }
     about = {
         "study": path.stem,
-        "question": study["question"],
-        "base": study["base"],
+        "question": study.question,
+        "base": study.base.model_dump(exclude_unset=True),
         "draws": metrics.DRAWS,
     }
     parts = {
@@ -371,16 +298,12 @@ def _comparisons(path, study):
     variant's config) of each seed and fold].
     """
     names = {}
-    for row in study["runs"]:
-        for config in _configs(
-            row,
-            study["base"]["model"],
-            {**study["base"].get("settings", {}), **row.get("settings", {})},
-        ):
-            names.setdefault(json.dumps(asdict(config), sort_keys=True), row.get("name", ""))
+    for row in study.runs:
+        for config in _configs(row, study.base.model, {**study.base.settings, **row.settings}):
+            names.setdefault(json.dumps(config.model_dump(), sort_keys=True), row.name)
     out = {}
     for variant, config, base in _plan(path):
-        name = names[json.dumps(asdict(base), sort_keys=True)]
+        name = names[json.dumps(base.model_dump(), sort_keys=True)]
         about = {
             "variant": variant,
             "dataset": base.dataset,

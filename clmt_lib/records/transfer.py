@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib import models
+from clmt_lib.config import Transfer, TransferModel, load
 from clmt_lib.data.response import transfer as screens
-from clmt_lib.io import DataError, atomic_write
+from clmt_lib.io import atomic_write
 from clmt_lib.records.provenance import provenance
 from clmt_lib.records.runs import home, read, rewrite
 from clmt_lib.tasks import metrics
 
-KEYS = {"question": str, "source": str, "targets": list, "folds": int, "models": dict}
 CEILING = "the source's own measurement"
 REPORTED = ("spearman_per_drug", "spearman_per_cell")
 ROLES = tuple(dict.fromkeys(screens.VALID.values()))
@@ -45,10 +45,9 @@ COLUMNS = (
 )
 
 
-def read_transfer(path):
-    """A transfer file as a dictionary: `question`, `source`, `targets` (a list of {dataset,
-    options?, folds?}), `folds` (parts), `models` (name -> {settings?, folds?, mixed?, cell_blind?,
-    drug_blind?}).
+def read_transfer(path: str | Path) -> Transfer:
+    """A transfer file: `question`, `source`, `targets` (a list of {dataset, options?, folds?}),
+    `folds` (parts), `models` (name -> {settings?, folds?, mixed?, cell_blind?, drug_blind?}).
 
     A model's `settings` hold for all its fits; those under a split's name are put over them where
     settings are chosen for that kind of newness.
@@ -58,35 +57,9 @@ def read_transfer(path):
     DataError
         Unreadable file, missing or unknown key, unknown model.
     """
-    import yaml
-
-    remedy = "see experiments/transfer.yaml and `read_transfer`"
-    try:
-        plan = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(
-            f"not a transfer ({' '.join(str(error).split())})", file=path, remedy=remedy
-        ) from None
-    wrong = (
-        not isinstance(plan, dict)
-        or set(plan) != set(KEYS)
-        or any(not isinstance(plan[key], kind) for key, kind in KEYS.items())
-    )
-    if wrong:
-        raise DataError(f"a transfer has the keys {', '.join(KEYS)}", file=path, remedy=remedy)
-    for row in plan["targets"]:
-        if (
-            not isinstance(row, dict)
-            or "dataset" not in row
-            or set(row) - {"dataset", "options", "folds"}
-        ):
-            raise DataError(
-                f"target {row!r} is not {{dataset, options?, folds?}}", file=path, remedy=remedy
-            )
-    for name, about in plan["models"].items():
+    plan = load(Transfer, path, "transfer", "see experiments/transfer.yaml and `read_transfer`")
+    for name in plan.models:
         models.model_class(name)
-        if set(about or {}) - {"settings", "folds", *ROLES}:
-            raise DataError(f"model {name!r} has an unknown key", file=path, remedy=remedy)
     return plan
 
 
@@ -96,8 +69,8 @@ def label(source, row):
         [
             "transfer",
             source,
-            row["dataset"],
-            *(str(value) for value in row.get("options", {}).values()),
+            row.dataset,
+            *(str(value) for value in row.options.values()),
         ]
     )
 
@@ -107,7 +80,7 @@ def run_transfer(path, folder=None, *, device="auto", say=print):
     Returns the records.
     """
     plan = read_transfer(path)
-    return [_one_target(plan, row, folder, device, say) for row in plan["targets"]]
+    return [_one_target(plan, row, folder, device, say) for row in plan.targets]
 
 
 def load_transfer(plan, row, folder=None):
@@ -124,12 +97,10 @@ def load_transfer(plan, row, folder=None):
         worded, said["how"] = in_the_words_of(drugs, read_drugs(locate(folder)))
         return worded
 
-    joined = screens.load(
-        plan["source"], row["dataset"], plan["folds"], folder, words, **row.get("options", {})
-    )
+    joined = screens.load(plan.source, row.dataset, plan.folds, folder, words, **row.options)
     how = (
         said["how"]
-        .rename(lambda drug: f"{row['dataset']} {drug}")
+        .rename(lambda drug: f"{row.dataset} {drug}")
         .reindex(joined.benchmark.drugs.index)
         .fillna("")
     )
@@ -138,22 +109,23 @@ def load_transfer(plan, row, folder=None):
 
 def _one_target(plan, row, folder, device, say):
     joined, how = load_transfer(plan, row)
+    parts = range(plan.folds)
+    abouts = {name: about or TransferModel() for name, about in plan.models.items()}
     jobs = [
         (name, fold, kind)
-        for name, about in plan["models"].items()
-        for fold in row.get("folds", range(plan["folds"]))
-        if fold in (about or {}).get("folds", range(plan["folds"]))
+        for name, about in abouts.items()
+        for fold in row.folds or parts
+        if fold in (about.folds or parts)
         for kind in ROLES
     ]
     found = {}
     for number, (name, fold, kind) in enumerate(jobs, start=1):
-        about = plan["models"][name] or {}
-        settings = {**about.get("settings", {}), **about.get(kind, {})}
+        settings = {**abouts[name].settings, **getattr(abouts[name], kind)}
         found.setdefault(name, {}).setdefault(fold, {})[kind] = fit(
             joined, name, settings, fold, kind, folder, device
         )
         say(
-            f"[{number}/{len(jobs)}] {label(plan['source'], row)}: {name}, fold {fold}, "
+            f"[{number}/{len(jobs)}] {label(plan.source, row)}: {name}, fold {fold}, "
             f"settings chosen {kind}"
         )
     body = {
@@ -163,17 +135,19 @@ def _one_target(plan, row, folder, device, say):
     }
     parts = {
         "config": {
-            "source": plan["source"],
-            "target": row["dataset"],
-            "options": row.get("options", {}),
-            "folds": plan["folds"],
-            "models": plan["models"],
+            "source": plan.source,
+            "target": row.dataset,
+            "options": row.options,
+            "folds": plan.folds,
+            "models": {
+                name: about.model_dump(exclude_unset=True) for name, about in abouts.items()
+            },
             "checksum": joined.benchmark.checksum,
         },
         "metrics": body,
         "provenance": provenance(joined.benchmark, measures=joined.measures),
     }
-    return rewrite(home(folder) / label(plan["source"], row), parts)
+    return rewrite(home(folder) / label(plan.source, row), parts)
 
 
 def fit(joined, name, settings, fold, kind, folder=None, device="auto"):

@@ -316,7 +316,7 @@ def test_what_cannot_be_tested_says_why(tmp_path):
         (claim({"fact": "test_it", "holds": True}), "test_it"),
         (claim({"fact": "a::b", "holds": "yes"}), "holds"),
         (claim("new beats old"), "no known kind"),
-        ("it helps", "str"),
+        ("it helps", "not a set of keys"),
         (claim({**STUDY, "variants": "part"}), "variants"),
         (
             claim({"easier": "als", "dataset": "toy", "metric": "rmse", "splits": ["mixed"]}),

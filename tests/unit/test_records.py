@@ -52,7 +52,7 @@ def test_the_id_follows_configuration_data_and_version(world, monkeypatch):
 
     name = config().id(world.checksum)
     assert name != config(seed=1).id(world.checksum) and name != config().id("other data")
-    assert name == RunConfig(**json.loads(json.dumps(vars(config())))).id(world.checksum)
+    assert name == RunConfig(**json.loads(json.dumps(config().model_dump()))).id(world.checksum)
     monkeypatch.setattr(Means, "version", 2)
     assert name != config().id(world.checksum)
 
@@ -219,9 +219,18 @@ def test_grid_runs_first_folds_first_and_slow_rows_last(tmp_path):
         ("als", 0, 0),
         ("als", 0, 1),
     ]
-    for bad in ("runs: [{dataset: simulated}]", "runs: [simulated]", "[]", "runs: 3"):
+    row = "dataset: simulated, split: mixed, seeds: [0], folds: [0], models: [als]"
+    for bad, said in {
+        "runs: [{dataset: simulated}]": "row 1 of runs lacks 'split'.*use the keys dataset, split",
+        "runs: [simulated]": "row 1 of runs: 'simulated' is not a set of keys",
+        "[]": "the grid: .. is not a set of keys",
+        "runs: 3": "the grid, runs: input should be a valid list, not 3",
+        "runs: [": "not a grid",
+        "runs: [{%s, setings: {}}]" % row: "unknown key 'setings'.*models, settings, options, last",
+        "runs: [{%s, settings: {ridges: [.inf]}}]" % row: "row 1 of runs, settings: inf is not a",
+    }.items():
         grid.write_text(bad)
-        with pytest.raises(DataError, match="not a grid.*see experiments/grid.yaml"):
+        with pytest.raises(DataError, match=f"grid.yaml: .*{said}.*see experiments/grid.yaml"):
             records.read_grid(grid)
 
 
@@ -248,7 +257,7 @@ def test_killed_again_and_again_ends_as_if_undisturbed(tmp_path):
     """SIGKILL at random moments, then started again: the same metrics, no stray file. CLMT_KILLS=20
     repeats what was shown once; six keep the suite quick.
     """
-    body = vars(config("clmt", settings=CLMT))
+    body = config("clmt", settings=CLMT).model_dump()
     for place in ("calm", "storm"):
         (tmp_path / place).mkdir()
         (tmp_path / place / "config.json").write_text(json.dumps(body))

@@ -136,7 +136,7 @@ def test_a_blend_is_made_of_its_parts_records_and_equals_one_that_fits_them(tmp_
         and record.metrics["chosen"] == fitted.chosen
     )
     als = records.run(
-        replace(config, model="als", settings={"ranks": [2]}), tmp_path, benchmark=world
+        config.changed(model="als", settings={"ranks": [2]}), tmp_path, benchmark=world
     )
     assert record.metrics["valid"]["rmse"] <= als.metrics["valid"]["rmse"] + 1e-6, (
         "a share of one was tried"

@@ -95,8 +95,8 @@ def row(**changes):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"question": 3}, "the study: 'question' is not of type str"),
-        ({"base": {"settings": {}}}, "base lacks the key 'model'"),
+        ({"question": 3}, "the study, question: input should be a valid string"),
+        ({"base": {"settings": {}}}, "base lacks 'model'"),
         (
             {"runs": row(variants=["nix"])},
             "row 1 of runs: unknown variant 'nix'.*use some of: low, means",
@@ -107,16 +107,19 @@ def row(**changes):
         ),
         ({"runs": row(variants=["low", "low"])}, "'low' runs twice"),
         ({"runs": row(fold=[0])}, "row 1 of runs has an unknown key 'fold'"),
-        ({"runs": row(seeds=["0"])}, "row 1 of runs: seeds and folds are not whole numbers"),
-        ({"runs": row(folds=[])}, "row 1 of runs: seeds and folds are not whole numbers"),
-        ({"runs": row(settings=[1])}, "row 1 of runs: 'settings' is not of type dict"),
+        (
+            {"runs": row(seeds=["0"])},
+            "row 1 of runs, entry 1 of seeds: input should be a valid integer",
+        ),
+        ({"runs": row(folds=[])}, "row 1 of runs, folds: list should have at least 1 item"),
+        ({"runs": row(settings=[1])}, "row 1 of runs, settings: .1. is not a set of keys"),
         (
             {"variants": {"low": {"ridges": [3.0]}, "means": {"model": "effects"}}},
             "variant 'low' is the base on simulated mixed",
         ),
         (
             {"variants": {"low": [2], "means": {"model": "effects"}}},
-            "variant 'low' is not a variant",
+            "variants, low: .2. is not a set of keys",
         ),
         (
             {"variants": {"base": {"ranks": [2]}}, "runs": row(variants=["base"])},
@@ -124,9 +127,10 @@ def row(**changes):
         ),
         (
             {"variants": {"low": {"settings": {"ranks": [2]}}, "means": {"model": "effects"}}},
-            "variant 'low' lacks the key 'model'",
+            "variant 'low' lacks 'model'",
         ),
-        ({"extra": 1}, "the study has an unknown key 'extra'"),
+        ({"extra": 1}, "the study has an unknown key 'extra'.*use the keys question, base"),
+        ({"base": {"model": "als", "settings": {"ridges": [float("nan")]}}}, "nan is not a finite"),
     ],
 )
 def test_a_study_that_cannot_be_meant_is_refused_with_file_and_key(tmp_path, changes, message):

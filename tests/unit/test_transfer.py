@@ -418,8 +418,8 @@ def laboratory(screens, monkeypatch):
         runs,
         "load_transfer",
         lambda plan, row, folder=None: (
-            joined_of(screens, plan["folds"]),
-            np.full(joined_of(screens, plan["folds"]).benchmark.n_drugs, ""),
+            joined_of(screens, plan.folds),
+            np.full(joined_of(screens, plan.folds).benchmark.n_drugs, ""),
         ),
     )
 
@@ -506,10 +506,10 @@ def test_a_killed_run_keeps_its_finished_fits_and_nothing_half_written(joined, t
 
 def test_the_committed_file_is_a_transfer_and_every_setting_is_known():
     plan = runs.read_transfer(Path(__file__).parents[2] / "experiments/transfer.yaml")
-    for name, about in plan["models"].items():
+    for name, about in plan.models.items():
         for kind in runs.ROLES:
-            models.build(name, **{**about.get("settings", {}), **about.get(kind, {})})
-    assert "clmt" in plan["models"] and {row["dataset"] for row in plan["targets"]} == {
+            models.build(name, **{**about.settings, **getattr(about, kind)})
+    assert "clmt" in plan.models and {row.dataset for row in plan.targets} == {
         "ccle",
         "ctrp",
     }
