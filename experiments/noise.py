@@ -14,7 +14,6 @@ structure of another drug in the place of each.
 """
 
 import argparse
-import dataclasses
 import sys
 from itertools import combinations
 
@@ -153,9 +152,8 @@ def nonsense(benchmark, seeds, folds=5):
     ]:
         split = data.make_split(benchmark, kind, seed, fold)
         order = np.random.default_rng([seed, fold]).permutation(benchmark.n_drugs)
-        swapped = dataclasses.replace(
-            benchmark,
-            drugs=benchmark.drugs.assign(smiles=benchmark.drugs["smiles"].to_numpy()[order]),
+        swapped = benchmark.with_frames(
+            drug=benchmark.drugs.assign(smiles=benchmark.drugs["smiles"].to_numpy()[order])
         )
         for model, rung, world in (
             ("means", base, benchmark),

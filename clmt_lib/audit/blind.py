@@ -124,7 +124,7 @@ def corrupt_test_cells(benchmark, split, seed=0):
         shape = (len(lines), values.shape[1])
         values[lines] = rng.integers(0, 2, shape) if binary else rng.normal(0.0, 3.0, shape)
         omics[kind] = pd.DataFrame(values, index=table.index, columns=table.columns, copy=False)
-    return replace(benchmark, omics=omics)
+    return benchmark.with_views(cell=omics)
 
 
 def corrupt_test_drugs(benchmark, split, seed=0):
@@ -139,13 +139,13 @@ def corrupt_test_drugs(benchmark, split, seed=0):
         values = table[column].array.copy()
         values[order] = values[np.roll(order, 1)]
         table[column] = values
-    return replace(benchmark, drugs=table)
+    return benchmark.with_frames(drug=table)
 
 
 def _with_responses(benchmark, positions, values):
     y = benchmark.y.copy()
     y[positions] = values
-    return replace(benchmark, responses=benchmark.responses.assign(ln_ic50=y))
+    return replace(benchmark, y=y)
 
 
 def state_difference(a, b, path="state"):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from clmt_lib.audit.identity import cell_twins, drug_twins, joined
 from clmt_lib.audit.report import Finding
-from clmt_lib.data.splits import pathway_groups, target_groups
+from clmt_lib.data.grouping import pathway_groups, target_groups
 
 PROMISES = {
     "cell_blind": ("line",),

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 
+from clmt_lib.data.base import Benchmark, Side
 from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.splits import KINDS, Split, load_split, make_split, save_split
 from clmt_lib.io import DataError, locate
@@ -25,10 +26,12 @@ _READERS = {
 
 __all__ = [
     "BENCHMARKS",
+    "Benchmark",
     "DataError",
     "DrugResponse",
     "KINDS",
     "RESPONSES",
+    "Side",
     "Split",
     "load",
     "load_split",

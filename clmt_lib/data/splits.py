@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from clmt_lib.io import DataError, atomic_write
 
@@ -89,7 +88,7 @@ def make_split(benchmark, kind, seed=0, fold=0):
         raise DataError(f"fold {fold} of {kind}", remedy=f"use 0 to {folds - 1}")
     if seed < 0:
         raise DataError(f"seed {seed}", remedy="use 0 or more")
-    groups = np.unique(groups_of(benchmark, kind), return_inverse=True)[1]
+    groups = np.unique(benchmark.groups(kind), return_inverse=True)[1]
     sizes = np.bincount(groups)
     if len(sizes) < folds + 1:
         raise DataError(
@@ -118,92 +117,6 @@ def make_split(benchmark, kind, seed=0, fold=0):
         benchmark.name,
         benchmark.checksum,
     )
-
-
-def groups_of(benchmark, kind):
-    """[pairs] label of what must stay together: the pair, line, compound, Murcko scaffold, tissue,
-    target or pathway.
-    """
-    cell, drug = benchmark.pairs.T
-    if kind == "mixed":
-        return np.arange(len(benchmark))
-    if kind == "cell_blind":
-        return cell
-    if kind == "tissue_blind":
-        return benchmark.cells["tissue"].fillna("unknown").to_numpy()[cell].astype(str)
-    compound = benchmark.drugs["compound"]
-    if kind == "drug_blind":
-        return compound.to_numpy()[drug].astype(str)
-    grouped = {
-        "scaffold_blind": scaffold_groups,
-        "target_blind": target_groups,
-        "pathway_blind": pathway_groups,
-    }[kind]
-    return grouped(benchmark.drugs).to_numpy()[drug].astype(str)
-
-
-def scaffold_groups(drugs):
-    """[D] series: drug ids that share a compound or a Bemis-Murcko scaffold get one label. A drug
-    without a ring or structure stands alone.
-    """
-    from rdkit.Chem.Scaffolds import MurckoScaffold
-
-    def scaffold(smiles):
-        return (
-            MurckoScaffold.MurckoScaffoldSmiles(smiles, includeChirality=False)
-            if isinstance(smiles, str)
-            else ""
-        )
-
-    return _joined(drugs, [{scaffold(smiles)} - {""} for smiles in drugs["smiles"]], "scaffold")
-
-
-def target_groups(drugs):
-    """[D] series: drug ids that share a compound or a listed target get one label, and so do those
-    joined through others (A hits EGFR, B both EGFR and ERBB2, C ERBB2).
-
-    Targets are compared as they are spelt. A drug whose target is not known stands alone.
-    """
-    return _joined(
-        drugs,
-        [
-            {part.strip().lower() for part in entry.split(",")} - {""}
-            if isinstance(entry, str)
-            else set()
-            for entry in drugs["target"]
-        ],
-        "target",
-    )
-
-
-def pathway_groups(drugs):
-    """[D] series: drug ids that share a compound or a pathway get one label. "Other" and the like
-    are held out as if they were pathways; a drug without any stands alone.
-    """
-    return _joined(
-        drugs,
-        [
-            {entry.strip().lower()} - {""} if isinstance(entry, str) else set()
-            for entry in drugs["pathway"]
-        ],
-        "pathway",
-    )
-
-
-def _joined(drugs, facts, name):
-    """[D] series of labels: ids with a compound or a fact (one set for each id) in common, directly
-    or through others, share one.
-    """
-    from scipy.sparse.csgraph import connected_components
-
-    compound, known = drugs["compound"].to_numpy(), sorted(set().union(*facts))
-    holds = np.array([[fact in own for fact in known] for own in facts], dtype=float).reshape(
-        len(facts), len(known)
-    )
-    label = connected_components(
-        (compound[:, None] == compound[None]) | (holds @ holds.T > 0), directed=False
-    )[1]
-    return pd.Series([f"group {i}" for i in label], index=drugs.index, name=name)
 
 
 def _deal(sizes, parts, rng):

@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 from scipy.optimize import nnls
 
-from clmt_lib.data.splits import groups_of
 from clmt_lib.models.base import UNSEEN_DRUG_SPLITS, TableModel
 from clmt_lib.models.baselines.drug_ridge import DrugRidge
 from clmt_lib.models.baselines.factors import factorise
@@ -135,7 +134,7 @@ def inner_folds(benchmark, split, folds, seed):
     """[train] inner fold of each training pair: groups of the split's own kind (pairs, lines,
     compounds, ...) are dealt out whole.
     """
-    groups = np.unique(groups_of(benchmark, split.kind)[split.train], return_inverse=True)[1]
+    groups = np.unique(benchmark.groups(split.kind)[split.train], return_inverse=True)[1]
     rng = np.random.default_rng([seed, 77])
     order = rng.permutation(groups.max() + 1)
     return (order % folds)[groups]

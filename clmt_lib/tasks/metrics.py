@@ -19,7 +19,7 @@ def additive_effects(benchmark, positions, shrink=1.0):
     (mean, cell [C], drug [D]) in ln uM; an entity without a pair has effect zero.
     """
     rows = benchmark.responses.iloc[positions]
-    cell, drug, y = rows["cell"].to_numpy(), rows["drug"].to_numpy(), rows["ln_ic50"].to_numpy()
+    cell, drug, y = rows["cell"].to_numpy(), rows["drug"].to_numpy(), rows["y"].to_numpy()
     mean, cells, drugs = y.mean(), np.zeros(benchmark.n_cells), np.zeros(benchmark.n_drugs)
     n_cell, n_drug = (
         np.bincount(cell, minlength=len(cells)),

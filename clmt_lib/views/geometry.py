@@ -134,7 +134,7 @@ def molecule_graphs(drugs, conformers=1, seed=0, cache=True):
     DataError
         A SMILES that RDKit cannot read.
     """
-    from clmt_lib.data.response.base import check_smiles
+    from clmt_lib.data.grouping import check_smiles
 
     check_smiles(drugs)
     smiles = [text if isinstance(text, str) and text.strip() else None for text in drugs["smiles"]]

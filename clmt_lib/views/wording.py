@@ -4,7 +4,7 @@ means the same on both sides (chapter 09d).
 
 import pandas as pd
 
-from clmt_lib.data.response.base import group_compounds
+from clmt_lib.data.grouping import group_compounds
 from clmt_lib.views.descriptions import target_families
 
 HOW = ("same compound", "same family of targets", "own words")

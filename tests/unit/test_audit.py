@@ -586,7 +586,7 @@ def test_permuted_facts_touch_test_only_drugs_alone(data, kind):
         table["smiles"].iloc[unseen].fillna("none").tolist() for table in (data.drugs, world.drugs)
     )
     assert sorted(before) == sorted(after) and (before != after or len(unseen) < 2)
-    assert world.omics is data.omics and world.responses is data.responses
+    assert world.omics is data.omics and world.y is data.y and world.pairs is data.pairs
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Auxiliary targets are fitted on what they are given, and what is missing does not count."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,13 @@ from clmt_lib.models.clmt.auxiliary import (
     drug_thresholds,
     smooth,
 )
+
+
+def with_responses(world, at, values):
+    """The world with other responses at some positions."""
+    y = world.y.copy()
+    y[at] = values
+    return replace(world, y=y)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +66,9 @@ def test_the_fast_density_and_threshold_equal_the_plain_ones(groups):
     grid, density = smooth(draws)
     assert np.abs(density - gaussian_kde(draws, BANDWIDTH / draws.std(ddof=1))(grid)).max() < 1e-4
     world = tiny()
-    world.responses.loc[world.responses["drug"] == 2, "ln_ic50"] = 0.0
-    at = np.flatnonzero(world.pairs[:, 1] == 2)[: len(y)]
-    world.responses.loc[at, "ln_ic50"] = y[: len(at)]
+    at = np.flatnonzero(world.pairs[:, 1] == 2)
+    rest, at = at[len(y) :], at[: len(y)]
+    world = with_responses(with_responses(world, rest, 0.0), at, y[: len(at)])
     assert drug_thresholds(world, at, seed=5)[2] == pytest.approx(
         plain_threshold(y[: len(at)], np.random.default_rng([5, 2])), abs=0.02
     )
@@ -70,11 +78,11 @@ def test_two_groups_of_lines_put_theta_on_the_peak_of_the_sensitive_ones():
     y = np.concatenate([np.full(5, -2.0), np.full(16, 3.0)])
     world = tiny()
     at = np.flatnonzero(world.pairs[:, 1] == 0)[:21]
-    world.responses.loc[at, "ln_ic50"] = y
+    world = with_responses(world, at, y)
     assert drug_thresholds(world, at)[0] == pytest.approx(
         3 - 1.645 * 0.5, abs=0.15
     )  # mu 3, theta -2, sigma 0.5
-    world.responses.loc[at, "ln_ic50"] = y + 2
+    world = with_responses(world, at, y + 2)
     assert drug_thresholds(world, at)[0] == pytest.approx(
         5 - 1.645 * 2.5, abs=0.3
     )  # moved by 2, the threshold moves by less: sigma is no spread

@@ -8,7 +8,7 @@ import pytest
 
 from clmt_lib import data, models
 from clmt_lib.data import DrugResponse
-from clmt_lib.data.response.base import group_compounds
+from clmt_lib.data.grouping import group_compounds
 
 SIZES = {
     "clmt": {"steps": 5, "hidden": 16, "dim": 8, "message": 8},

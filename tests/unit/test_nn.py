@@ -344,9 +344,7 @@ def test_clmt_learns_and_copes_with_missing_structures_and_texts(alignment):
     drugs = world.drugs.copy()
     drugs.loc[drugs.index[:3], "smiles"] = None
     drugs.loc[drugs.index[2:5], ["target", "pathway"]] = None
-    world = data.DrugResponse(
-        world.name, world.cells, drugs, world.omics, world.responses, simulated=True
-    )
+    world = world.with_frames(drug=drugs)
     split = data.make_split(world, "drug_blind")
     model = models.build("clmt", steps=60, hidden=48, dim=16, message=16, alignment=alignment).fit(
         world, split

@@ -183,14 +183,9 @@ def test_text_tail_empties_short_texts_and_only_then_missing_as_text_matters(wor
 
 
 def test_scaling_and_thresholds_leak_only_where_they_are_told_to(world):
-    corrupt = replace(
-        world,
-        responses=world.responses.assign(
-            ln_ic50=lambda f: f["ln_ic50"].where(
-                ~f.index.isin(data.make_split(world, "mixed").test), 9.0
-            )
-        ),
-    )
+    y = world.y.copy()
+    y[data.make_split(world, "mixed").test] = 9.0
+    corrupt = replace(world, y=y)
     for defects, same in (((), True), (("threshold_from_all_responses",), False)):
         a, b = (
             Inputs(

@@ -11,7 +11,8 @@ import pytest
 import tiny
 
 from clmt_lib.data import KINDS, DrugResponse, load, load_split, make_split, save_split
-from clmt_lib.data.splits import FOLDS, pathway_groups, target_groups
+from clmt_lib.data.grouping import pathway_groups, target_groups
+from clmt_lib.data.splits import FOLDS
 from clmt_lib.io import DataError
 
 BLIND_TO = {

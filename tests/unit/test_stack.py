@@ -26,7 +26,7 @@ def world():
 def test_inner_folds_keep_together_what_the_split_keeps_together(world, kind):
     split = data.make_split(world, kind)
     fold = stack.inner_folds(world, split, 4, seed=0)
-    groups = data.splits.groups_of(world, kind)[split.train]
+    groups = world.groups(kind)[split.train]
     assert set(fold) == {0, 1, 2, 3} and len(fold) == len(split.train)
     assert all(len(set(fold[groups == group])) == 1 for group in np.unique(groups)[:50])
     assert np.array_equal(fold, stack.inner_folds(world, split, 4, seed=0)) and not np.array_equal(

@@ -95,7 +95,7 @@ def test_states_of_targets_are_where_the_targets_are(world, split):
         drugs.iloc[3, drugs.columns.get_loc("target")],
         drugs.iloc[4, drugs.columns.get_loc("target")],
     ) = "EGFR", "NOSUCH1"
-    known = replace(world, drugs=drugs)
+    known = world.with_frames(drug=drugs)
     z = np.random.default_rng(0).normal(size=(world.n_cells, 30))
     state = target_states(known, split, z, rank=5)
     assert not np.delete(state, 3, axis=1).any()
@@ -137,7 +137,7 @@ def test_states_of_targets_help_where_responses_follow_them(world, split):
     )
     own = own / own.std()
     y = -own[tuple(world.pairs.T)] + 0.3 * rng.normal(size=len(world.pairs))
-    planted = replace(world, responses=world.responses.assign(ln_ic50=y))
+    planted = replace(world, y=y)
     asked = planted.pairs[split.test]
     score = {
         name: metrics.evaluate(

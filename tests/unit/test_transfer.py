@@ -90,7 +90,7 @@ def test_the_union_holds_every_entity_once_and_the_sources_responses_alone(scree
             "y": -joined.y,
         }
     )
-    asked = target.responses.assign(
+    asked = target.responses.rename(columns={"y": "measured"}).assign(
         line=target.cells.index[target.pairs[:, 0]],
         compound=target.drugs["compound"].to_numpy()[target.pairs[:, 1]],
     )
@@ -98,8 +98,8 @@ def test_the_union_holds_every_entity_once_and_the_sources_responses_alone(scree
     assert (
         len(both) >= len(said)
         and (
-            both.groupby(["line", "compound"])[["y", "ln_ic50"]].apply(
-                lambda g: (g["y"] == g["ln_ic50"]).any()
+            both.groupby(["line", "compound"])[["y", "measured"]].apply(
+                lambda g: (g["y"] == g["measured"]).any()
             )
         ).all()
     )
@@ -137,8 +137,8 @@ def test_screens_on_different_genes_or_with_little_in_common_are_refused(screens
     with pytest.raises(DataError, match="different genes of expression.*one set of omics"):
         transfer.join(
             source,
-            replace(
-                target, omics={**target.omics, "expression": target.omics["expression"].iloc[:, 1:]}
+            target.with_views(
+                cell={**target.omics, "expression": target.omics["expression"].iloc[:, 1:]}
             ),
         )
     with pytest.raises(DataError, match="shared, 500 folds need as many.*Remedy"):
@@ -248,7 +248,7 @@ def test_changing_every_response_of_the_target_changes_no_prediction(screens, jo
     rng = np.random.default_rng(9)
     other = transfer.join(
         source,
-        replace(target, responses=target.responses.assign(ln_ic50=rng.permutation(target.y))),
+        replace(target, y=rng.permutation(target.y)),
         folds=3,
     )
     assert other.benchmark.checksum == joined.benchmark.checksum and not np.array_equal(
@@ -264,11 +264,11 @@ def test_changing_every_response_of_the_target_changes_no_prediction(screens, jo
 
 def test_changing_the_sources_held_out_responses_changes_no_prediction(joined, tmp_path):
     split = joined.split(0, "new_line")
-    y = joined.benchmark.responses["ln_ic50"].to_numpy().copy()
+    y = joined.benchmark.y.copy()
     y[split.test] = np.random.default_rng(0).permutation(y[split.test]) + 5
     other = replace(
         joined,
-        benchmark=replace(joined.benchmark, responses=joined.benchmark.responses.assign(ln_ic50=y)),
+        benchmark=replace(joined.benchmark, y=y),
     )
     one, two = (
         runs.fit(which, "kernel_annotation", {}, 0, "cell_blind", tmp_path / str(i))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data import DrugResponse
-from clmt_lib.data.response.base import group_compounds
+from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response.gdsc import RESPONSE_COLUMNS
 
 STRUCTURES = {  # simple molecules, each with a ring system of its own (but for the last three)

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data import load
+from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response import ccle, gdsc
-from clmt_lib.data.response.base import group_compounds
 from clmt_lib.data.response.joins import whole
 from clmt_lib.io import DataError, locate, read_table, require_columns
 

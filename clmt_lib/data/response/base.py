@@ -1,12 +1,15 @@
 """`DrugResponse`: the aligned tables of one benchmark, validated once, at the door (chapter 01)."""
 
-import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
+from clmt_lib.data.base import Benchmark, Side, check_ids, row_of
+from clmt_lib.data.grouping import check_smiles, pathway_groups, scaffold_groups, target_groups
 from clmt_lib.io import DataError, require_columns
 
 CELL_COLUMNS = ("name", "tissue")
@@ -35,59 +38,48 @@ TARGETS = {
 }
 
 
-@dataclass(frozen=True)
-class DrugResponse:
-    """Cell lines, drugs, omics and responses, aligned by position. Born in `data`, never changed
-    afterwards.
+@dataclass(frozen=True, eq=False, repr=False)
+class DrugResponse(Benchmark):
+    """Cell lines x drugs: omics of the lines, structures and annotation of the drugs, and how each
+    line responded to each drug. `from_tables` is its validated door.
 
     Attributes
     ----------
-    cells : [C] frame indexed by cell-line id, with at least `name`, `tissue`
-    drugs : [D] frame indexed by drug id, with at least `name`, `compound`, `smiles` (may be
-        missing), `target`, `pathway`
-    omics : name -> [C, genes] float32 frame with the index of `cells`
-    responses : [pairs] frame of `cell`, `drug` (positions) and `ln_ic50` (ln uM), one row a pair;
-        where the data say so, also `censored` (bool): the value is a bound
-    target : what the responses are, a key of `TARGETS`. Whatever it is, models read it from the
-        column `ln_ic50`, or better from `y`
+    sides : "cell" (views: the omics; key: tissue) and "drug" (keys: scaffold, target, pathway; ids
+        of one compound are one and the same)
+    target : what `y` is, a key of `TARGETS`
     """
-
-    name: str
-    cells: pd.DataFrame
-    drugs: pd.DataFrame
-    omics: dict = field(repr=False)
-    responses: pd.DataFrame = field(repr=False)
-    licence: str = ""
-    source: str = ""
-    simulated: bool = False
-    target: str = "ln_ic50"
 
     @classmethod
     def from_tables(
         cls,
-        name,
-        cells,
-        drugs,
-        omics,
-        responses,
+        name: str,
+        cells: pd.DataFrame,
+        drugs: pd.DataFrame,
+        omics: Mapping[str, pd.DataFrame],
+        responses: pd.DataFrame,
         *,
-        file=None,
-        units=None,
-        trust_units=False,
-        target="ln_ic50",
-        **about,
-    ):
+        file: Any = None,
+        units: str | None = None,
+        trust_units: bool = False,
+        target: str = "ln_ic50",
+        scales: Mapping[str, pd.DataFrame] | None = None,
+        **about: Any,
+    ) -> Self:
         """Validate tables that name entities by id, and align them.
 
         Parameters
         ----------
-        cells, drugs : frames indexed by unique id
+        cells : [C] frame indexed by unique id, with at least `name`, `tissue`
+        drugs : [D] frame indexed by unique id, with at least `name`, `compound`, `smiles` (may be
+            missing), `target`, `pathway`
         omics : name -> [C, genes] frame indexed by cell id (any order)
         responses : frame with columns `cell`, `drug` (ids), the target's, and where some values are
             bounds ("above 8 uM"), `censored` (bool)
         target : name of the response column, a key of `TARGETS`
         units : those of the target; for ln_ic50 also "uM", to have the natural logarithm taken here
         trust_units : accept a large table without a single value below 1 uM
+        scales : omics name -> what its values were standardised by, see `Side`
         file : where the tables came from, for messages: one path, or one for each of "cells",
             "drugs", "responses" and the omics.
             Rows are counted by the frame's own integer index, so a filtered table still names the
@@ -113,102 +105,59 @@ class DrugResponse:
             )
         require_columns(responses.columns, ("cell", "drug", target), files.get("responses"))
         for what, index in (("cell", cells.index), ("drug", drugs.index)):
-            _check_ids(what, index, files.get(f"{what}s"))
-        responses = _check_responses(responses, target, units, trust_units, files.get("responses"))
+            check_ids(what, index, files.get(f"{what}s"))
+        values = _check_responses(responses, target, units, trust_units, files.get("responses"))
         aligned = {
             kind: _align(kind, table, cells.index, files.get(kind)) for kind, table in omics.items()
         }
         check_smiles(drugs, files.get("drugs"))
-        pairs = pd.DataFrame(
-            {
-                "cell": _positions("cell", responses["cell"], cells.index, files.get("responses")),
-                "drug": _positions("drug", responses["drug"], drugs.index, files.get("responses")),
-                "ln_ic50": responses["ln_ic50"].to_numpy(np.float64),
-            }
-        )
-        if "censored" in responses:
-            pairs["censored"] = responses["censored"].to_numpy(bool)
-        return cls(
+        return cls.from_ids(
             name,
-            cells.rename_axis("cell"),
-            drugs.rename_axis("drug"),
-            aligned,
-            pairs,
+            (cell_side(cells, aligned, scales), drug_side(drugs)),
+            values,
+            file=files.get("responses"),
             target=target,
+            task="response",
+            units=TARGETS[target].units,
             **about,
         )
 
-    def __len__(self):
-        return len(self.responses)
+    @property
+    def cells(self) -> pd.DataFrame:
+        """[C] facts about the cell lines, indexed by id."""
+        return self.sides[0].frame
 
     @property
-    def n_cells(self):
+    def drugs(self) -> pd.DataFrame:
+        """[D] facts about the drugs, indexed by id."""
+        return self.sides[1].frame
+
+    @property
+    def omics(self) -> Mapping[str, Any]:
+        """Name -> [C, genes] float32 frame with the index of `cells`."""
+        return self.sides[0].views
+
+    @property
+    def n_cells(self) -> int:
         """Number of cell lines, C."""
-        return len(self.cells)
+        return len(self.sides[0])
 
     @property
-    def n_drugs(self):
+    def n_drugs(self) -> int:
         """Number of drug ids, D (a compound may have several)."""
-        return len(self.drugs)
+        return len(self.sides[1])
 
     @cached_property
-    def checksum(self):
-        """First 16 hexadecimal digits of a SHA-256 over every table: the same data always gives the
-        same.
+    def responses(self) -> pd.DataFrame:
+        """[pairs] frame of `cell`, `drug` (positions), `y` and `censored`, one row a pair: a copy to
+        read, `dataclasses.replace(benchmark, y=...)` makes a benchmark with other responses.
         """
-        digest = hashlib.sha256(self.name.encode())
-        for frame in (self.cells, self.drugs):
-            digest.update("\x1f".join([*frame.index, *frame.columns]).encode())
-            digest.update(
-                "\x1f".join(frame.astype("str").fillna("").to_numpy().ravel().tolist()).encode()
-            )
-        for kind in sorted(self.omics):
-            digest.update("\x1f".join([kind, *self.omics[kind].columns]).encode())
-            digest.update(np.ascontiguousarray(self.omics[kind].to_numpy(np.float32)).tobytes())
-        for column in ("cell", "drug"):
-            digest.update(self.responses[column].to_numpy(np.int64).tobytes())
-        digest.update(self.responses["ln_ic50"].to_numpy(np.float64).tobytes())
-        if self.target != "ln_ic50":
-            digest.update(self.target.encode())
-        if "censored" in self.responses:
-            digest.update(self.censored.tobytes())
-        return digest.hexdigest()[:16]
-
-    @property
-    def pairs(self):
-        """[pairs, 2] positions (cell, drug)."""
-        return self.responses[["cell", "drug"]].to_numpy(np.int64)
-
-    @property
-    def y(self):
-        """[pairs] ln IC50 in ln uM, or the `target` in its `units`."""
-        return self.responses["ln_ic50"].to_numpy(np.float64)
-
-    @property
-    def units(self):
-        """Units of the responses."""
-        return TARGETS[self.target].units
-
-    @property
-    def censored(self):
-        """[pairs] bool: the value is a bound (the IC50 lies beyond the doses tried), not a
-        measurement. All False where the data do not say.
-        """
-        known = "censored" in self.responses
-        return (
-            self.responses["censored"].to_numpy(bool) if known else np.zeros(len(self), dtype=bool)
+        cell, drug = self.pairs.T
+        return pd.DataFrame(
+            {"cell": cell, "drug": drug, "y": self.y, "censored": self.censored}, copy=True
         )
 
-    def matrix(self, positions=None):
-        """[C, D] ln IC50 in ln uM, NaN where not measured (or not among `positions` of
-        `responses`).
-        """
-        rows = self.responses if positions is None else self.responses.iloc[positions]
-        out = np.full((self.n_cells, self.n_drugs), np.nan)
-        out[rows["cell"], rows["drug"]] = rows["ln_ic50"]
-        return out
-
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """One row of a table: lines, drugs, compounds, pairs, density, checksum."""
         row = {
             "benchmark": self.name,
@@ -220,83 +169,39 @@ class DrugResponse:
             "checksum": self.checksum,
         }
         more = {} if self.target == "ln_ic50" else {"target": self.target}
-        return (
-            row
-            | more
-            | ({"censored": round(float(self.censored.mean()), 3)} if self.censored.any() else {})
-        )
+        return row | more | self._bounds()
 
 
-def group_compounds(drugs):
-    """Compound of each drug id: ids that share a lower-case name or the first InChIKey block (the
-    skeleton, so salts and stereoisomers too).
-
-    Parameters
-    ----------
-    drugs : [D] frame with `name` and, where known, `inchikey`
-
-    Returns
-    -------
-    [D] series of compound names (that of the group's first row).
-    """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    names = drugs["name"].str.strip().str.lower()
-    blocks = drugs["inchikey"].astype("str").str.extract("^([^-]+)", expand=False)
-    keys, rows = (
-        pd.factorize(pd.concat([names, "key " + blocks]))[0],
-        np.tile(np.arange(len(drugs)), 2),
+def cell_side(
+    cells: pd.DataFrame,
+    omics: Mapping[str, pd.DataFrame] | None = None,
+    scales: Mapping[str, pd.DataFrame] | None = None,
+) -> Side:
+    """Cell lines as a side: omics [C, genes] as views, grouped by tissue."""
+    return Side(
+        "cell",
+        cells.rename_axis("cell"),
+        views={} if omics is None else omics,
+        keys={"tissue": "tissue"} if "tissue" in cells else {},
+        scales={} if scales is None else scales,
     )
-    known = keys >= 0
-    link = coo_matrix(
-        (np.ones(known.sum()), (rows[known], keys[known])), shape=(len(drugs), keys.max() + 1)
-    )
-    group = connected_components(link @ link.T, directed=False)[1]
-    first = drugs["name"].groupby(group).first()
-    return pd.Series(first.to_numpy()[group], index=drugs.index, name="compound")
 
 
-def _check_ids(what, index, file):
-    if not len(index):
-        raise DataError(f"empty table of {what}s", file=file, remedy="check the file it came from")
-    if index.hasnans:
-        raise DataError(
-            f"{what} without an id",
-            file=file,
-            row=int(np.flatnonzero(index.isna())[0]) + 1,
-            remedy="give every row an id",
-        )
-    strange = next((row for row, label in enumerate(index) if not isinstance(label, str)), None)
-    if strange is not None:
-        raise DataError(
-            f"{what} id {index[strange]!r} is not text",
-            file=file,
-            row=strange + 1,
-            remedy="make them text: frame.index = frame.index.astype(str)",
-        )
-    if not index.is_unique:
-        row = int(np.flatnonzero(index.duplicated())[0])
-        raise DataError(
-            f"duplicate {what} id {index[row]!r}",
-            file=file,
-            row=row + 1,
-            remedy="keep one row for each id",
-        )
-
-
-def _row(table, position, file):
-    """Row to name in a message: by the frame's own numbering where it has one; the header of a file
-    is its row 1.
-    """
-    label = table.index[position]
-    return int(label if pd.api.types.is_integer_dtype(table.index) else position) + (
-        2 if file else 1
-    )
+def drug_side(drugs: pd.DataFrame) -> Side:
+    """Drugs as a side: ids of one compound are one and the same; grouped by what is known of them."""
+    keys = {
+        "compound": ("compound", "compound"),
+        "scaffold": ("smiles", scaffold_groups),
+        "target": ("target", target_groups),
+        "pathway": ("pathway", pathway_groups),
+    }
+    known = {key: rule for key, (column, rule) in keys.items() if column in drugs}
+    identity = "compound" if "compound" in drugs else ""
+    return Side("drug", drugs.rename_axis("drug"), keys=known, identity=identity)
 
 
 def _check_responses(responses, target, units, trust_units, file):
-    """The responses with the target in its own units, in the column `ln_ic50`, and `censored` as
+    """The responses with the target in its own units, in the column `y`, and `censored` as
     booleans; or the first thing wrong with them.
     """
     if responses.empty:
@@ -309,7 +214,7 @@ def _check_responses(responses, target, units, trust_units, file):
         raise DataError(
             "concentration not above zero",
             file=file,
-            row=_row(responses, np.flatnonzero(y <= 0)[0], file),
+            row=row_of(responses, np.flatnonzero(y <= 0)[0], file),
             remedy="an IC50 in uM is positive: check the units",
         )
     y = np.log(y) if units == "uM" else y
@@ -318,20 +223,10 @@ def _check_responses(responses, target, units, trust_units, file):
         raise DataError(
             f"response {responses[target].iloc[row]!r} is not a finite number",
             file=file,
-            row=_row(responses, row, file),
+            row=row_of(responses, row, file),
             remedy="drop the pair or measure it again",
         )
     (_check_ln_um if target == "ln_ic50" else _check_range)(responses, y, target, trust_units, file)
-    twice = responses.duplicated(["cell", "drug"])
-    if twice.any():
-        row = int(np.flatnonzero(twice)[0])
-        pair = tuple(responses[["cell", "drug"]].iloc[row])
-        raise DataError(
-            f"duplicate pair {pair}",
-            file=file,
-            row=_row(responses, row, file),
-            remedy="average replicates or keep one",
-        )
     return _check_bounds(responses, y, target, file)
 
 
@@ -347,7 +242,7 @@ def _check_ln_um(responses, y, target, trust_units, file):
             if (y > 0).all()
             else f"response {y[row]:g} is out of range for ln(uM)",
             file=file,
-            row=_row(responses, row, file),
+            row=row_of(responses, row, file),
             remedy="take the natural logarithm, or say units='uM'"
             + (" (trust_units=True if it is ln(uM) after all)" if positive else ""),
         )
@@ -361,14 +256,14 @@ def _check_range(responses, y, target, trust_units, file):
         raise DataError(
             f"response {y[row]:g} is out of range for {target} ({about.low:g} to {about.high:g})",
             file=file,
-            row=_row(responses, row, file),
+            row=row_of(responses, row, file),
             remedy=f"give {about.units}",
         )
     if not trust_units and target == "auc" and len(y) >= 100 and y.max() <= 1:
         raise DataError(
             "no response above 1: this looks like an area scaled to 0-1",
             file=file,
-            row=_row(responses, 0, file),
+            row=row_of(responses, 0, file),
             remedy=f"give {about.units} (trust_units=True if it is so after all)",
         )
 
@@ -385,10 +280,10 @@ def _check_bounds(responses, y, target, file):
             raise DataError(
                 f"censored is {said.iloc[row]!r}",
                 file=file,
-                row=_row(responses, row, file),
+                row=row_of(responses, row, file),
                 remedy="say true (the value is a bound) or false (it was measured)",
             )
-        return responses.assign(ln_ic50=y, censored=said.astype(bool))
+        return responses.assign(y=y, censored=said.astype(bool))
     for end in (y.max(), y.min()):
         pile = y == end
         if target == "ln_ic50" and len(y) >= 100 and PILED_UP < pile.mean() < 1:
@@ -397,24 +292,11 @@ def _check_bounds(responses, y, target, file):
                 f"{pile.sum()} of {len(y)} responses are exactly {end:g} ({np.exp(end):g} uM): "
                 "bounds, not measurements",
                 file=file,
-                row=_row(responses, row, file),
+                row=row_of(responses, row, file),
                 remedy="add a column `censored`, true for these (false in every row if they "
                 "were measured after all)",
             )
-    return responses.assign(ln_ic50=y)
-
-
-def _positions(what, ids, index, file):
-    found = index.get_indexer(ids)
-    if (found < 0).any():
-        row = int(np.flatnonzero(found < 0)[0])
-        raise DataError(
-            f"{what} {ids.iloc[row]!r} has a response but no row in the table of {what}s",
-            file=file,
-            row=_row(ids, row, file),
-            remedy=f"add it to the {what}s or drop its responses",
-        )
-    return found.astype(np.int64)
+    return responses.assign(y=y)
 
 
 def _align(kind, table, index, file):
@@ -447,20 +329,3 @@ def _align(kind, table, index, file):
             remedy="impute it or drop the gene",
         )
     return aligned
-
-
-def check_smiles(drugs, file=None):
-    """Raise `DataError` for the first SMILES of the table that RDKit cannot read. A missing one is
-    allowed.
-    """
-    from rdkit import Chem, rdBase
-
-    with rdBase.BlockLogs():
-        for row, (drug, smiles) in enumerate(drugs["smiles"].items(), start=2 if file else 1):
-            if isinstance(smiles, str) and Chem.MolFromSmiles(smiles) is None:
-                raise DataError(
-                    f"drug {drug!r}: SMILES {smiles!r} cannot be parsed",
-                    file=file,
-                    row=row,
-                    remedy="correct it, or leave it empty: a missing structure is allowed",
-                )

@@ -12,7 +12,8 @@ measurement, and is flagged as `censored`, as are the few IC50s that stand at th
 
 import pandas as pd
 
-from clmt_lib.data.response.base import DrugResponse, group_compounds
+from clmt_lib.data.grouping import group_compounds
+from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.response.gdsc import read_cells, read_drugs
 from clmt_lib.data.response.joins import (
     inchikeys,

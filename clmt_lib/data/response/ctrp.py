@@ -11,7 +11,8 @@ one structure.
 
 import pandas as pd
 
-from clmt_lib.data.response.base import DrugResponse, group_compounds
+from clmt_lib.data.grouping import group_compounds
+from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.response.ccle import read_omics
 from clmt_lib.data.response.gdsc import read_cells
 from clmt_lib.data.response.joins import (

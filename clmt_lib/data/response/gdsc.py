@@ -8,7 +8,8 @@ Passports, COSMIC Cell Lines Project.
 import numpy as np
 import pandas as pd
 
-from clmt_lib.data.response.base import DrugResponse, check_smiles, group_compounds
+from clmt_lib.data.grouping import check_smiles, group_compounds
+from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.response.joins import one_line_each
 from clmt_lib.io import DataError, locate, read_table
 

@@ -4,7 +4,8 @@ the prepared GDSC tables.
 
 import pandas as pd
 
-from clmt_lib.data.response.base import DrugResponse, group_compounds
+from clmt_lib.data.grouping import group_compounds
+from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.response.gdsc import LICENCE, read_cells, read_drugs, read_omics
 from clmt_lib.data.response.joins import one_line_each, some_left, whole
 from clmt_lib.io import locate, read_table

@@ -5,7 +5,7 @@ that another table knows of the same compound.
 import numpy as np
 import pandas as pd
 
-from clmt_lib.data.response.base import check_smiles
+from clmt_lib.data.grouping import check_smiles
 from clmt_lib.io import DataError, read_table
 
 REGISTRY = {

@@ -14,8 +14,9 @@ import pandas as pd
 
 from clmt_lib.data import RESPONSES
 from clmt_lib.data import load as load_benchmark
+from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response import ccle, gdsc
-from clmt_lib.data.response.base import TARGETS, DrugResponse, group_compounds
+from clmt_lib.data.response.base import TARGETS, DrugResponse, cell_side, drug_side
 from clmt_lib.data.response.joins import one_line_each, some_left
 from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError, locate, read_table
@@ -329,26 +330,17 @@ def _joined_drugs(source, target):
 
 def _union(source, target, lines, new, compound):
     """The source with lines and drugs of the target that it lacks, and not one response of theirs."""
-    cells = pd.concat([source.cells, target.cells.loc[lines].reindex(columns=source.cells.columns)])
-    drugs = target.drugs.iloc[new].reindex(columns=source.drugs.columns)
-    drugs.index = [f"{target.name} {drug}" for drug in drugs.index]
-    drugs = pd.concat([source.drugs, drugs]).rename_axis("drug")
-    drugs = drugs.assign(
-        compound=np.concatenate(
-            [compound[: source.n_drugs], compound[source.n_drugs + np.array(new, dtype=int)]]
-        )
+    drugs = target.drugs.iloc[new]
+    more = (
+        [cell_side(target.cells.loc[lines], {k: v.loc[lines] for k, v in target.omics.items()})]
+        if lines
+        else []
     )
-    omics = {
-        kind: pd.concat([table, target.omics[kind].loc[lines]])
-        for kind, table in source.omics.items()
-    }
-    return replace(
-        source,
-        name=f"{source.name}+{target.name}",
-        cells=cells.rename_axis("cell"),
-        drugs=drugs,
-        omics=omics,
-    )
+    more += [drug_side(drugs.set_axis(f"{target.name} " + drugs.index))] if len(new) else []
+    joined = source.extended(*more, name=f"{source.name}+{target.name}")
+    after = compound[source.n_drugs + np.array(new, dtype=int)]
+    drugs = joined.drugs.assign(compound=np.concatenate([compound[: source.n_drugs], after]))
+    return joined.with_frames(drug=drugs)
 
 
 def _dealt(benchmark, pairs, folds, seed):
@@ -407,7 +399,7 @@ def load(source, dataset, folds=4, folder=None, words=None, **options):
             f"{source} holds responses of withheld lines or drugs: they are for testing alone",
             remedy="use the prepared folder as it is provided",
         )
-    joined = join(known, replace(asked, drugs=words(asked.drugs)) if words else asked, folds)
+    joined = join(known, asked.with_frames(drug=words(asked.drugs)) if words else asked, folds)
     tested = kept_back["lines"] & set(joined.benchmark.cells.index[np.unique(joined.pairs[:, 0])])
     about = {
         "lines_in_table": kept_back["in_table"],

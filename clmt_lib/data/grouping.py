@@ -1,0 +1,136 @@
+"""What belongs together: ids of one compound, drugs of one scaffold, target or pathway (chapters 01
+and 09b).
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from clmt_lib.io import DataError
+
+
+def group_compounds(drugs: pd.DataFrame) -> pd.Series:
+    """Compound of each drug id: ids that share a lower-case name or the first InChIKey block (the
+    skeleton, so salts and stereoisomers too).
+
+    Parameters
+    ----------
+    drugs : [D] frame with `name` and, where known, `inchikey`
+
+    Returns
+    -------
+    [D] series of compound names (that of the group's first row).
+    """
+    names = drugs["name"].str.strip().str.lower()
+    blocks = skeletons(drugs["inchikey"])
+    facts = [
+        {f"name {name}" for name in [name] if isinstance(name, str)}
+        | {f"key {block}" for block in [block] if isinstance(block, str)}
+        for name, block in zip(names, blocks)
+    ]
+    group = connected(facts)
+    first = drugs["name"].groupby(group).first()
+    return pd.Series(first.to_numpy()[group], index=drugs.index, name="compound")
+
+
+def skeletons(inchikeys: pd.Series) -> pd.Series:
+    """[n] first block of each InChIKey (the connectivity of the molecule), missing where there is
+    no key.
+    """
+    return inchikeys.astype("str").str.extract("^([^-]+)", expand=False)
+
+
+def scaffold_of(smiles: object) -> str:
+    """Bemis-Murcko scaffold of a structure as SMILES, without chirality; "" where it has no ring or
+    there is no structure.
+
+    >>> scaffold_of("CC(=O)Oc1ccccc1C(=O)O"), scaffold_of("CCO"), scaffold_of(None)
+    ('c1ccccc1', '', '')
+    """
+    from rdkit.Chem.Scaffolds import MurckoScaffold
+
+    if not isinstance(smiles, str):
+        return ""
+    return MurckoScaffold.MurckoScaffoldSmiles(smiles, includeChirality=False)
+
+
+def scaffold_groups(drugs: pd.DataFrame) -> pd.Series:
+    """[D] series: drug ids that share a compound or a Bemis-Murcko scaffold get one label. A drug
+    without a ring or structure stands alone.
+    """
+    return _joined(drugs, [{scaffold_of(smiles)} - {""} for smiles in drugs["smiles"]], "scaffold")
+
+
+def target_groups(drugs: pd.DataFrame) -> pd.Series:
+    """[D] series: drug ids that share a compound or a listed target get one label, and so do those
+    joined through others (A hits EGFR, B both EGFR and ERBB2, C ERBB2).
+
+    Targets are compared as they are spelt. A drug whose target is not known stands alone.
+    """
+    facts = [
+        {part.strip().lower() for part in entry.split(",")} - {""}
+        if isinstance(entry, str)
+        else set()
+        for entry in drugs["target"]
+    ]
+    return _joined(drugs, facts, "target")
+
+
+def pathway_groups(drugs: pd.DataFrame) -> pd.Series:
+    """[D] series: drug ids that share a compound or a pathway get one label. "Other" and the like
+    are held out as if they were pathways; a drug without any stands alone.
+    """
+    facts = [
+        {entry.strip().lower()} - {""} if isinstance(entry, str) else set()
+        for entry in drugs["pathway"]
+    ]
+    return _joined(drugs, facts, "pathway")
+
+
+def _joined(drugs: pd.DataFrame, facts: list[set], name: str) -> pd.Series:
+    """[D] series of labels: ids with a compound or a fact in common, directly or through others,
+    share one.
+    """
+    own = [{("compound", compound)} for compound in drugs["compound"]]
+    label = connected([mine | {(name, fact) for fact in more} for mine, more in zip(own, facts)])
+    return pd.Series([f"group {i}" for i in label], index=drugs.index, name=name)
+
+
+def connected(facts: Iterable[Iterable]) -> np.ndarray:
+    """[n] group of each entity: those with a fact in common, directly or through others, share one.
+    Groups are numbered by their first entity.
+
+    >>> connected([{"a"}, {"b"}, {"a", "c"}, set(), {"c"}])
+    array([0, 1, 0, 2, 0])
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    sets = [sorted(map(repr, own)) for own in facts]
+    number = {
+        fact: place for place, fact in enumerate(dict.fromkeys(f for own in sets for f in own))
+    }
+    rows = np.repeat(np.arange(len(sets)), [len(own) for own in sets])
+    columns = len(sets) + np.array([number[fact] for own in sets for fact in own], dtype=int)
+    n = len(sets) + len(number)  # entities and facts are the two kinds of node of one graph
+    link = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(n, n))
+    label = connected_components(link, directed=False)[1][: len(sets)]
+    return pd.factorize(label)[0].astype(np.int64)
+
+
+def check_smiles(drugs: pd.DataFrame, file: object = None) -> None:
+    """Raise `DataError` for the first SMILES of the table that RDKit cannot read. A missing one is
+    allowed.
+    """
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        for row, (drug, smiles) in enumerate(drugs["smiles"].items(), start=2 if file else 1):
+            if isinstance(smiles, str) and Chem.MolFromSmiles(smiles) is None:
+                raise DataError(
+                    f"drug {drug!r}: SMILES {smiles!r} cannot be parsed",
+                    file=file,
+                    row=row,
+                    remedy="correct it, or leave it empty: a missing structure is allowed",
+                )
