@@ -28,10 +28,11 @@ comma := ,
 space := $(subst ,, )
 
 .DEFAULT_GOAL = help
-.PHONY: help setup book build test notebooks experiments grid bench lock clean
+.PHONY: help setup book build check test notebooks experiments grid bench lock clean
 
 help:
 	@echo "make book         set up, execute the chapters that changed, build the book"
+	@echo "make check        format, lint and types of the code (ruff, mypy); FIX=1 repairs what can be repaired"
 	@echo "make test         set up, run every test: library, notebooks, built book"
 	@echo "make notebooks    execute the chapters and store their outputs in notebooks/"
 	@echo "make experiments  run the experiments whose records are missing (real data: set CLMT_DATA)"
@@ -70,6 +71,12 @@ build: $(SETUP)
 
 book: build
 	@echo "The book is built. Next: open _build/html/index.html in a browser"
+
+check: $(SETUP)
+	@$(PY) -m ruff format --quiet $(if $(FIX),,--check) .
+	@$(PY) -m ruff check --quiet $(if $(FIX),--fix) .
+	@$(PY) -m mypy --no-error-summary
+	@echo "Format, lint and types are right. Next: make test"
 
 test: $(SETUP)
 	@echo "== library and tools"

@@ -19,8 +19,9 @@ from clmt_lib.io import atomic_write
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = """\
-# Made by `make lock` from pyproject.toml (all extras but `grid`, and the build backend) on Python {python}; do not edit.
-# torch is left out, because its CPU and GPU builds differ: the Makefile installs torch=={torch} first.
+# Made by `make lock` from pyproject.toml (all extras but `grid`, and the build backend)
+# on Python {python}; do not edit. torch is left out, because its CPU and GPU builds differ:
+# the Makefile installs torch=={torch} first.
 """
 OPTIONAL = {"grid"}  # Snakemake brings many packages, and no chapter or test needs it
 APART = re.compile(r"^(torch|triton|nvidia-.+|cuda-.+|clmt-lib)$")

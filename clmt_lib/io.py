@@ -199,7 +199,7 @@ def atomic_write(path: str | os.PathLike, mode: Literal["w", "wb"] = "w") -> Ite
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
         with open(part, mode.replace("w", "x"), **text) as file:
             yield file
@@ -271,7 +271,7 @@ def read_cached(path: Path | None) -> Any:
         return None
 
 
-def write_cached(path: Path | None, table: np.ndarray | dict[str, np.ndarray]) -> None:
+def write_cached(path: Path | None, table: np.ndarray | dict[str, Any]) -> None:
     """Keep an array, or a dictionary of arrays (.npz); whole or not at all. A folder that cannot be
     written is passed over.
     """

@@ -241,7 +241,7 @@ def _category(joined, found, chosen, about, draws):
     kind, out = screens.VALID[about["category"]], []
     tables = {name: {fold: runs[fold][kind] for fold in runs} for name, runs in found.items()}
     if about["origin"] == "held_out":
-        tables = {CEILING: {fold: None for fold in chosen}, **tables}
+        tables = {CEILING: dict.fromkeys(chosen), **tables}
     boots = {
         "spearman_per_drug": metrics.Bootstrap(len(entities[0]), len(entities[1]), draws),
         "spearman_per_cell": metrics.Bootstrap(len(entities[1]), len(entities[0]), draws),

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
-from clmt_lib.book import plotting  # noqa: E402
+from clmt_lib.book import plotting
 
 
 @pytest.fixture(autouse=True)

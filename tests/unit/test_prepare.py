@@ -55,9 +55,7 @@ def response():
 
 
 def models():
-    frame = pd.DataFrame(
-        {name: None for name in [*CELL_COLUMNS, "not_used"]}, index=range(4), dtype=object
-    )
+    frame = pd.DataFrame(dict.fromkeys([*CELL_COLUMNS, "not_used"]), index=range(4), dtype=object)
     frame["model_id"], frame["model_name"] = LINES, ["LINE-11", "LINE-12", "LINE-13", "LINE-X"]
     frame["COSMIC_ID"], frame["BROAD_ID"] = (
         ["11", "12", "13;14", None],

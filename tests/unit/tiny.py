@@ -117,9 +117,7 @@ def prepared_folder(root, responses="parquet"):
 
 def official(made):
     """Responses in GDSC's 19 columns."""
-    frame = pd.DataFrame(
-        {column: "x" for column in RESPONSE_COLUMNS}, index=made["responses"].index
-    )
+    frame = pd.DataFrame(dict.fromkeys(RESPONSE_COLUMNS, "x"), index=made["responses"].index)
     cells = made["responses"]["cell"]
     return frame.assign(
         COSMIC_ID=cells.astype(int),
