@@ -220,8 +220,9 @@ def neighbour_features(similar, seen, target, row, column):
     np.fill_diagonal(similar, -2)
     near = np.where(seen[row], similar[column], -2.0)  # [n, columns]
     k = min(NEAREST, near.shape[1] - 1)
-    which = np.argpartition(-near, k, axis=1)[:, :k]
-    which = np.take_along_axis(which, np.argsort(-np.take_along_axis(near, which, 1), axis=1), 1)
+    order = 1e-13 * np.arange(near.shape[1]) - np.round(near, 9)  # of equals, the first column
+    which = np.argpartition(order, k, axis=1)[:, :k]
+    which = np.take_along_axis(which, np.argsort(np.take_along_axis(order, which, 1), axis=1), 1)
     near, values = np.take_along_axis(near, which, 1), np.take_along_axis(target[row], which, 1)
     weight = np.exp(6 * near)
     return values, near, ((values * weight).sum(1) / weight.sum(1))[:, None]

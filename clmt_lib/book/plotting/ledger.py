@@ -177,7 +177,7 @@ def beside_published(frame, metric="rmse", title="", ax=None):
     """
     import matplotlib.pyplot as plt
 
-    frame = frame.sort_values("value", ascending=metric in ("rmse", "mae"))
+    frame = frame.sort_values("value", ascending=metric in ("rmse", "mae"), kind="stable")
     ax = ax or plt.subplots(figsize=(7.4, 0.9 + 0.3 * len(frame)))[1]
     for row, (name, values) in enumerate(frame.iterrows()):
         _, colour, marker = (None, GREY, "D") if values["published"] else look(name)
@@ -325,7 +325,7 @@ def replicate_noise(frame, errors=None, ax=None):
     import matplotlib.pyplot as plt
     import seaborn
 
-    frame = frame.sort_values("sd_measurement")
+    frame = frame.sort_values("sd_measurement", kind="stable")
     ax = ax or plt.subplots(figsize=(7.4, 1.4 + 0.28 * len(frame)))[1]
     ax.plot(
         frame["sd_measurement"],

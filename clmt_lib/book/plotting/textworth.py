@@ -133,7 +133,7 @@ def whose_gain(gap, group, twin, label="gain in per-drug r", ax=None):
             "twin": np.asarray(twin, dtype=bool),
         }
     ).dropna()
-    order = frame.groupby("group")["gap"].mean().sort_values(ascending=False).index
+    order = frame.groupby("group")["gap"].mean().sort_values(ascending=False, kind="stable").index
     ax = ax or plt.subplots(figsize=(7.5, 0.9 + 0.25 * len(order)))[1]
     blue, orange = (seaborn.color_palette("colorblind")[i] for i in (0, 1))
     for row, name in enumerate(order):
