@@ -5,7 +5,7 @@
 import numpy as np
 import pandas as pd
 
-from clmt_lib import data
+from clmt_lib import data, tasks
 from clmt_lib.io import DataError
 from clmt_lib.records.provenance import provenance
 from clmt_lib.records.runs import home, read, rewrite, run
@@ -122,7 +122,7 @@ def gain(frame, a, b, draws=2000, seed=0):
     rows = np.random.default_rng(seed).integers(0, len(gap), (draws, len(gap)))
     return {
         "mean": float(gap.mean()),
-        "interval": metrics.interval(gap[rows].mean(1)),
+        **tasks.with_interval(gap[rows].mean(1)),
         "drugs": len(gap),
         "better": float((gap > 0).mean()),
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clmt_lib import data, models
+from clmt_lib import data, models, tasks
 from clmt_lib.config import RunConfig as Base
 from clmt_lib.config import check
 from clmt_lib.io import DataError
@@ -244,11 +244,12 @@ def _compute(config, benchmark, work, device, progress):
     }
     if resumed:  # what the earlier attempts took is not known
         seconds = {"resumed": True}
-    boot = metrics.Bootstrap(benchmark.n_cells, benchmark.n_drugs)
+    boot = tasks.Bootstrap((benchmark.n_cells, benchmark.n_drugs))
     draws = boot.statistics(
         benchmark.pairs[split.test], benchmark.y[split.test], frames[-1]["predicted"]
     )
-    found["interval"] = {key: metrics.interval(value) for key, value in draws.items()}
+    found["interval"] = {key: tasks.interval(value) for key, value in draws.items()}
+    found["draws_used"] = {key: tasks.draws_used(value) for key, value in draws.items()}
     np.save(
         work / DRAWS,
         np.stack([draws[key] for key in metrics.REPORTED]).astype(np.float32),

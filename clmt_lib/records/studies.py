@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clmt_lib import data
+from clmt_lib import data, tasks
 from clmt_lib.config import Study, StudyModel, check, load
 from clmt_lib.io import DataError
 from clmt_lib.models.base import UNSEEN_DRUG_SPLITS
 from clmt_lib.records.grids import run_grid
 from clmt_lib.records.provenance import provenance
 from clmt_lib.records.runs import RunConfig, home, read, rewrite, run
-from clmt_lib.records.summaries import REPORTED, _difference
-from clmt_lib.tasks import metrics
+from clmt_lib.records.summaries import REPORTED, _difference, fold_weights
 
 COLUMNS = (
     "variant",
@@ -263,7 +262,7 @@ def summarise_study(path, folder=None):
         "study": path.stem,
         "question": study.question,
         "base": study.base.model_dump(exclude_unset=True),
-        "draws": metrics.DRAWS,
+        "draws": tasks.DRAWS,
     }
     parts = {
         "config": about,
@@ -335,7 +334,8 @@ def _compared(pairs, folder, benchmark):
     with_draws = [
         {which: (record, record.draws) for which, record in side.items()} for side in records
     ]
-    difference = _difference("variant", with_draws[1], "base", with_draws[0])
+    weights = fold_weights(benchmark, pairs[0][0].split, with_draws[0])
+    difference = _difference("variant", with_draws[1], "base", with_draws[0], weights)
     return {
         "folds": len(pairs),
         "base": base,

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from clmt_lib import data, models
+from clmt_lib import data, models, tasks
 from clmt_lib.io import DataError
 from clmt_lib.records.provenance import provenance
 from clmt_lib.records.runs import home, read, rewrite
@@ -60,9 +60,10 @@ def summarise(configs, folder=None, *, benchmark=None, grid=""):
     if not found:
         return None
     final = _place(first.label, first.split, grid, folder)
-    means = {name: _mean_of_folds(runs) for name, runs in found.items()}
+    weights = fold_weights(benchmark, first.split, {key for runs in found.values() for key in runs})
+    means = {name: _mean_of_folds(runs, weights) for name, runs in found.items()}
     means, differences = _with_earlier(
-        means, found, read(final).metrics if final.exists() else None
+        means, found, weights, read(final).metrics if final.exists() else None
     )
     splits = sorted({which for runs in found.values() for which in runs})
     body = {
@@ -90,7 +91,7 @@ def summarise(configs, folder=None, *, benchmark=None, grid=""):
             "options": first.options,
             "split": first.split,
             "grid": grid,
-            "draws": metrics.DRAWS,
+            "draws": tasks.DRAWS,
             "checksum": benchmark.checksum,
         },
         "metrics": body,
@@ -117,7 +118,7 @@ def _runs_that_are_in(configs, folder, benchmark):
     return found
 
 
-def _with_earlier(means, found, earlier):
+def _with_earlier(means, found, weights, earlier):
     """(means, differences), where draws are missing completed from an earlier summary of the same
     runs: its means there must be those of the runs that are here.
     """
@@ -130,7 +131,7 @@ def _with_earlier(means, found, earlier):
     for i, a in enumerate(found):
         for b in list(found)[:i]:
             if {a, b} <= drawn:
-                differences.append(_difference(a, found[a], b, found[b]))
+                differences.append(_difference(a, found[a], b, found[b], weights))
             elif frozenset((a, b)) in known and _same_difference(known[frozenset((a, b))], found):
                 differences.append(known[frozenset((a, b))])
     same = {
@@ -177,7 +178,23 @@ def _replicated(benchmark, split):
     return np.isin(key[split.test], key[split.train]).mean()
 
 
-def _mean_of_folds(runs):
+def fold_weights(benchmark, kind, folds):
+    """(seed, fold) -> metric -> [draws] of `Bootstrap.weights`: how much of each fold's test set
+    was drawn. It depends on the data alone, so draws kept earlier are pooled without a refit.
+
+    Parameters
+    ----------
+    kind : of split
+    folds : (seed, fold) pairs
+    """
+    boot = tasks.Bootstrap((benchmark.n_cells, benchmark.n_drugs))
+    return {
+        which: boot.weights(benchmark.pairs[data.make_split(benchmark, kind, *which).test])
+        for which in sorted(folds)
+    }
+
+
+def _mean_of_folds(runs, weights):
     out = {"folds": len(runs), "seconds": _typical_cpu([record for record, _ in runs.values()])}
     tests = [record.metrics["test"] for record, _ in runs.values()]
     for key in tests[0]:
@@ -185,11 +202,15 @@ def _mean_of_folds(runs):
         out[key], out[f"{key}_sd"] = float(np.mean(values)), float(np.std(values))
     drawn = all(draws is not None for _, draws in runs.values())
     for key in REPORTED:
-        out[f"{key}_interval"] = (
-            metrics.interval(np.mean([draws[key] for _, draws in runs.values()], axis=0))
+        pooled = (
+            tasks.pool(
+                [draws[key] for _, draws in runs.values()], [weights[which][key] for which in runs]
+            )
             if drawn
-            else [np.nan, np.nan]
+            else np.full(1, np.nan)
         )
+        out[f"{key}_interval"] = tasks.interval(pooled)
+        out[f"{key}_draws_used"] = tasks.draws_used(pooled)
     return out
 
 
@@ -205,7 +226,7 @@ def _typical_cpu(records):
     return float(np.median(known)) if known else None
 
 
-def _difference(a, runs_a, b, runs_b):
+def _difference(a, runs_a, b, runs_b, weights):
     """Model a minus model b on the folds both have."""
     common = sorted(set(runs_a) & set(runs_b))
     out = {"a": a, "b": b, "folds": len(common)}
@@ -214,10 +235,13 @@ def _difference(a, runs_a, b, runs_b):
             runs_a[fold][0].metrics["test"][key] - runs_b[fold][0].metrics["test"][key]
             for fold in common
         ]
-        draws = np.mean([runs_a[fold][1][key] - runs_b[fold][1][key] for fold in common], axis=0)
+        draws = tasks.pool(
+            [runs_a[fold][1][key] - runs_b[fold][1][key] for fold in common],
+            [weights[fold][key] for fold in common],
+        )
         out[key] = {
             "mean": float(np.mean(gap)),
-            "interval": metrics.interval(draws),
+            **tasks.with_interval(draws),
             "folds_better": int(np.sum(np.less(gap, 0) if key == "rmse" else np.greater(gap, 0))),
         }
     return out
@@ -256,6 +280,7 @@ def difference(dataset, split, a, b, metric="rmse", folder=None, grid=""):
             return {
                 "mean": -row[metric]["mean"],
                 "interval": [-high, -low],
+                "draws_used": row[metric].get("draws_used"),
                 "folds_better": row["folds"] - row[metric]["folds_better"],
                 "folds": row["folds"],
             }

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from clmt_lib import models
+from clmt_lib import models, tasks
 from clmt_lib.config import Transfer, TransferModel, load
 from clmt_lib.data.response import transfer as screens
 from clmt_lib.io import atomic_write
@@ -188,7 +188,7 @@ def fit(joined, name, settings, fold, kind, folder=None, device="auto"):
     return table
 
 
-def compare(joined, how, found, draws=metrics.DRAWS):
+def compare(joined, how, found, draws=tasks.DRAWS):
     """Rows of the record: each model, and the ceiling, on each kind of pair, with two-way bootstrap
     intervals and differences from the best rung below CLMT.
 
@@ -243,8 +243,10 @@ def _category(joined, found, chosen, about, draws):
     if about["origin"] == "held_out":
         tables = {CEILING: dict.fromkeys(chosen), **tables}
     boots = {
-        "spearman_per_drug": metrics.Bootstrap(len(entities[0]), len(entities[1]), draws),
-        "spearman_per_cell": metrics.Bootstrap(len(entities[1]), len(entities[0]), draws),
+        "spearman_per_drug": tasks.Bootstrap((len(entities[0]), len(entities[1])), draws),
+        "spearman_per_cell": tasks.Bootstrap(
+            (len(entities[1]), len(entities[0])), draws, names=("drug", "cell")
+        ),
     }
     scored = {name: Scored(joined, chosen, runs, entities, boots) for name, runs in tables.items()}
     for metric in REPORTED:
@@ -277,7 +279,7 @@ def _gap(joined, chosen, tables, scored, name, other, entities, boots, metric):
     )
     return {
         "mean": a.value(metric) - b.value(metric),
-        "interval": metrics.interval(a.draws(metric) - b.draws(metric)),
+        **tasks.with_interval(a.draws(metric) - b.draws(metric)),
         "folds": len(both),
     }
 
@@ -326,20 +328,19 @@ class Scored:
         return mean_spearman(y[rows], self.p[rows], self._group(metric)[0][rows])
 
     def draws(self, metric):
-        """[draws] of `value`."""
+        """[draws] of `value`: every drug (or line) of every fold counts alike, as often as it was
+        drawn.
+        """
         if metric not in self.drawn:
-            group, other = self._group(metric)
-            boot = self.boots[metric]
-            tiled = metrics.Bootstrap.__new__(metrics.Bootstrap)
-            tiled.w_cell, tiled.w_drug = (
-                boot.w_cell,
-                np.tile(boot.w_drug, (1, len(self.folds))),
-            )  # an entity drawn twice is drawn twice in every fold
-            self.drawn[metric] = tiled.statistics(
-                np.stack([self.pairs[:, other], group], axis=1),
-                _ranks(self.y, group),
-                _ranks(self.p, group),
-            )["pcc_per_drug"]
+            boot, values, weights = self.boots[metric], [], []
+            sides = [0, 1] if boot.names[0] == "cell" else [1, 0]
+            for fold in range(len(self.folds)):
+                rows = self.fold == fold
+                pairs = self.pairs[rows][:, sides]
+                found = boot.statistics(pairs, self.y[rows], self.p[rows], [metric])
+                values.append(found[metric])
+                weights.append(boot.weights(pairs, [metric], relative=False)[metric])
+            self.drawn[metric] = tasks.pool(values, weights)
         return self.drawn[metric]
 
     def about(self, metric):
@@ -348,7 +349,7 @@ class Scored:
         bound = self.bound.any()
         return {
             "value": self.value(metric),
-            "interval": metrics.interval(self.draws(metric)),
+            **tasks.with_interval(self.draws(metric)),
             "within": self.value(metric, self.inside) if measured else None,
             "folds": len(self.folds),
             "pairs": len(self.y),

@@ -1,13 +1,10 @@
-"""How good is a prediction: global, per drug, per cell line and normalised; two-way bootstrap
-intervals; paired differences (chapter 08).
-"""
+"""How good is a prediction: global, per drug, per cell line and normalised (chapter 08)."""
 
 import numpy as np
 import pandas as pd
 
 FEWEST = 5  # pairs a drug or line needs before its own correlation is counted
 REPORTED = ("rmse", "pcc", "pcc_per_drug")  # with intervals
-DRAWS = 1000  # of a bootstrap
 
 
 def additive_effects(benchmark, positions, shrink=1.0):
@@ -113,78 +110,3 @@ def evaluate(benchmark, split, predicted, role="test"):
             "rmse_measured": float("nan") if bound.all() else rmse(y[~bound], p[~bound]),
         }
     return found
-
-
-class Bootstrap:
-    """Two-way (drug x cell) cluster bootstrap: lines and drugs are drawn again, with replacement,
-    and a pair weighs the product of their counts.
-
-    Draws are computed together as matrix products over the [C, D] table, so a thousand cost a
-    second. The same draw of entities serves every fold and every predictor,
-    so means over folds and differences between predictors are paired draw by draw.
-
-    Parameters
-    ----------
-    n_cells, n_drugs : size of the benchmark
-    draws, seed : number of resamples and where they start
-    """
-
-    def __init__(self, n_cells, n_drugs, draws=DRAWS, seed=0):
-        rng = np.random.default_rng(seed)
-        self.w_cell = rng.multinomial(n_cells, np.full(n_cells, 1 / n_cells), draws).astype(
-            float
-        )  # [draws, C]
-        self.w_drug = rng.multinomial(n_drugs, np.full(n_drugs, 1 / n_drugs), draws).astype(
-            float
-        )  # [draws, D]
-
-    def _per_drug(self, pairs, values):
-        (cells, row), (drugs, column) = (
-            np.unique(side, return_inverse=True) for side in np.asarray(pairs).T
-        )
-        table = np.zeros((len(cells), len(drugs)))
-        np.add.at(table, (row, column), values)
-        return self.w_cell[:, cells] @ table  # [draws, drugs of these pairs]
-
-    def statistics(self, pairs, y, predicted):
-        """name -> [draws] of rmse, pcc (global) and pcc_per_drug of one predictor on [n, 2] pairs
-        (cell, drug) with measured `y`.
-        """
-        y, p = np.asarray(y), np.asarray(predicted)
-        rough = {
-            "n": np.ones(len(y)),
-            "y": y,
-            "p": p,
-            "yy": y * y,
-            "pp": p * p,
-            "yp": y * p,
-            "ee": (y - p) ** 2,
-        }
-        by_drug = {
-            key: self._per_drug(pairs, value) for key, value in rough.items()
-        }  # [draws, drugs]
-        drugs, count = np.unique(np.asarray(pairs)[:, 1], return_counts=True)
-        weight = self.w_drug[:, drugs]
-        total = {key: (value * weight).sum(1) for key, value in by_drug.items()}  # [draws]
-        weight = weight * (count >= FEWEST) * (by_drug["n"] > 1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            per_drug = np.nan_to_num(_correlation(by_drug))
-            return {
-                "rmse": np.sqrt(total["ee"] / total["n"]),
-                "pcc": _correlation(total),
-                "pcc_per_drug": (per_drug * weight).sum(1) / weight.sum(1),
-            }
-
-
-def _correlation(s):
-    cov = s["yp"] / s["n"] - s["y"] * s["p"] / s["n"] ** 2
-    spread = (s["yy"] / s["n"] - (s["y"] / s["n"]) ** 2) * (
-        s["pp"] / s["n"] - (s["p"] / s["n"]) ** 2
-    )
-    return np.where(spread > 1e-12, cov / np.sqrt(np.maximum(spread, 1e-12)), 0.0)
-
-
-def interval(values, level=0.95):
-    """[low, high] percentile interval of bootstrap draws, ignoring empty ones."""
-    tail = 50 * (1 - level)
-    return [float(v) for v in np.nanpercentile(values, [tail, 100 - tail])]

@@ -1,4 +1,4 @@
-"""Metrics against scipy and scikit-learn; the bootstrap against a plain loop."""
+"""Metrics against scipy and scikit-learn."""
 
 import numpy as np
 import pytest
@@ -78,36 +78,3 @@ def test_predictions_that_are_not_finite_are_refused(world):
     benchmark, split = world
     with pytest.raises(ValueError, match="not finite"):
         metrics.evaluate(benchmark, split, np.full(len(split.test), np.nan))
-
-
-def test_bootstrap_equals_a_plain_loop():
-    pairs = np.array([(c, d) for c in range(8) for d in range(6) if (c + d) % 5])
-    y, p = rng.normal(size=len(pairs)), rng.normal(size=len(pairs))
-    boot = metrics.Bootstrap(8, 6, draws=20, seed=3)
-    found = boot.statistics(pairs, y, p)
-    for draw in range(20):
-        w = (boot.w_cell[draw][pairs[:, 0]] * boot.w_drug[draw][pairs[:, 1]]).astype(int)
-        many_y, many_p = np.repeat(y, w), np.repeat(p, w)
-        assert found["rmse"][draw] == pytest.approx(metrics.rmse(many_y, many_p))
-        assert found["pcc"][draw] == pytest.approx(metrics.pearson(many_y, many_p))
-    low, high = metrics.interval(found["rmse"])
-    assert low < metrics.rmse(y, p) < high
-
-
-def test_interval_covers_the_truth_about_as_often_as_it_says():
-    inside = 0
-    for seed in range(60):
-        r = np.random.default_rng(seed)
-        pairs = np.array([(c, d) for c in range(40) for d in range(20)])
-        error = (
-            r.normal(size=40)[pairs[:, 0]]
-            + r.normal(size=20)[pairs[:, 1]]
-            + r.normal(size=len(pairs))
-        )
-        low, high = metrics.interval(
-            metrics.Bootstrap(40, 20, 200, seed).statistics(pairs, error, np.zeros(len(pairs)))[
-                "rmse"
-            ]
-        )
-        inside += low <= np.sqrt(3) <= high
-    assert 48 <= inside <= 60  # 95 % nominal, 60 worlds

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clmt_lib import data, models, records
+from clmt_lib import data, models, records, tasks
 from clmt_lib.audit import proves_blind
 from clmt_lib.book import plotting
 from clmt_lib.io import DataError
@@ -246,7 +246,7 @@ def test_gain_draws_drugs_and_is_paired():
     assert (
         np.allclose(found["interval"], 0.1) and found["better"] == 1.0 and found["drugs"] == 50
     )  # what both find hard cancels
-    assert np.ptp(metrics.interval(frame["a"].to_numpy())) > 0.5
+    assert np.ptp(tasks.interval(frame["a"].to_numpy())) > 0.5
 
 
 def test_figures_draw_what_they_are_given():

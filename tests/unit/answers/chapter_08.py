@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clmt_lib import models
+from clmt_lib import models, tasks
 from clmt_lib.tasks import metrics
 
 SCORES = {"a": "pcc_per_drug", "b": "pcc_per_cell", "c": "rmse", "d": "pcc_normalised"}
@@ -62,7 +62,7 @@ RIGHT = {
     "08.3": [per_drug, per_drug_bare()],
     "08.4": [
         lambda a, b: np.percentile(a - b, [2.5, 97.5]),
-        lambda a, b: tuple(metrics.interval(a - b)),
+        lambda a, b: tuple(tasks.interval(a - b)),
     ],
     "08.5": [
         factorised,
