@@ -53,7 +53,6 @@ UNTYPED = frozenset(  # modules whose public functions do not all say their type
         "book/plotting/textworth.py",
         "book/plotting/training.py",
         "book/plotting/transfer.py",
-        "cli.py",
         "data/__init__.py",
         "data/download.py",
         "data/official.py",

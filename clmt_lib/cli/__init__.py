@@ -1,0 +1,84 @@
+"""The `clmt` command. Everything heavy is imported inside the commands, so that `clmt --help`
+answers at once.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from clmt_lib import __version__
+from clmt_lib.cli.audit import audit
+from clmt_lib.cli.common import SETTINGS, loudness
+from clmt_lib.cli.data import data
+from clmt_lib.cli.plan import plan
+from clmt_lib.cli.report import report
+from clmt_lib.cli.run import run
+from clmt_lib.cli.study import study
+from clmt_lib.cli.transfer import transfer
+
+
+@click.group(context_settings=SETTINGS)
+@click.version_option(__version__, prog_name="clmt")
+@loudness
+def clmt() -> None:
+    """Multimodal contrastive learning for drug response: data, runs, audits and reports."""
+
+
+for command in (data, run, study, plan, report, transfer, audit):
+    clmt.add_command(command)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one `clmt` command; returns the exit code: 0 done, 1 something failed or is not clean,
+    2 bad input, 130 interrupted. `argv` None takes the command line.
+    """
+    context = None
+    try:
+        context = clmt.make_context("clmt", list(sys.argv[1:] if argv is None else argv))
+        with context:
+            code = clmt.invoke(context) or 0
+            sys.stdout.flush()
+            return code
+    except click.exceptions.Exit as done:  # --help, --version
+        return done.exit_code
+    except KeyboardInterrupt:
+        print("clmt: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output (head, less) has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (click.ClickException, OSError, ValueError) as error:
+        message = _message(error)
+        if message is None:
+            raise
+        usage = isinstance(error, click.ClickException)
+        if context is not None and context.meta.get("loudness") == "verbose" and not usage:
+            traceback.print_exc()
+        print(f"clmt: {message}", file=sys.stderr)
+        return 2
+
+
+def _message(error: Exception) -> str | None:
+    """One line about bad input, with its remedy; None for an error that is a fault of ours."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return f"which command?\n{error.format_message()}"
+    if isinstance(error, click.ClickException):
+        said = " ".join(error.format_message().splitlines()).rstrip(".")
+        context = getattr(error, "ctx", None)
+        return f"{said}. Remedy: see `{context.command_path if context else 'clmt'} --help`"
+    if isinstance(error, PermissionError):
+        return (
+            f"{error.filename}: no permission to write or read here. Remedy: give yourself "
+            "permission, or name another folder"
+        )
+    if isinstance(error, OSError):
+        return (
+            f"{error.filename or 'input or output'}: {error.strerror or error}. Remedy: check "
+            "that this file or folder can be made and that the disk has room"
+        )
+    from clmt_lib.io import DataError
+
+    return str(error) if isinstance(error, DataError) else None

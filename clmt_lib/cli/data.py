@@ -1,0 +1,159 @@
+"""`clmt data`: official sources, downloads, prepared tables."""
+
+import sys
+from typing import Any
+
+import click
+
+from clmt_lib.cli.common import SETTINGS, command, quiet, say
+
+
+@click.group("data", context_settings=SETTINGS)
+def data() -> None:
+    """Official sources, downloads, prepared tables."""
+
+
+@command("list")
+def list_sources() -> None:
+    """The official sources, with licence and terms."""
+    from clmt_lib.data.download import SOURCES
+
+    for source in SOURCES:
+        click.echo(source.notice() + "\n")
+    untried = sum(not source.tried for source in SOURCES)
+    say(
+        f"{len(SOURCES)} sources; {untried} addresses could not be tried from where this was "
+        "written."
+    )
+    say("next: clmt data fetch KEY --to DIR (shows the terms), then again with --accept-terms")
+
+
+@command("fetch")
+@click.argument("key", metavar="KEY")
+@click.option("--to", metavar="DIR", required=True, help="Folder of downloads.")
+@click.option(
+    "--accept-terms",
+    is_flag=True,
+    help="Say that you have read the licence and terms and accept them.",
+)
+@click.option("--mirror", metavar="URL", help="Address of a mirror with the same file names.")
+def fetch(key: str, to: str, accept_terms: bool, mirror: str | None) -> None:
+    """Fetch one official file, after its terms were accepted; resumes and verifies.
+
+    KEY is shown by `clmt data list`.
+    """
+    from clmt_lib.data import download
+
+    if key == "pubchem_smiles":
+        from clmt_lib.data.response.prepare import drug_cids
+
+        cids = set(drug_cids(to).values())
+        found = download.pubchem_smiles(cids, to, accept_terms=accept_terms, base=mirror)
+        click.echo(f"{len(found)} structures of {len(cids)} compounds in {to}")
+        return
+    fetched = download.fetch(
+        key,
+        to,
+        accept_terms=accept_terms,
+        base=mirror,
+        progress=_progress if sys.stderr.isatty() and not quiet() else None,
+    )
+    click.echo(f"{fetched.path}: {fetched.size} bytes, sha256 {fetched.sha256}")
+    say("next: fetch the other sources, then clmt data prepare DOWNLOADS OUT")
+
+
+def _progress(done: int, total: int | None) -> None:
+    end = "\n" if done == total else ""
+    print(
+        f"\r  {done / 1e6:.1f} of {total / 1e6 if total else float('nan'):.1f} MB",
+        end=end,
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+@command("prepare")
+@click.argument("downloads", metavar="DOWNLOADS")
+@click.argument("out", metavar="OUT")
+@click.option("--genes", metavar="FILE", help="Keep only these genes: one symbol a line.")
+def prepare_tables(downloads: str, out: str, genes: str | None) -> None:
+    """Turn a folder of official downloads into prepared tables.
+
+    OUT is the folder to make; it must not exist.
+    """
+    from clmt_lib.data.response.prepare import prepare
+
+    done = prepare(downloads, out, genes=_genes(genes) if genes else None)
+    for kind, about in done.sources.items():
+        click.echo(f"{kind}: {about['file']}")
+    for kind, consequence in done.missing.items():
+        click.echo(f"{kind}: MISSING ({consequence})")
+    for note in done.notes:
+        click.echo(f"note: {note}")
+    click.echo(done.manifest[["file", "shape", "bytes"]].to_string(index=False))
+    say(f"next: export CLMT_DATA='{done.folder}', then clmt data check")
+
+
+def _genes(path: str) -> list[str]:
+    from clmt_lib.io import DataError
+
+    try:
+        with open(path, encoding="utf-8") as lines:
+            genes = [line.strip() for line in lines if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"list of genes cannot be read ({error})",
+            file=path,
+            remedy="name a UTF-8 text file with one gene symbol a line",
+        ) from None
+    if not genes:
+        raise DataError("empty list of genes", file=path, remedy="one gene symbol a line")
+    return genes
+
+
+@command("check")
+@click.argument("folder", metavar="[FOLDER]", required=False)
+def check(folder: str | None) -> None:
+    """Lines, drugs, pairs and checksum of every benchmark in a folder.
+
+    FOLDER holds prepared tables (default: the environment's CLMT_DATA).
+    """
+    from clmt_lib.data import BENCHMARKS, load
+    from clmt_lib.data import RESPONSES as responses
+    from clmt_lib.io import DataError, locate
+
+    place = locate(folder)
+    here = [
+        name for name in BENCHMARKS if name not in responses or (place / responses[name]).exists()
+    ]
+    if not set(here) & set(responses):
+        raise DataError(
+            "no benchmark in this folder",
+            file=place,
+            remedy=f"it should hold {' or '.join(responses.values())}: see `clmt data prepare`",
+        )
+    click.echo(f"{'benchmark':<10} {'lines':>6} {'drugs':>6} {'pairs':>8}  checksum")
+    for name in BENCHMARKS:
+        if name not in here:
+            click.echo(f"{name:<10} not in this folder ({responses[name]})")
+            continue
+        benchmark = load(name, **({"folder": place} if name in responses else {}))
+        rows, columns = benchmark.shape
+        click.echo(
+            f"{name:<10} {rows:>6} {columns:>6} {len(benchmark):>8}  "
+            f"{benchmark.checksum}{_about(benchmark)}"
+        )
+
+
+def _about(benchmark: Any) -> str:
+    """What sets a benchmark apart, for the end of its line: another target, responses that are
+    bounds.
+    """
+    bound = benchmark.censored.mean()
+    return (f"  target {benchmark.target}" if benchmark.target != "ln_ic50" else "") + (
+        f"  {bound:.0%} are bounds (censored)" if bound else ""
+    )
+
+
+for action in (list_sources, fetch, prepare_tables, check):
+    data.add_command(action)
