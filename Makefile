@@ -2,7 +2,7 @@
 #
 #   make book PYTHON=python3.12   set up with another Python (3.11 or later)
 #   make book PY=python           use the active environment (conda) and set nothing up
-#   make book FRESH=1             execute every chapter, changed or not
+#   make book FRESH=1             execute every chapter, current or not
 #   make experiments CORES=8      as many runs at a time (and tests, for make test); ONLY=gdsc2: the runs on one benchmark
 
 PYTHON ?= python3
@@ -31,10 +31,10 @@ space := $(subst ,, )
 .PHONY: help setup book build check test notebooks experiments grid bench lock clean
 
 help:
-	@echo "make book         set up, execute the chapters that changed, build the book"
+	@echo "make book         set up, build the book from the stored outputs, executing what is not current"
 	@echo "make check        format, lint and types of the code (ruff, mypy); FIX=1 repairs what can be repaired"
 	@echo "make test         set up, run every test: library, notebooks, built book"
-	@echo "make notebooks    execute the chapters and store their outputs in notebooks/"
+	@echo "make notebooks    execute the chapters, store their outputs in notebooks/ and say what they were made from"
 	@echo "make experiments  run the experiments whose records are missing (real data: set CLMT_DATA)"
 	@echo "make grid         the same as jobs of Snakemake, here or on a cluster (PROFILE=slurm, DRY=1 only tells the plan)"
 	@echo "make bench        measure speed, cost curves and time to accuracy (some 15 minutes; best on a quiet machine)"
@@ -64,8 +64,8 @@ setup: $(SETUP)
 
 # Quiet steps that other targets share.
 build: $(SETUP)
-	@echo "== executing the chapters that changed"
-	@$(PY) book/execute.py $(if $(FRESH),--fresh)
+	@echo "== chapters: stored outputs where they are current, executed where not"
+	@$(PY) book/execute.py --jobs $(CORES) $(if $(FRESH),--fresh)
 	@echo "== building the pages"
 	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build book -W --keep-going -q
 
@@ -89,7 +89,7 @@ test: $(SETUP)
 	@echo "All tests pass. Next: make book, then open _build/html/index.html"
 
 notebooks: $(SETUP)
-	@$(PY) book/execute.py --fresh --store
+	@$(PY) book/execute.py --store --jobs $(CORES)
 	@echo "notebooks/ holds the new outputs. Next: git diff --stat notebooks, then make test"
 
 experiments: $(SETUP)

@@ -1,91 +1,201 @@
 """Execute the chapters: notebooks/NN_name.ipynb -> book/notebooks/NN_name.ipynb.
 
-    python book/execute.py            the chapters whose notebook, library, records or lock changed
+    python book/execute.py            the chapters whose committed outputs are not current
     python book/execute.py --fresh    all of them
-    python book/execute.py --store    and write the outputs back to notebooks/ (what is committed)
+    python book/execute.py --store    all of them, and outputs and fingerprints are stored
+    python book/execute.py --store 09_reproduction        this chapter alone
     python book/execute.py --real gdsc2   all of them on real tables (CLMT_DATA), into _build/real;
     seconds and memory become the record chapters-gdsc2
     python book/execute.py --real gdsc2 09_reproduction   these chapters alone; what the record
     holds of the others stays
 
+Chapters are committed with their outputs, and book/fingerprints.json says what those were made
+from: the code of the notebook, the code of the library, the results it reads, the pinned versions.
+A chapter whose fingerprint is what is there now is copied; the others are executed.
+
 Each notebook runs in a process of its own, two at a time, on one thread, in the folder notebooks/.
-A chapter appears under its name only when all of it ran; its stamp holds a hash of everything it
-was made from.
+A chapter appears under its name only when all of it ran.
 """
 
 import argparse
+import ast
 import hashlib
+import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
+import tokenize
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # the library of this checkout, installed or not
+    sys.path.insert(0, str(ROOT))
+
+from clmt_lib.io import atomic_write  # noqa: E402
+
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 PICTURES = ("image/png", "image/svg+xml")
 NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
+UNREAD = ("cli", "predict.py")  # of the library, what no chapter reads
+READS_RESULTS = re.compile(r"experiments/|\brecords\.(?!reproducibility_line\b)\w")
 
 
 class ChapterError(Exception):
     """A chapter did not run to its end, or lost its pictures."""
 
 
-def chapters(root=ROOT):
+def chapters(root: Path = ROOT) -> list[Path]:
     """The notebooks of `root`, in reading order."""
     return sorted((root / "notebooks").glob("[0-9][0-9]*_*.ipynb"))
 
 
-def _made_from(root):
-    """Files that every chapter depends on: the library, what is committed of the records, grids,
-    studies and claims, the lock and this file.
+def chosen(only: Sequence[str], root: Path = ROOT) -> list[Path]:
+    """The notebooks with these names, or all; raises ChapterError where a name is unknown."""
+    unknown = sorted(set(only) - {path.stem for path in chapters(root)})
+    if unknown:
+        raise ChapterError(f"no chapter {unknown[0]}")
+    return [path for path in chapters(root) if not only or path.stem in only]
+
+
+def _hash(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        part = part if isinstance(part, bytes) else part.encode()
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()[:16]
+
+
+def code_of(text: str) -> str:
+    r"""What of Python code can change a result: its lines without comments, docstrings and blanks.
+
+    >>> print(code_of("x = 1  # one\n\n# Then two.\ny = 2"))
+    x = 1
+    y = 2
     """
-    found = [path for path in (root / "clmt_lib").rglob("*") if "__pycache__" not in path.parts]
-    found += [
-        path
-        for path in (root / "experiments" / "records").glob("[!.]*/*")
-        if not path.name.startswith((".", "predictions", "draws"))
-    ]
-    found += (root / "experiments").glob("**/*.yaml")
-    return sorted(
-        path
-        for path in [*found, root / "requirements.lock", root / "book" / "execute.py"]
-        if path.is_file()
+    lines, said = text.splitlines(), set()
+    for node in ast.walk(ast.parse(text)):
+        if (
+            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            said |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    kept = (line.rstrip() for number, line in enumerate(lines, 1) if number not in said)
+    return "\n".join(line for line in kept if line)
+
+
+def _meaning(path: Path) -> str | bytes:
+    return code_of(path.read_text(encoding="utf-8")) if path.suffix == ".py" else path.read_bytes()
+
+
+def _hash_files(files: list[Path], root: Path) -> str:
+    return _hash(
+        *(
+            part
+            for path in sorted(files)
+            for part in (path.relative_to(root).as_posix(), _meaning(path))
+        )
     )
 
 
-def fingerprint(notebook, root=ROOT):
-    """Hash (hex) of all that decides what the executed `notebook` looks like."""
-    digest = hashlib.sha256()
-    for path in [notebook, *_made_from(root)]:
-        name = path.relative_to(root).as_posix()
-        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()
+def shared_inputs(root: Path = ROOT) -> dict[str, str]:
+    """Hash (hex) of what many chapters depend on: the code of the library and its tables, the
+    committed results with their configurations, the pinned versions. Each file is read once.
+    """
+    library = [
+        path
+        for path in (root / "clmt_lib").rglob("*")
+        if path.suffix in (".py", ".tsv")
+        and path.relative_to(root / "clmt_lib").parts[0] not in UNREAD
+    ]
+    results = [
+        path
+        for path in (root / "experiments").glob("**/*")
+        if path.suffix in (".json", ".jsonl", ".yaml", ".npy", ".npz")
+        and path.is_file()
+        and "runs" not in path.parts
+        and not path.name.startswith((".", "predictions"))
+    ]
+    return {
+        "library": _hash_files(library, root),
+        "results": _hash_files(results, root),
+        "versions": _hash(
+            *(path.read_bytes() for path in [root / "requirements.lock"] if path.is_file())
+        ),
+    }
 
 
-def places(notebook, root=ROOT):
+def fingerprint(notebook: Path, shared: dict[str, str]) -> dict[str, str]:
+    """What the outputs of `notebook` depend on, as hashes: its code with the stored outputs, and of
+    the `shared_inputs` those it reads. Its prose is not among them.
+    """
+    cells = [cell for cell in _read(notebook)["cells"] if cell["cell_type"] == "code"]
+    sources = [_text(cell["source"]) for cell in cells]
+    outputs = json.dumps([_joined_streams(cell["outputs"]) for cell in cells], sort_keys=True)
+    found = {"notebook": _hash(*sources, outputs), **shared}
+    if not READS_RESULTS.search("\n".join(sources)):
+        del found["results"]
+    return found
+
+
+def stored_fingerprints(root: Path = ROOT) -> dict[str, dict[str, str]]:
+    """The committed fingerprints, by chapter; none where the file is missing."""
+    path = root / "book" / "fingerprints.json"
+    return _read(path) if path.is_file() else {}
+
+
+def stale(notebook: Path, shared: dict[str, str], stored: dict[str, dict[str, str]]) -> list[str]:
+    """What changed since the outputs of `notebook` were stored, by name; empty where they are
+    current.
+    """
+    then, now = stored.get(notebook.stem, {}), fingerprint(notebook, shared)
+    return sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
+
+
+def places(notebook: Path, root: Path = ROOT) -> tuple[Path, Path]:
     """Where the executed copy of `notebook` and its stamp lie."""
     target = root / "book" / "notebooks" / notebook.name
     return target, target.with_name(f".{notebook.stem}.stamp")
 
 
-def is_current(notebook, root=ROOT):
+def _stamp(notebook: Path, shared: dict[str, str]) -> str:
+    return _hash(notebook.read_bytes(), json.dumps(fingerprint(notebook, shared)))
+
+
+def is_executed(notebook: Path, shared: dict[str, str], root: Path = ROOT) -> bool:
     """Whether the executed copy was made from exactly what is there now."""
     target, stamp = places(notebook, root)
     return (
         target.is_file()
         and stamp.is_file()
-        and stamp.read_text(encoding="utf-8") == fingerprint(notebook, root)
+        and stamp.read_text(encoding="utf-8") == _stamp(notebook, shared)
     )
 
 
-def _joined_streams(outputs):
+def bring(notebook: Path, shared: dict[str, str], root: Path = ROOT) -> None:
+    """Copy a chapter whose committed outputs are current to where the book is built from."""
+    target, stamp = places(notebook, root)
+    if is_executed(notebook, shared, root):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stamp.unlink(missing_ok=True)
+    shutil.copyfile(notebook, target)
+    stamp.write_text(_stamp(notebook, shared), encoding="utf-8")
+
+
+def _joined_streams(outputs: list[dict]) -> list[dict]:
     """Outputs with consecutive pieces of one stream joined: where a stream is cut is a matter of
     timing.
     """
@@ -103,11 +213,11 @@ def _joined_streams(outputs):
     return joined
 
 
-def _text(value):
+def _text(value: str | list[str]) -> str:
     return value if isinstance(value, str) else "".join(value)
 
 
-def normalised(notebook):
+def normalised(notebook: dict) -> dict:
     """`notebook` (parsed JSON) without times, paths and versions, so that a diff shows only what
     changed.
     """
@@ -125,7 +235,7 @@ def normalised(notebook):
     return {**notebook, "metadata": NOTEBOOK_METADATA, "cells": cells}
 
 
-def pictures(notebook):
+def pictures(notebook: dict) -> set[int]:
     """Numbers of the cells of `notebook` (parsed JSON) whose outputs hold a picture."""
     return {
         number
@@ -138,7 +248,7 @@ def pictures(notebook):
     }
 
 
-def _expects_picture(notebook):
+def _expects_picture(notebook: dict) -> set[int]:
     """Cells that draw: they show a figure, or their committed copy holds one."""
     shows = {
         n
@@ -148,23 +258,24 @@ def _expects_picture(notebook):
     return shows | pictures(notebook)
 
 
-def _read(path):
+def _read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _write(path, notebook):
-    """Write a notebook the way nbformat does (lists of lines, sorted keys), through a temporary
-    file.
-    """
+def _write(path: Path, notebook: dict) -> None:
+    """Write a notebook the way nbformat does (lists of lines, sorted keys), whole or not at all."""
     import nbformat
-
-    from clmt_lib.io import atomic_write
 
     with atomic_write(path) as file:
         file.write(nbformat.writes(nbformat.from_dict(notebook)) + "\n")
 
 
-def run_notebook(notebook, root=ROOT, parameters=(), folder=None):
+def run_notebook(
+    notebook: Path,
+    root: Path = ROOT,
+    parameters: Sequence[tuple[str, str]] = (),
+    folder: Path | None = None,
+) -> dict:
     """Run one notebook in a process of its own, with papermill's (name, value) `parameters`, and
     return it executed and normalised (parsed JSON).
 
@@ -213,32 +324,33 @@ def run_notebook(notebook, root=ROOT, parameters=(), folder=None):
     return executed
 
 
-def execute(notebook, store=False, root=ROOT):
+def execute(
+    notebook: Path, shared: dict[str, str], store: bool = False, root: Path = ROOT
+) -> float:
     """Execute one chapter into book/notebooks (and back into notebooks/ with `store`); returns the
     seconds it took.
     """
     start = time.perf_counter()
     target, stamp = places(notebook, root)
     stamp.unlink(missing_ok=True)
-    before = fingerprint(notebook, root)
+    before = _stamp(notebook, shared)
     executed = run_notebook(notebook, root)
     if store:
         _write(notebook, executed)
-        before = fingerprint(notebook, root)
+        before = _stamp(notebook, shared)
     _write(target, executed)
     stamp.write_text(before, encoding="utf-8")
     return time.perf_counter() - start
 
 
-def execute_real(dataset, only=(), root=ROOT):
+def execute_real(
+    dataset: str, only: Sequence[str] = (), root: Path = ROOT
+) -> dict[str, dict[str, int]]:
     """Execute chapters (all, or `only` these names) on the real tables of `dataset`, one after the
     other; returns {chapter: {"seconds", "peak_memory_mb"}} as each one's last line tells them.
     """
     folder, out = root / "_build" / "real" / dataset, {}
-    unknown = sorted(set(only) - {notebook.stem for notebook in chapters(root)})
-    if unknown:
-        raise ChapterError(f"no chapter {unknown[0]}")
-    for notebook in (path for path in chapters(root) if not only or path.stem in only):
+    for notebook in chosen(only, root):
         executed = run_notebook(notebook, root, (("profile", "real"), ("dataset", dataset)), folder)
         _write(folder / notebook.name, executed)
         told = re.findall(
@@ -251,7 +363,7 @@ def execute_real(dataset, only=(), root=ROOT):
     return out
 
 
-def _record_real(dataset, only=(), root=ROOT):
+def _record_real(dataset: str, only: Sequence[str] = (), root: Path = ROOT) -> None:
     """The record `chapters-<dataset>`: what every chapter took on real tables. With `only`, the
     others' numbers are kept.
     """
@@ -277,7 +389,7 @@ def _record_real(dataset, only=(), root=ROOT):
         write(final / f"{name}.json", part)
 
 
-def _drop_strangers(root):
+def _drop_strangers(root: Path) -> None:
     """Remove executed copies whose notebook is gone."""
     names = {path.name for path in chapters(root)}
     for path in (root / "book" / "notebooks").glob("*.ipynb"):
@@ -285,13 +397,59 @@ def _drop_strangers(root):
             path.unlink()
 
 
-def main(argv=None):
+def make(
+    everything: bool = False,
+    store: bool = False,
+    jobs: int = 2,
+    only: Sequence[str] = (),
+    root: Path = ROOT,
+) -> int:
+    """Bring or execute every chapter, or `only` these names; returns 1 when one failed, else 0."""
+    _drop_strangers(root)
+    shared, stored, todo, failed = shared_inputs(root), stored_fingerprints(root), {}, 0
+    for path in chosen(only, root):
+        changed = stale(path, shared, stored)
+        if everything or store:
+            todo[path] = ""
+        elif not changed:
+            bring(path, shared, root)
+        elif not is_executed(path, shared, root):
+            todo[path] = f" ({', '.join(changed)} changed)"
+    print(f"   {len(todo)} of {len(chapters(root))} chapters to execute", flush=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        running = {path: pool.submit(execute, path, shared, store, root) for path in todo}
+        for path, result in running.items():
+            try:
+                print(f"   {path.name}{todo[path]}: {result.result():.0f} s", flush=True)
+            except ChapterError as error:
+                failed = 1
+                print(f"   {path.name}: FAILED\n{error}", file=sys.stderr, flush=True)
+            else:
+                stored[path.stem] = fingerprint(path, shared)
+    if store:
+        write_fingerprints(stored, root)
+    return failed
+
+
+def write_fingerprints(told: dict[str, dict[str, str]], root: Path = ROOT) -> None:
+    """Write book/fingerprints.json: what the stored outputs of each chapter were made from."""
+    names = {path.stem for path in chapters(root)}
+    kept = {name: found for name, found in told.items() if name in names}
+    with atomic_write(root / "book" / "fingerprints.json") as file:
+        file.write(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+
+
+def main(argv: list[str] | None = None) -> int | str | None:
     """Command line; what it returns is for `sys.exit`: 1 or a message when a chapter failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--fresh", action="store_true", help="execute every chapter, changed or not"
+        "--fresh", action="store_true", help="execute every chapter, current or not"
     )
-    parser.add_argument("--store", action="store_true", help="write the outputs back to notebooks/")
+    parser.add_argument(
+        "--store",
+        action="store_true",
+        help="execute every chapter, and store outputs and fingerprints",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="chapters at a time (default 2)")
     parser.add_argument(
         "--real",
@@ -302,27 +460,15 @@ def main(argv=None):
         "only",
         metavar="CHAPTER",
         nargs="*",
-        help="with --real: these chapters alone, such as 09_reproduction",
+        help="these chapters alone, such as 09_reproduction",
     )
     options = parser.parse_args(argv)
-    if options.real:
-        try:
+    try:
+        if options.real:
             return _record_real(options.real, options.only)
-        except ChapterError as error:
-            return f"FAILED\n{error}"
-    _drop_strangers(ROOT)
-    todo = [path for path in chapters() if options.fresh or not is_current(path)]
-    print(f"   {len(todo)} of {len(chapters())} chapters to execute", flush=True)
-    failed = 0
-    with ThreadPoolExecutor(options.jobs) as pool:
-        running = {path: pool.submit(execute, path, options.store) for path in todo}
-        for path, result in running.items():
-            try:
-                print(f"   {path.name}: {result.result():.0f} s", flush=True)
-            except ChapterError as error:
-                failed += 1
-                print(f"   {path.name}: FAILED\n{error}", file=sys.stderr, flush=True)
-    return 1 if failed else 0
+        return make(options.fresh, options.store, options.jobs, options.only)
+    except ChapterError as error:
+        return f"FAILED\n{error}"
 
 
 if __name__ == "__main__":

@@ -150,9 +150,7 @@ def check_prose(cells):
 def check_paths(cells, metadata):
     """No path of one machine, and metadata that does not change from run to run."""
     for number, cell in enumerate(cells):
-        found = ABSOLUTE_PATH.search(
-            text_of(cell["source"]) + json.dumps([o for o in cell.get("outputs", [])])
-        )
+        found = ABSOLUTE_PATH.search(text_of(cell["source"]) + json.dumps(cell.get("outputs", [])))
         if found:
             yield f"cell {number}: absolute path {found.group(0)!r}"
         if {"papermill", "execution"} & set(cell["metadata"]):

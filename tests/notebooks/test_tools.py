@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def write(path, *sources, title="# A chapter"):
         new_code_cell("import random"),
         new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
     ]
-    for number, source in enumerate(sources):
+    for source in sources:
         metadata = {"mystnb": {"image": {"alt": "A rising line."}}} if "plt.show" in source else {}
         cells.append(new_code_cell(source, metadata=metadata))
     for number, cell in enumerate(cells):
@@ -41,11 +42,11 @@ def write(path, *sources, title="# A chapter"):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A tiny project with one executed and stored chapter that prints a number and draws a figure."""
+    """A tiny project with one stored chapter that prints a number and draws a figure."""
     root = tmp_path_factory.mktemp("tiny project")
     for name, text in {
         "clmt_lib/a.py": "x = 1\n",
-        "experiments/records/r/metrics.json": "{}\n",
+        "experiments/results/tiny.jsonl": "{}\n",
         "requirements.lock": "a==1\n",
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +61,7 @@ def project(tmp_path_factory):
     notebook.cells[1].source = "import random\n\nimport matplotlib.pyplot as plt"
     notebook.cells[4].source = FIGURE
     nbformat.write(notebook, path)
-    execute.execute(path, store=True, root=root)
+    assert execute.make(store=True, root=root) == 0
     return root
 
 
@@ -183,29 +184,73 @@ def test_nbval_accepts_the_stored_outputs_and_rejects_one_changed_number(project
     assert "mismatch" in said and "mean 0." in said
 
 
-def test_only_a_change_makes_a_chapter_stale(project):
-    path = project / "notebooks" / "01_tiny.ipynb"
-    assert execute.is_current(path, project)
-    for name in (
-        "clmt_lib/a.py",
-        "experiments/records/r/metrics.json",
-        "requirements.lock",
-        "notebooks/01_tiny.ipynb",
-    ):
-        before = (project / name).read_bytes()
-        (project / name).write_bytes(before + b"\n")
-        assert not execute.is_current(path, project), name
-        (project / name).write_bytes(before)
-    (project / "experiments" / "records" / "r" / "predictions.parquet").write_bytes(
-        b"not committed, so no chapter may read it"
-    )
-    assert execute.is_current(path, project)
+def changed(project):
+    """What `execute` says has changed since the outputs of the tiny chapter were stored."""
+    path, stored = project / "notebooks" / "01_tiny.ipynb", execute.stored_fingerprints(project)
+    return execute.stale(path, execute.shared_inputs(project), stored)
+
+
+@pytest.mark.parametrize(
+    "name, old, new, said",
+    [
+        ("clmt_lib/a.py", "x = 1", "x = 2", ["library"]),
+        ("clmt_lib/a.py", "x = 1", "x  = 1", ["library"]),  # layout is not looked through
+        ("clmt_lib/a.py", "x = 1", '"""Of x."""\n# One.\nx = 1  # one', []),
+        ("requirements.lock", "a==1", "a==2", ["versions"]),
+        ("experiments/results/tiny.jsonl", "{}", '{"id": 1}', []),  # this chapter reads none
+        ("notebooks/01_tiny.ipynb", "random(), 3", "random(), 2", ["notebook"]),
+        ("notebooks/01_tiny.ipynb", "mean 0.", "mean 1.", ["notebook"]),  # a stored output
+        ("notebooks/01_tiny.ipynb", "# A chapter", "# The same", []),
+    ],
+)
+def test_only_what_a_chapter_reads_makes_it_stale(project, name, old, new, said):
+    path = project / name
+    before = path.read_text()
+    assert changed(project) == [] and old in before
+    path.write_text(before.replace(old, new))
+    assert changed(project) == said
+    path.write_text(before)
+
+
+def test_a_chapter_that_reads_results_is_stale_when_they_change(tmp_path):
+    reader = 'from clmt_lib import records\nrecords.ladder("gdsc2", "mixed")'
+    path = write(tmp_path / "notebooks" / "01_reader.ipynb", reader)
+    before = execute.shared_inputs(tmp_path)
+    stored = {"01_reader": execute.fingerprint(path, before)}
+    assert execute.stale(path, before, stored) == []
+    for folder, found in (("results", ["results"]), ("configs", ["results"]), ("runs", [])):
+        table = tmp_path / "experiments" / folder / "tiny.jsonl"
+        table.parent.mkdir(parents=True)
+        table.write_text("{}")
+        assert execute.stale(path, execute.shared_inputs(tmp_path), stored) == found
+        table.unlink()
+
+
+def test_current_outputs_are_brought_and_not_executed(project, monkeypatch, capsys):
+    shutil.rmtree(project / "book" / "notebooks")
+    monkeypatch.setattr(execute, "run_notebook", lambda *_: pytest.fail("executed"))
+    assert execute.make(root=project) == 0
+    assert "0 of 1 chapters to execute" in capsys.readouterr().out
+    target, source = (project / part / "01_tiny.ipynb" for part in ("book/notebooks", "notebooks"))
+    assert target.read_bytes() == source.read_bytes()
+
+
+def test_a_stale_chapter_is_executed_once_and_its_stored_outputs_stay(project, monkeypatch, capsys):
+    source, library = project / "notebooks" / "01_tiny.ipynb", project / "clmt_lib" / "a.py"
+    before = source.read_bytes(), library.read_bytes()
+    library.write_text("x = 3\n")
+    assert execute.make(root=project) == 0
+    assert "01_tiny.ipynb (library changed)" in capsys.readouterr().out
+    monkeypatch.setattr(execute, "run_notebook", lambda *_: pytest.fail("executed twice"))
+    assert execute.make(root=project) == 0
+    assert source.read_bytes() == before[0]
+    library.write_bytes(before[1])
 
 
 def test_a_failing_chapter_leaves_nothing_under_its_name(tmp_path):
     path = write(tmp_path / "notebooks" / "01_bad.ipynb", "1 / 0")
     with pytest.raises(execute.ChapterError, match="ZeroDivisionError"):
-        execute.execute(path, root=tmp_path)
+        execute.execute(path, execute.shared_inputs(tmp_path), root=tmp_path)
     assert list((tmp_path / "book" / "notebooks").iterdir()) == []
 
 
@@ -213,7 +258,7 @@ def test_a_chapter_that_lost_its_figure_fails(tmp_path):
     source = "import matplotlib\nmatplotlib.use('agg')\nimport matplotlib.pyplot as plt\n" + FIGURE
     path = write(tmp_path / "notebooks" / "01_blank.ipynb", source)
     with pytest.raises(execute.ChapterError, match="should show a figure"):
-        execute.execute(path, root=tmp_path)
+        execute.execute(path, execute.shared_inputs(tmp_path), root=tmp_path)
     assert list((tmp_path / "book" / "notebooks").iterdir()) == []
 
 
