@@ -3,27 +3,31 @@ and safely.
 
 Nothing is fetched before the licence and terms were shown and accepted. A transfer that stops can
 be resumed, what arrives is checked (length, SHA-256), and the
-checksum of the first copy is recorded in `checksums.json` beside it and required ever after. Only
-the standard library is used (chapter 01).
+checksum of the first copy is recorded in `checksums.json` beside it and required ever after.
 """
 
 import hashlib
-import http.client
 import json
 import os
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
 
 from clmt_lib.io import DataError, atomic_write
 
 BLOCK = 1 << 18  # bytes read at a time
-AGENT = "clmt-lib (teaching book; standard library client)"
+AGENT = "clmt-lib (teaching book)"
 ACCEPT = "read the terms above, then repeat with accept_terms=True (command line: --accept-terms)"
+
+Say = Callable[[str], Any]
+Progress = Callable[[int, int | None], Any]
 
 _GDSC = (
     "GDSC terms of the Wellcome Sanger Institute (https://www.cancerrxgene.org)",
@@ -65,7 +69,7 @@ class Source:
     size: int | None = None
     tried: bool = False
 
-    def notice(self, address=None):
+    def notice(self, address: str | None = None) -> str:
         """What a reader must see before anything is fetched: title, address, licence, terms."""
         untried = (
             ""
@@ -189,7 +193,7 @@ SOURCES = (
 )
 
 
-def find(key):
+def find(key: str) -> Source:
     """The `Source` with this key.
 
     >>> find("depmap_models").filename
@@ -206,7 +210,16 @@ def find(key):
     return known[key]
 
 
-def fetch(key, folder, *, accept_terms=False, say=print, progress=None, base=None, timeout=60):
+def fetch(
+    key: str | Source,
+    folder: str | Path,
+    *,
+    accept_terms: bool = False,
+    say: Say = print,
+    progress: Progress | None = None,
+    base: str | None = None,
+    timeout: float = 60,
+) -> Fetched:
     """Fetch one official file into `folder`, or verify the copy that is there; run again to resume
     a transfer that stopped.
 
@@ -243,14 +256,13 @@ def fetch(key, folder, *, accept_terms=False, say=print, progress=None, base=Non
         return _settle(source, path, path, "")
     say(source.notice(address))
     _require_acceptance(source, accept_terms)
-    part = path.with_name(path.name + ".part")
-    final, start = _transfer(source, address, part, say, progress, timeout)
+    final, start = _transfer(source, address, path, say, progress, timeout)
     if final != address:
         say(f"  redirected to: {final}")
-    return _settle(source, part, path, final, start)
+    return _settle(source, _part(path), path, final, start)
 
 
-def _require_acceptance(source, accepted):
+def _require_acceptance(source: Source, accepted: bool) -> None:
     if not accepted:
         raise DataError(
             f"nothing was fetched for {source.key}: licence ({source.licence}) and terms "
@@ -259,7 +271,7 @@ def _require_acceptance(source, accepted):
         )
 
 
-def _make(folder):
+def _make(folder: str | Path) -> Path:
     folder = Path(folder).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -275,129 +287,111 @@ def _make(folder):
     return folder
 
 
-class _HttpOnly(urllib.request.HTTPRedirectHandler):
-    """Follow redirects to http and https, refuse every other scheme."""
-
-    def http_error_302(self, req, fp, code, msg, headers):
-        target = urllib.parse.urljoin(req.full_url, headers.get("location", ""))
-        if urllib.parse.urlsplit(target).scheme not in ("http", "https"):
-            raise DataError(
-                f"refused: {req.full_url} redirects to {target}, which is not http or https",
-                remedy="do not trust this address; see the provider's own page",
-            )
-        return super().http_error_302(req, fp, code, msg, headers)
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
-
-
-def _open(request, timeout):
-    """The reply to one request, through http and https only (no file:, no ftp:)."""
-    opener = urllib.request.OpenerDirector()
-    handlers = (
-        urllib.request.ProxyHandler,
-        urllib.request.UnknownHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-    )
-    for handler in (
-        *handlers,
-        urllib.request.HTTPDefaultErrorHandler,
-        _HttpOnly,
-        urllib.request.HTTPErrorProcessor,
-    ):
-        opener.add_handler(handler())
-    request.add_header("User-Agent", AGENT)
-    return opener.open(request, timeout=timeout)
-
-
-def _by_hand(source, address, path):
+def _by_hand(source: Source, address: str, path: Path) -> str:
     return (
         f"when the network is back run the same command; or download {address} by hand (see "
         f"also {source.licence}) and save it as {path}"
     )
 
 
-def _request(source, address, part, headers, timeout):
-    """The reply, or one clear error about what could not be reached; an `HTTPError` 416 is passed
-    on.
+def _ask(
+    address: str, remedy: str, file: str | Path, timeout: float, **request: Any
+) -> requests.Response:
+    """The reply of a server, its body unread; one clear error where none is reached. Only http and
+    https are asked, and followed to.
     """
-    target = part.with_name(part.name.removesuffix(".part"))
     try:
-        return _open(urllib.request.Request(address, headers=headers), timeout)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:
-            raise
-        raise DataError(
-            f"the server answered {error.code} ({error.reason}) for {error.url}",
-            file=source.filename,
-            remedy=_by_hand(source, address, target),
-        ) from None
-    except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        reason = getattr(error, "reason", error)
-        raise DataError(
-            f"cannot reach {address} ({reason}): offline?",
-            file=source.filename,
-            remedy=_by_hand(source, address, target),
-        ) from None
-
-
-def _transfer(source, address, part, say, progress, timeout):
-    """Complete `part` from `address`, resuming what is there if the server can; returns (final
-    address, first byte asked for).
-    """
-    have, known = _resume_point(part, address)
-    headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        if known.get("validator"):
-            headers["If-Range"] = known["validator"]
-    try:
-        reply = _request(source, address, part, headers, timeout)
-    except urllib.error.HTTPError as error:  # 416: nothing beyond what we have, or another file
-        if have and error.headers.get("Content-Range", "").endswith(f"/{have}"):
-            return error.url, have
-        return _restart(source, address, part, say, progress, timeout, have)
-    with reply:
-        start, total, note = _describe(reply, address)
-        changed = any(
-            known.get(key) and note[key] and known[key] != note[key]
-            for key in ("validator", "total")
+        if urlsplit(address).scheme not in ("http", "https"):
+            raise requests.exceptions.InvalidURL("neither http nor https")
+        headers = {
+            "User-Agent": AGENT,
+            "Accept-Encoding": "identity",
+            "Connection": "close",  # one file, one connection
+            **request.pop("headers", {}),
+        }
+        how = "POST" if "data" in request else "GET"
+        return requests.request(
+            how, address, headers=headers, stream=True, timeout=timeout, **request
         )
-        if reply.status == 206 and (start != have or changed):
-            return _restart(source, address, part, say, progress, timeout, have)
-        _refuse_web_page(reply, source, part)
+    except requests.exceptions.InvalidSchema as error:
+        raise DataError(
+            f"refused: {address} redirects to what is not http or https ({error})",
+            remedy="do not trust this address; see the provider's own page",
+        ) from None
+    except (requests.RequestException, ValueError) as error:
+        cause: BaseException = error
+        while cause.__context__ is not None:  # the last of many wrappers says what happened
+            cause = cause.__context__
+        raise DataError(
+            f"cannot reach {address} ({cause}): offline?", file=file, remedy=remedy
+        ) from None
+
+
+def _transfer(
+    source: Source,
+    address: str,
+    path: Path,
+    say: Say,
+    progress: Progress | None,
+    timeout: float,
+) -> tuple[str, int]:
+    """Complete the part of `path` from `address`, resuming what is there if the server can; returns
+    (final address, first byte asked for).
+    """
+    part, by_hand = _part(path), _by_hand(source, address, path)
+    have, known = _resume_point(part, address)
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    if have and known.get("validator"):
+        headers["If-Range"] = known["validator"]
+    with _ask(address, by_hand, source.filename, timeout, headers=headers) as reply:
+        start, total, note = _describe(reply, address)
+        if have and (
+            reply.status_code == 416
+            or (reply.status_code == 206 and (start != have or _changed(known, note)))
+        ):
+            if reply.headers.get("Content-Range", "") == f"bytes */{have}":
+                return reply.url, have  # all of it was here
+            part.unlink()  # another file, or not the part that was asked for: begin again
+            _note(part).unlink()
+            return _transfer(source, address, path, say, progress, timeout)
+        if reply.status_code not in (200, 206) or start < 0 or (start and not have):
+            raise DataError(
+                f"the server answered {reply.status_code} ({reply.reason}) for {reply.url}",
+                file=source.filename,
+                remedy=by_hand,
+            )
+        if reply.headers.get("Content-Type", "").startswith("text/html"):
+            raise DataError(
+                "the server answered with a web page, not the file (a login, or proof of being a "
+                "person?)",
+                file=source.filename,
+                remedy=_by_hand(source, reply.url, path),
+            )
         if have and not start:
             say("  the server sends the whole file again: starting from the beginning")
         if total is None:
             say("  the server does not state the length: a cut transfer could not be noticed")
-        _write_text(_note(part), json.dumps(note))
+        _write_json(_note(part), note)
         _copy(reply, part, start, total, progress)
-        return reply.geturl(), start
+        return reply.url, start
 
 
-def _restart(source, address, part, say, progress, timeout, have):
-    """Drop what is there and begin again; without anything to drop, the server's answer makes no
-    sense.
-    """
-    if not have:
-        raise DataError(
-            "the server answered a part of the file though all of it was asked for",
-            file=source.filename,
-            remedy=_by_hand(source, address, part.with_suffix("")),
-        )
-    part.unlink(missing_ok=True)
-    _note(part).unlink(missing_ok=True)
-    return _transfer(source, address, part, say, progress, timeout)
+def _changed(known: dict[str, Any], note: dict[str, Any]) -> bool:
+    """Whether the file on the server is no longer the one whose part is here."""
+    return any(
+        known.get(key) and note[key] and known[key] != note[key] for key in ("validator", "total")
+    )
 
 
-def _note(part):
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _note(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _resume_point(part, address):
+def _resume_point(part: Path, address: str) -> tuple[int, dict[str, Any]]:
     """(bytes that may be kept, what is known of the file they belong to); nothing is kept that came
     from another address.
     """
@@ -408,11 +402,11 @@ def _resume_point(part, address):
     return part.stat().st_size, known
 
 
-def _describe(reply, address):
+def _describe(reply: requests.Response, address: str) -> tuple[int, int | None, dict[str, Any]]:
     """(first byte, total bytes or None, note to resume by) from the headers of a reply."""
-    length = reply.headers.get("Content-Length")
-    start, total = 0, int(length) if length and length.isdigit() else None
-    if reply.status == 206:
+    length = reply.headers.get("Content-Length", "")
+    start, total = 0, int(length) if length.isdigit() else None
+    if reply.status_code == 206:
         span, _, whole = (
             reply.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
         )
@@ -424,18 +418,9 @@ def _describe(reply, address):
     return start, total, {"address": address, "validator": validator, "total": total}
 
 
-def _refuse_web_page(reply, source, part):
-    if reply.headers.get_content_type() == "text/html":
-        target = part.with_name(part.name.removesuffix(".part"))
-        raise DataError(
-            "the server answered with a web page, not the file (a login, or proof of being a "
-            "person?)",
-            file=source.filename,
-            remedy=_by_hand(source, reply.geturl(), target),
-        )
-
-
-def _copy(reply, part, start, total, progress):
+def _copy(
+    reply: requests.Response, part: Path, start: int, total: int | None, progress: Progress | None
+) -> None:
     """Append the body to `part` from byte `start`; a body that stops early leaves the part for the
     next run.
     """
@@ -444,10 +429,11 @@ def _copy(reply, part, start, total, progress):
         with open(part, "r+b" if start else "wb") as out:
             out.seek(start)
             out.truncate()
+            blocks = reply.raw.stream(BLOCK, decode_content=False)
             while True:
                 try:
-                    block = reply.read(BLOCK)
-                except (OSError, http.client.HTTPException) as error:
+                    block = next(blocks, b"")
+                except (OSError, urllib3.exceptions.HTTPError) as error:
                     cause = f" ({type(error).__name__})"
                     break
                 if not block:
@@ -471,13 +457,13 @@ def _copy(reply, part, start, total, progress):
         )
 
 
-def sha256_of(path):
+def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _settle(source, found, path, address, start=0):
+def _settle(source: Source, found: Path, path: Path, address: str, start: int = 0) -> Fetched:
     """Check `found` against what is known of the file, then let it take its place and record its
     checksum.
     """
@@ -511,11 +497,11 @@ def _settle(source, found, path, address, start=0):
             "address": address or "placed by hand",
             "recorded": datetime.now(UTC).date().isoformat(),
         }
-        _write_text(book, json.dumps(recorded, indent=1, sort_keys=True) + "\n")
+        _write_json(book, recorded)
     return Fetched(path, address, digest, size, start)
 
 
-def _read_json(path):
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -526,15 +512,22 @@ def _read_json(path):
         ) from None
 
 
-def _write_text(path, text):
-    """Write a small file whole or not at all."""
+def _write_json(path: Path, body: dict[str, Any]) -> None:
     with atomic_write(path) as file:
-        file.write(text)
+        file.write(json.dumps(body, indent=1, sort_keys=True) + "\n")
 
 
 def pubchem_smiles(
-    cids, folder, *, accept_terms=False, say=print, base=None, batch=100, pause=0.25, timeout=60
-):
+    cids: Iterable[int],
+    folder: str | Path,
+    *,
+    accept_terms: bool = False,
+    say: Say = print,
+    base: str | None = None,
+    batch: int = 100,
+    pause: float = 0.25,
+    timeout: float = 60,
+) -> dict[int, str]:
     """SMILES of PubChem compounds, kept in `folder/pubchem_smiles.tsv` so that no compound is asked
     for twice.
 
@@ -566,9 +559,9 @@ def pubchem_smiles(
         known |= _ask_pubchem(
             source, base or source.url, missing[first : first + batch], path, timeout
         )
-        _write_text(
-            path, "CID\tSMILES\n" + "".join(f"{cid}\t{known[cid]}\n" for cid in sorted(known))
-        )
+        with atomic_write(path) as file:
+            file.write("CID\tSMILES\n")
+            file.writelines(f"{cid}\t{known[cid]}\n" for cid in sorted(known))
     unknown = [cid for cid in wanted if cid not in known]
     if unknown:
         say(
@@ -578,8 +571,8 @@ def pubchem_smiles(
     return {cid: known[cid] for cid in wanted if cid in known}
 
 
-def _read_smiles(path):
-    known = {}
+def _read_smiles(path: Path) -> dict[int, str]:
+    known: dict[int, str] = {}
     for row, line in enumerate(
         path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else (), start=2
     ):
@@ -595,33 +588,36 @@ def _read_smiles(path):
     return known
 
 
-def _ask_pubchem(source, address, cids, path, timeout):
+def _ask_pubchem(
+    source: Source, address: str, cids: Collection[int], path: Path, timeout: float
+) -> dict[int, str]:
     """One batch, cid -> SMILES; compounds PubChem does not know are left out."""
-    body = urllib.parse.urlencode({"cid": ",".join(map(str, cids))}).encode()
-    try:
-        with _open(urllib.request.Request(address, data=body), timeout) as reply:
-            answer = json.load(reply)
-        return {
-            int(entry["CID"]): str(entry["SMILES"])
-            for entry in answer["PropertyTable"]["Properties"]
-            if entry.get("SMILES")
-        }
-    except urllib.error.HTTPError as error:
-        if error.code == 404 and b"PUGREST.NotFound" in error.read():
-            return {}
-        raise DataError(
-            f"PubChem answered {error.code} ({error.reason})",
-            file=path,
-            remedy="wait a minute, then run the same command; what was received is kept",
-        ) from None
-    except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
-        raise DataError(
-            f"cannot reach {address} ({getattr(error, 'reason', error)}): offline?",
-            file=path,
-            remedy=f"{_by_hand(source, address, path)} (two columns, CID and SMILES, separated "
-            "by a tab)",
-        ) from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise DataError(
-            f"{address} did not answer as PubChem does", file=path, remedy="check the address"
-        ) from None
+    remedy = f"{_by_hand(source, address, path)} (columns CID and SMILES, separated by a tab)"
+    asked = {"cid": ",".join(map(str, cids))}
+    with _ask(address, remedy, path, timeout, data=asked) as reply:
+        try:
+            if reply.status_code == 404 and b"PUGREST.NotFound" in reply.content:
+                return {}
+            if not reply.ok:
+                raise DataError(
+                    f"PubChem answered {reply.status_code} ({reply.reason})",
+                    file=path,
+                    remedy="wait a minute, then run the same command; what was received is kept",
+                )
+            return {
+                int(entry["CID"]): str(entry["SMILES"])
+                for entry in reply.json()["PropertyTable"]["Properties"]
+                if entry.get("SMILES")
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(
+                f"{address} did not answer as PubChem does",
+                file=path,
+                remedy="check the address",
+            ) from None
+        except requests.RequestException as error:
+            raise DataError(
+                f"{address} stopped answering ({type(error).__name__})", file=path, remedy=remedy
+            ) from None

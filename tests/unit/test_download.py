@@ -2,6 +2,7 @@
 purpose.
 """
 
+import gzip
 import hashlib
 import json
 import os
@@ -15,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from clmt_lib.data import download
 from clmt_lib.data.download import SOURCES, Source, fetch, find, pubchem_smiles
 from clmt_lib.io import DataError
 
@@ -93,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def head(self, status, headers):
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in (headers | {"Connection": "close"}).items():
             self.send_header(name, value)
         self.end_headers()
 
@@ -405,6 +405,25 @@ def test_a_file_address_is_refused(site, tmp_path):
     assert names(tmp_path / "out") == []
 
 
+def test_a_file_that_is_sent_packed_is_kept_as_it_is(site, tmp_path, monkeypatch):
+    """Some servers call a .gz file packed in transit; what is stored is the file all the same."""
+    plain = Handler.head
+
+    def head(self, status, headers):
+        plain(self, status, headers | {"Content-Encoding": "gzip"})
+
+    monkeypatch.setattr(Handler, "head", head)
+    site.body = gzip.compress(BODY)
+    assert get(site, tmp_path)[0].path.read_bytes() == site.body
+
+
+def test_an_endless_redirect_is_given_up(site, tmp_path):
+    site.redirects["/file.bin"] = "/file.bin"
+    with pytest.raises(DataError, match="cannot reach"):
+        get(site, tmp_path)
+    assert names(tmp_path) == []
+
+
 def test_offline_says_what_to_do_by_hand(site, tmp_path):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -523,9 +542,3 @@ def test_pubchem_needs_terms_and_a_sound_cache(site, tmp_path):
 def test_pubchem_is_not_a_file(tmp_path):
     with pytest.raises(DataError, match="use pubchem_smiles"):
         fetch("pubchem_smiles", tmp_path, accept_terms=True)
-
-
-def test_no_file_scheme_handler_is_installed():
-    request = download.urllib.request.Request("file:///etc/hostname")
-    with pytest.raises(download.urllib.error.URLError):
-        download._open(request, 1)

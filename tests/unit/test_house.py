@@ -54,7 +54,6 @@ UNTYPED = frozenset(  # modules whose public functions do not all say their type
         "book/plotting/training.py",
         "book/plotting/transfer.py",
         "data/__init__.py",
-        "data/download.py",
         "data/official.py",
         "data/response/auxiliary.py",
         "data/response/ccle.py",
