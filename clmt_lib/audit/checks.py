@@ -33,7 +33,7 @@ def broken_split(benchmark, split):
         yield Finding(
             "wrong data", where, made, "use the data it was made for, or make the split anew"
         )
-    for name, role in split.roles().items():
+    for name, role in split.sets().items():
         if not len(role):
             yield Finding(
                 "empty role", where, f"{name} has no pair", "use more data or fewer folds"
@@ -53,7 +53,7 @@ def broken_split(benchmark, split):
                 "make the split anew",
             )
     for one, other in ROLE_PAIRS:
-        shared = np.intersect1d(split.roles()[one], split.roles()[other])
+        shared = np.intersect1d(split.sets()[one], split.sets()[other])
         if len(shared):
             yield Finding(
                 "roles overlap",
@@ -103,7 +103,7 @@ def broken_promise(benchmark, split):
     for what, column, label, title in _promised(benchmark, split.kind):
         ids = (benchmark.cells, benchmark.drugs)[column].index
         entities = {
-            name: np.unique(benchmark.pairs[role, column]) for name, role in split.roles().items()
+            name: np.unique(benchmark.pairs[role, column]) for name, role in split.sets().items()
         }
         for one, other in ROLE_PAIRS:
             shared = np.intersect1d(label[entities[one]], label[entities[other]])
@@ -226,7 +226,7 @@ def transform(benchmark, split, fitted):
         if getattr(fitted, "entity", "cell") == "drug"
         else (0, "lines", benchmark.cells)
     )
-    roles = {name: np.unique(benchmark.pairs[role, column]) for name, role in split.roles().items()}
+    roles = {name: np.unique(benchmark.pairs[role, column]) for name, role in split.sets().items()}
     stray = np.setdiff1d(entities, roles["train"])
     if len(stray):
         first = stray[0]
@@ -277,7 +277,7 @@ def _response_edges(benchmark, split, relation, index):
     )
     remedy = "build response edges from split.train alone"
     for name in ("test", "valid"):
-        inside = np.isin(edge, pair[split.roles()[name]]) & ~np.isin(edge, pair[split.train])
+        inside = np.isin(edge, pair[split.sets()[name]]) & ~np.isin(edge, pair[split.train])
         if inside.any():
             cell, drug = index[:, inside.argmax()]
             first = (
@@ -327,7 +327,7 @@ def auxiliary(benchmark, split, target):
         shares = ", ".join(
             f"{n} {name}"
             for name in ("test", "valid")
-            if (n := len(np.intersect1d(stray, split.roles()[name])))
+            if (n := len(np.intersect1d(stray, split.sets()[name])))
         )
         text = (
             f"{len(stray)} of the {len(fitted)} responses it was computed from are not "

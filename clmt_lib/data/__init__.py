@@ -4,7 +4,14 @@ from importlib import import_module
 
 from clmt_lib.data.base import Benchmark, Side
 from clmt_lib.data.response.base import DrugResponse
-from clmt_lib.data.splits import KINDS, Split, load_split, make_split, save_split
+from clmt_lib.data.splits import (
+    KINDS,
+    Split,
+    kind_of,
+    make_split,
+    read_split_csv,
+    write_split_csv,
+)
 from clmt_lib.io import DataError, locate
 
 RESPONSES = {  # where a prepared folder keeps the responses of each real benchmark
@@ -33,11 +40,12 @@ __all__ = [
     "RESPONSES",
     "Side",
     "Split",
+    "kind_of",
     "load",
-    "load_split",
     "locate",
     "make_split",
-    "save_split",
+    "read_split_csv",
+    "write_split_csv",
 ]
 
 

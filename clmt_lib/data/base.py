@@ -18,6 +18,12 @@ from clmt_lib.io import DataError, require_columns
 
 View = pd.DataFrame | pd.Series | np.ndarray
 KeyRule = str | np.ndarray | Callable[[pd.DataFrame], Any]
+ALIASES = {  # DrEval's names of splits: leave pairs, cell lines, drugs or tissues out
+    "LPO": "mixed",
+    "LCO": "cell_blind",
+    "LDO": "drug_blind",
+    "LTO": "tissue_blind",
+}
 UNCHANGED_TARGET = "ln_ic50"  # the first target there was: it left no trace in a checksum
 
 
@@ -190,7 +196,7 @@ def _stacked(key: str, view: View, more: Side) -> View:
 
 
 def _longer(rule: KeyRule, ids: pd.Index) -> KeyRule:
-    """A key's rule for a longer frame: labels that were given stay, a further entity stands alone."""
+    """A key's rule for a longer frame: given labels stay, a further entity stands alone."""
     if not isinstance(rule, np.ndarray):
         return rule
     return np.concatenate([rule.astype(str), [f"new {label}" for label in ids]])
@@ -198,8 +204,8 @@ def _longer(rule: KeyRule, ids: pd.Index) -> KeyRule:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Benchmark:
-    """Two sides of entities and a sparse table of values between them. Born in `data`, never changed
-    afterwards: `dataclasses.replace(benchmark, y=...)` and `with_frames` make another.
+    """Two sides of entities and a sparse table of values between them. Born in `data`, never
+    changed afterwards: `dataclasses.replace(benchmark, y=...)` and `with_frames` make another.
 
     Attributes
     ----------
@@ -320,7 +326,7 @@ class Benchmark:
         return names.index(name)
 
     def matrix(self, positions: np.ndarray | None = None) -> np.ndarray:
-        """[rows, columns] values, NaN where there is none (or none among `positions` of `pairs`)."""
+        """[rows, columns] values, NaN where there is none (or none at `positions` of `pairs`)."""
         rows = slice(None) if positions is None else positions
         out = np.full(self.shape, np.nan)
         out[tuple(self.pairs[rows].T)] = self.y[rows]
@@ -370,7 +376,7 @@ class Benchmark:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Kinds of split that this benchmark has: mixed, each side or key blind, both sides blind."""
+        """Kinds of split that it has: mixed, each side or key blind, both sides blind."""
         keys = [
             key for side in self.sides for key in side.keys if key not in (side.name, side.identity)
         ]
@@ -390,6 +396,7 @@ class Benchmark:
         DataError
             A kind that this benchmark does not have.
         """
+        kind = ALIASES.get(kind, kind)
         if kind == "mixed":
             return ()
         if kind == "both_blind":

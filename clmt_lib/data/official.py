@@ -26,8 +26,9 @@ MATRIX_HEADER = (
     "ensembl_gene_id",
 )
 PROTEIN_CHANGES = frozenset(
-    """missense nonsense frameshift inframe ess_splice start_lost stop_lost cds_disrupted complex_sub
-    missense_variant stop_gained frameshift_variant inframe_insertion inframe_deletion splice_acceptor_variant splice_donor_variant protein_altering_variant
+    """missense nonsense frameshift inframe ess_splice start_lost stop_lost cds_disrupted
+    complex_sub missense_variant stop_gained frameshift_variant inframe_insertion
+    inframe_deletion splice_acceptor_variant splice_donor_variant protein_altering_variant
     frame_shift_ins frame_shift_del in_frame_ins in_frame_del splice_site nonstop""".split()
 )  # the words of both providers, old and new
 

@@ -1,14 +1,18 @@
-"""Who is held out: seeded splits by pair, line, compound, scaffold, tissue, target or pathway
-(chapters 01 and 09b).
+"""Who is held out: seeded splits by pair, by either side, by what its entities share, or by both
+sides (chapters 01 and 09b).
 """
 
 import hashlib
 import json
+import zlib
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from clmt_lib.data.base import ALIASES, Benchmark
 from clmt_lib.io import DataError, atomic_write
 
 FOLDS = {
@@ -19,31 +23,32 @@ FOLDS = {
     "tissue_blind": 5,
     "target_blind": 5,
     "pathway_blind": 10,
+    "both_blind": 5,
 }
-KINDS = tuple(FOLDS)  # a kind's place here is part of its seed: new kinds go to the end
+KINDS = tuple(FOLDS)  # those of cell lines x drugs; the first seven are seeded by their place here
 VALID_SHARE = {
     "mixed": 1 / 9,
-    "cell_blind": 0.1,
-    "drug_blind": 0.1,
-    "scaffold_blind": 0.1,
     "tissue_blind": 0.15,
-    "target_blind": 0.1,
     "pathway_blind": 0.2,
+    "both_blind": 0.2,  # of each side: a twenty-fifth of the pairs that are left
 }  # of what the test fold leaves
+OTHER_FOLDS, OTHER_VALID_SHARE = 5, 0.1
+SETS = ("train", "valid", "test")
+FACTS = ("kind", "seed", "fold", "folds", "benchmark", "checksum")  # of a split, beside its sets
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Disjoint positions into `DrugResponse.responses`, and the blindness they promise.
+    """Disjoint positions into `Benchmark.pairs`, and the blindness they promise.
 
     Attributes
     ----------
     train, valid, test : int64 positions. Fit on train, choose on valid, report on test, once.
-    kind : mixed (8:1:1 pairs), cell_blind, drug_blind (all ids of a compound together),
-        scaffold_blind, tissue_blind,
-        target_blind (all drugs that share a listed target, directly or through others),
-        pathway_blind (all drugs of a pathway)
-    seed, fold, folds : which of the repeated partitions, and which part of it is the test role
+    kind : mixed (8:1:1 pairs); `<side>_blind` (all ids of one entity together: cell_blind,
+        drug_blind, protein_blind); `<key>_blind` (all that share it: scaffold_blind, tissue_blind,
+        target_blind and pathway_blind, directly or through others); both_blind (a test pair is new
+        on both sides, a pair that is new on one alone is in no set)
+    seed, fold, folds : which of the repeated partitions, and which part of it is the test set
     benchmark, checksum : the data the positions belong to
     """
 
@@ -57,69 +62,105 @@ class Split:
     benchmark: str
     checksum: str
 
-    def roles(self):
-        """The three roles by name."""
-        return {"train": self.train, "valid": self.valid, "test": self.test}
+    def sets(self) -> dict[str, np.ndarray]:
+        """The training, validation and test positions by name."""
+        return {name: getattr(self, name) for name in SETS}
 
 
-def make_split(benchmark, kind, seed=0, fold=0):
-    """Cut a benchmark into train, valid and test of the same blindness.
+def kind_of(kind: str, benchmark: Benchmark | None = None) -> str:
+    """The library's own name of a kind of split; DrEval's LPO, LCO, LDO and LTO are known.
+
+    >>> kind_of("LCO"), kind_of("mixed")
+    ('cell_blind', 'mixed')
+
+    Raises
+    ------
+    DataError
+        A kind that the benchmark does not have; without one, a name that no kind can have.
+    """
+    kind = ALIASES.get(kind, kind)
+    if benchmark is not None:
+        benchmark.blinded(kind)
+    elif kind != "mixed" and (not kind.endswith("_blind") or kind == "_blind"):
+        names = ", ".join([*KINDS, *ALIASES])
+        raise DataError(
+            f"unknown split {kind!r}",
+            remedy=f"use one of: {names}; or <side>_blind, <key>_blind of the benchmark",
+        )
+    return kind
+
+
+def folds_of(kind: str) -> int:
+    """Number of disjoint test sets that a seed of a kind of split has."""
+    return FOLDS.get(kind_of(kind), OTHER_FOLDS)
+
+
+def make_split(benchmark: Benchmark, kind: str, seed: int = 0, fold: int = 0) -> Split:
+    """Cut a benchmark into training, validation and test set of the same blindness.
 
     Groups are shuffled by `seed`, then dealt to the fold with the fewest pairs so far; validation
     groups are drawn from the rest in the same way.
 
     Parameters
     ----------
-    benchmark : DrugResponse
-    kind : one of `KINDS`
+    kind : one of `benchmark.kinds`, or an alias of DrEval
     seed : another seed is another partition
-    fold : 0 .. folds - 1 (10 for mixed, drug_blind and pathway_blind, else 5); the folds of a seed
-        are disjoint test sets
+    fold : 0 .. folds - 1 (see `folds_of`); the folds of a seed are disjoint test sets
 
     Raises
     ------
     DataError
-        Unknown kind, fold or seed out of range, or fewer groups than roles need.
+        Unknown kind, fold or seed out of range, fewer groups than sets need, or no pair of new row
+        and new column.
     """
-    if kind not in FOLDS:
-        raise DataError(f"unknown split {kind!r}", remedy=f"use one of: {', '.join(KINDS)}")
-    folds = FOLDS[kind]
+    kind = kind_of(kind, benchmark)
+    folds = folds_of(kind)
     if not 0 <= fold < folds:
         raise DataError(f"fold {fold} of {kind}", remedy=f"use 0 to {folds - 1}")
     if seed < 0:
         raise DataError(f"seed {seed}", remedy="use 0 or more")
-    groups = np.unique(benchmark.groups(kind), return_inverse=True)[1]
+    place = KINDS.index(kind) if kind in KINDS else zlib.crc32(kind.encode())
+    if kind == "both_blind":
+        parts = [
+            _sets_of(benchmark, f"{side.name}_blind", kind, [seed, place, axis, 0], fold)
+            for axis, side in enumerate(benchmark.sides)
+        ]
+        part = np.where(parts[0] == parts[1], parts[0], -1)
+    else:
+        part = _sets_of(benchmark, kind, kind, [seed, place], fold)
+    where = [np.flatnonzero(part == number) for number in range(len(SETS))]
+    for name, positions in zip(SETS, where):
+        if not len(positions):
+            raise DataError(
+                f"{kind} of {benchmark.name}, seed {seed}, fold {fold}: no pair is left for {name}",
+                remedy="use another seed or fold, or a table with fewer gaps",
+            )
+    return Split(kind, *where, seed, fold, folds, benchmark.name, benchmark.checksum)
+
+
+def _sets_of(
+    benchmark: Benchmark, grouping: str, kind: str, seeds: list[int], fold: int
+) -> np.ndarray:
+    """[pairs] 0 training, 1 validation, 2 test, by whole groups of one kind."""
+    folds, share = folds_of(kind), VALID_SHARE.get(kind, OTHER_VALID_SHARE)
+    groups = np.unique(benchmark.groups(grouping), return_inverse=True)[1]
     sizes = np.bincount(groups)
     if len(sizes) < folds + 1:
         raise DataError(
             f"{kind} needs at least {folds + 1} groups, {benchmark.name} has {len(sizes)}",
             remedy="use a split with more groups, or more data",
         )
-    rng = np.random.default_rng([seed, KINDS.index(kind)])
-    dealt = _deal(sizes, folds, rng)
+    dealt = _deal(sizes, folds, np.random.default_rng(seeds))
     rest = np.flatnonzero(dealt != fold)
-    rng = np.random.default_rng([seed, KINDS.index(kind), fold])
-    parts = min(
-        max(2, round(1 / VALID_SHARE[kind])), len(rest)
-    )  # with few groups each part still gets one, so valid is never empty
-    role = np.full(len(sizes), "train", dtype=object)
-    role[rest[_deal(sizes[rest], parts, rng) == 0]] = "valid"
-    role[dealt == fold] = "test"
-    where = {name: np.flatnonzero(role[groups] == name) for name in ("train", "valid", "test")}
-    return Split(
-        kind,
-        where["train"],
-        where["valid"],
-        where["test"],
-        seed,
-        fold,
-        folds,
-        benchmark.name,
-        benchmark.checksum,
-    )
+    # with few groups each part still gets one, so the validation set is never empty
+    parts = min(max(2, round(1 / share)), len(rest))
+    part = np.zeros(len(sizes), dtype=np.int64)
+    part[rest[_deal(sizes[rest], parts, np.random.default_rng([*seeds, fold])) == 0]] = 1
+    part[dealt == fold] = 2
+    return part[groups]
 
 
-def _deal(sizes, parts, rng):
+def _deal(sizes: np.ndarray, parts: int, rng: np.random.Generator) -> np.ndarray:
     """Part of each group: groups in random order, each to the part with the fewest pairs so far, so
     parts differ by about one group.
     """
@@ -135,52 +176,115 @@ def _deal(sizes, parts, rng):
     return out
 
 
-def save_split(split, path):
-    """Write a split as JSON with a checksum of its own, atomically."""
-    body = {
-        key: value.tolist() if isinstance(value, np.ndarray) else value
-        for key, value in vars(split).items()
-    }
-    body["sha256"] = _digest(body)
-    with atomic_write(path) as file:
-        file.write(json.dumps(body))
-
-
-def load_split(path, benchmark):
-    """Read a saved split, and refuse it when the file was changed or belongs to other data.
+def write_split_csv(split: Split, benchmark: Benchmark, path: str | Path) -> None:
+    """Write a split as ids, so that it can be used without this library: a comment that says which
+    split of which data it is, then a row (row id, column id, set) for each pair of a set.
 
     Raises
     ------
     DataError
-        Broken file, wrong checksum, or a split of another benchmark.
+        A split of other data.
+    """
+    _same_data(split.benchmark, split.checksum, benchmark, path)
+    ids = [
+        side.ids.to_numpy()[benchmark.pairs[:, axis]] for axis, side in enumerate(benchmark.sides)
+    ]
+    names = [side.name for side in benchmark.sides]
+    table = pd.concat(
+        [
+            pd.DataFrame({names[0]: ids[0][rows], names[1]: ids[1][rows], "set": name})
+            for name, rows in split.sets().items()
+        ]
+    )
+    body = table.to_csv(index=False, lineterminator="\n")
+    about = {key: getattr(split, key) for key in FACTS}
+    with atomic_write(path) as file:
+        file.write(f"# {json.dumps({**about, 'sha256': _digest(about, body)})}\n{body}")
+
+
+def _digest(about: dict, body: str) -> str:
+    """SHA-256 over what a file says it is, and its rows."""
+    said = json.dumps({key: about[key] for key in FACTS})
+    return hashlib.sha256(f"{said}\n{body}".encode()).hexdigest()
+
+
+def read_split_csv(path: str | Path, benchmark: Benchmark) -> Split:
+    """Read a split that `write_split_csv` wrote.
+
+    Raises
+    ------
+    DataError
+        Not such a file, changed since it was written, a split of other data, an unknown id or set,
+        a pair that was not measured, a pair in two sets.
     """
     try:
-        body = json.loads(Path(path).read_text())
-        said = body.pop("sha256")
+        head, _, body = Path(path).read_text(encoding="utf-8").partition("\n")
+        about = json.loads(head.removeprefix("# "))
+        said, digest = about["sha256"], _digest(about, body)
+        table = pd.read_csv(StringIO(body), dtype=str, keep_default_na=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"not a saved split ({error})", file=path, remedy="write it again with save_split"
+            f"not a split in ids ({type(error).__name__}: {error})",
+            file=path,
+            remedy="write it again with write_split_csv",
         ) from None
-    if said != _digest(body):
+    _same_data(about["benchmark"], about["checksum"], benchmark, path)
+    where = _positions(table, benchmark, path)
+    if said != digest:
         raise DataError(
-            "wrong checksum: the split was changed after it was saved",
+            "wrong checksum: the split was changed after it was written",
             file=path,
             remedy="restore it, or make it anew",
         )
-    if (body["benchmark"], body["checksum"]) != (benchmark.name, benchmark.checksum):
+    sets = {name: np.sort(where[(table["set"] == name).to_numpy()]) for name in SETS}
+    return Split(**{key: about[key] for key in FACTS}, **sets)
+
+
+def _positions(table: pd.DataFrame, benchmark: Benchmark, path: str | Path) -> np.ndarray:
+    """[rows] positions into `benchmark.pairs` of the ids of a table of sets (its header is row 2 of
+    the file), or the first thing wrong with it.
+    """
+    names = [side.name for side in benchmark.sides]
+    if list(table.columns) != [*names, "set"]:
         raise DataError(
-            f"split of {body['benchmark']} {body['checksum']}, data is {benchmark.name} "
-            f"{benchmark.checksum}",
+            f"columns {', '.join(table.columns)}",
+            file=path,
+            row=2,
+            remedy=f"give {', '.join([*names, 'set'])}",
+        )
+
+    def refuse(wrong: np.ndarray, what: str, remedy: str) -> None:
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            said = what.format(**table.iloc[at].to_dict())
+            raise DataError(said, file=path, row=at + 3, remedy=remedy)
+
+    places = []
+    for side in benchmark.sides:
+        places.append(side.ids.get_indexer(table[side.name]))
+        refuse(
+            places[-1] < 0,
+            f"no {side.name} {{{side.name}}} in {benchmark.name}",
+            "use the ids of the benchmark",
+        )
+    refuse(~table["set"].isin(SETS), "unknown set {set}", f"use {', '.join(SETS)}")
+    pair = f"{{{names[0]}}}, {{{names[1]}}}"
+    refuse(
+        table.duplicated(names).to_numpy(),
+        f"pair {pair} is there twice",
+        "a pair belongs to one set at most",
+    )
+    columns = len(benchmark.sides[1])
+    known = pd.Index(benchmark.pairs[:, 0] * columns + benchmark.pairs[:, 1])
+    where = known.get_indexer(places[0] * columns + places[1])
+    refuse(where < 0, f"pair {pair} has no value in {benchmark.name}", "drop the row")
+    return where.astype(np.int64)
+
+
+def _same_data(name: str, checksum: str, benchmark: Benchmark, path: str | Path) -> None:
+    if (name, checksum) != (benchmark.name, benchmark.checksum):
+        raise DataError(
+            f"split of {name} {checksum}, data is {benchmark.name} {benchmark.checksum}",
             file=path,
             remedy="use the data it was made for",
         )
-    return Split(
-        **{
-            key: np.array(value, dtype=np.int64) if key in ("train", "valid", "test") else value
-            for key, value in body.items()
-        }
-    )
-
-
-def _digest(body):
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -194,7 +194,7 @@ def test_two_lines_of_one_name_are_a_note_where_their_registry_ids_differ():
 
 def moved(split, positions, to="train"):
     """The split with positions moved to another role."""
-    roles = {name: np.setdiff1d(role, positions) for name, role in split.roles().items()}
+    roles = {name: np.setdiff1d(role, positions) for name, role in split.sets().items()}
     roles[to] = np.union1d(roles[to], positions)
     return replace(split, **roles)
 
@@ -387,7 +387,7 @@ def test_fitted_things_cannot_be_audited_without_a_split(data):
 @pytest.mark.parametrize("role", ["test", "valid"])
 def test_response_edges_beyond_train_are_caught(data, role):
     split = make_split(data, "mixed")
-    edges = data.pairs[np.append(split.train, split.roles()[role][:2])].T
+    edges = data.pairs[np.append(split.train, split.sets()[role][:2])].T
     assert_caught(
         audit(data, split, graph_edges=edges),
         f"{role} edges in the graph",

@@ -75,7 +75,7 @@ def test_a_split_map_colours_every_pair_by_its_role(kind):
         benchmark, {kind: split}, drug_order=np.arange(benchmark.n_drugs)[::-1]
     )[0]
     shown = picture(ax)[:, ::-1]
-    for code, positions in enumerate(split.roles().values()):
+    for code, positions in enumerate(split.sets().values()):
         assert (shown[tuple(benchmark.pairs[positions].T)] == code).all()
     assert np.isfinite(shown).sum() == len(benchmark)
 

@@ -2,11 +2,14 @@
 and as a prepared folder.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-from clmt_lib.data import DrugResponse
+from clmt_lib.data import Benchmark, DrugResponse, Side
 from clmt_lib.data.grouping import group_compounds
+from clmt_lib.data.response.base import drug_side
 from clmt_lib.data.response.gdsc import RESPONSE_COLUMNS
 
 STRUCTURES = {  # simple molecules, each with a ring system of its own (but for the last three)
@@ -79,6 +82,54 @@ def tables(lines=21, tissues=7, seed=0):
 def benchmark(**options):
     """The tables as a validated `DrugResponse` named "tiny"."""
     return DrugResponse.from_tables("tiny", **tables(**options))
+
+
+def affinity(proteins=13, seed=0):
+    """Proteins x drugs named "affinity", complete: P0 and P1 have one sequence, drugs 1001 and 1002
+    one compound.
+    """
+    rng = np.random.default_rng(seed)
+    ids = [f"P{i}" for i in range(proteins)]
+    sequence = ["MKV" + "ACDEFGHIKLMNPQRSTVWY"[: max(i, 1)] for i in range(proteins)]
+    frame = pd.DataFrame(
+        {"name": ids, "family": [f"family {i % 7}" for i in range(proteins)], "sequence": sequence},
+        index=ids,
+    )
+    one = Side(
+        "protein",
+        frame,
+        views={"sequence": frame["sequence"]},
+        keys={"sequence": "sequence", "family": "family"},
+        identity="sequence",
+    )
+    drugs = tables()["drugs"][["name", "smiles", "inchikey", "compound"]]
+    values = pd.DataFrame([(p, d) for p in ids for d in drugs.index], columns=["protein", "drug"])
+    values["y"] = rng.uniform(5, 10, len(values)).round(3)
+    values.loc[::3, "y"] = 5.0
+    about = {"task": "affinity", "target": "pkd", "units": "-log10 M", "simulated": True}
+    return Benchmark.from_ids(
+        "affinity",
+        (one, drug_side(drugs)),
+        values.assign(censored=values["y"] == 5.0),
+        within=(0, 15),
+        **about,
+    )
+
+
+def gaps(shape, share, groups, seed):
+    """A table of any shape in which a `share` of the pairs is measured, its rows of `groups` kinds."""
+    rng = np.random.default_rng(seed)
+    rows, columns = (
+        Side(name, pd.DataFrame({"name": "x"}, [f"{name}{i}" for i in range(n)]))
+        for name, n in zip(("row", "column"), shape)
+    )
+    kinds = np.append(np.arange(groups), rng.integers(0, groups, shape[0]))[: shape[0]]
+    rows = replace(rows, keys={"kind": kinds})
+    there = rng.random(shape) < share
+    there[np.arange(shape[0]), rng.integers(0, shape[1], shape[0])] = True
+    pairs = np.argwhere(there)
+    none = np.zeros(len(pairs), dtype=bool)
+    return Benchmark("gaps", (rows, columns), pairs, rng.normal(size=len(pairs)), none)
 
 
 def prepared_folder(root, responses="parquet"):

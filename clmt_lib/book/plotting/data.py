@@ -175,7 +175,7 @@ def split_maps(benchmark, splits, drug_order=None, cell_order=None, most=64):
     fig, axes = plt.subplots(1, len(splits), figsize=(1.75 * len(splits), 3.3), squeeze=False)
     for ax, (title, split) in zip(axes[0], splits.items()):
         table = np.full((benchmark.n_cells, benchmark.n_drugs), np.nan)
-        for code, positions in enumerate(split.roles().values()):
+        for code, positions in enumerate(split.sets().values()):
             table[tuple(benchmark.pairs[positions].T)] = code
         ax.imshow(
             table[np.ix_(*order)],

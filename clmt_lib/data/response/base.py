@@ -149,8 +149,8 @@ class DrugResponse(Benchmark):
 
     @cached_property
     def responses(self) -> pd.DataFrame:
-        """[pairs] frame of `cell`, `drug` (positions), `y` and `censored`, one row a pair: a copy to
-        read, `dataclasses.replace(benchmark, y=...)` makes a benchmark with other responses.
+        """[pairs] frame of `cell`, `drug` (positions), `y` and `censored`, one row a pair: a copy
+        to read, `dataclasses.replace(benchmark, y=...)` makes a benchmark with other responses.
         """
         cell, drug = self.pairs.T
         return pd.DataFrame(
@@ -188,7 +188,7 @@ def cell_side(
 
 
 def drug_side(drugs: pd.DataFrame) -> Side:
-    """Drugs as a side: ids of one compound are one and the same; grouped by what is known of them."""
+    """Drugs as a side: ids of one compound are one and the same; keys are what is known of them."""
     keys = {
         "compound": ("compound", "compound"),
         "scaffold": ("smiles", scaffold_groups),

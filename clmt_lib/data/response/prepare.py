@@ -207,7 +207,7 @@ def _listing(folder):
 
 
 def _pick(files, kind):
-    """The file for one input, or None; two files of the same layout are a question for the reader."""
+    """The file for one input, or None; two files of one layout are a question for the reader."""
     for pattern in INPUTS[kind]:
         hits = [path for path in files if re.fullmatch(pattern, path.name, re.IGNORECASE)]
         if len(hits) > 1:

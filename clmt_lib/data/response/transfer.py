@@ -44,8 +44,8 @@ def resistance(y, target):
     """Responses turned so that a higher value means a less sensitive line, whatever the assay: the
     only place where the sign of a target is handled.
 
-    >>> resistance(np.array([1.0, 3.0]), "act_area").tolist(), resistance(np.array([1.0, 3.0]), "auc").tolist()
-    ([-1.0, -3.0], [1.0, 3.0])
+    >>> resistance(np.array([1.0, 3.0]), "act_area").tolist()
+    [-1.0, -3.0]
 
     Raises
     ------
@@ -329,7 +329,7 @@ def _joined_drugs(source, target):
 
 
 def _union(source, target, lines, new, compound):
-    """The source with lines and drugs of the target that it lacks, and not one response of theirs."""
+    """The source with the target's lines and drugs that it lacks, and no response of theirs."""
     drugs = target.drugs.iloc[new]
     more = (
         [cell_side(target.cells.loc[lines], {k: v.loc[lines] for k, v in target.omics.items()})]
