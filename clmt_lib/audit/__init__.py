@@ -3,20 +3,24 @@ test role, and names it (chapters 01 and 08).
 
 Two kinds of proof. `audit` reads what objects declare (`fitted_on`, edges, positions) and compares
 it with the split. `proves_blind` believes nobody:
-it fits again in worlds that differ only in the test role, and compares every fitted bit.
+it fits again in worlds that differ only in the test set, and compares every fitted bit.
 """
+
+from typing import Any
 
 from clmt_lib.audit import checks, identity
 from clmt_lib.audit.blind import (
-    corrupt_test_cells,
-    corrupt_test_drugs,
+    corrupt_views,
+    permute_facts,
     permute_test_responses,
     proves_blind,
     replace_test_responses,
     state_difference,
-    unseen_cells,
+    unseen,
 )
 from clmt_lib.audit.report import Audit, Auxiliary, Finding, LeakError
+from clmt_lib.data.base import Benchmark
+from clmt_lib.data.splits import Split
 
 __all__ = [
     "Audit",
@@ -24,28 +28,34 @@ __all__ = [
     "Finding",
     "LeakError",
     "audit",
-    "corrupt_test_cells",
-    "corrupt_test_drugs",
+    "corrupt_views",
+    "permute_facts",
     "permute_test_responses",
     "proves_blind",
     "replace_test_responses",
     "state_difference",
-    "unseen_cells",
+    "unseen",
 ]
 
 
-def audit(benchmark, split=None, *, transforms=(), graph_edges=None, auxiliary=None):
+def audit(
+    benchmark: Benchmark,
+    split: Split | None = None,
+    *,
+    transforms: Any = (),
+    graph_edges: Any = None,
+    auxiliary: Any = None,
+) -> Audit:
     """Check a benchmark, and with a `split` also what was fitted for it.
 
     Parameters
     ----------
-    benchmark : DrugResponse
     split : Split or None. Without one, only the benchmark is checked.
-    transforms : object(s) with `fitted_on`, positions of cell lines (of drugs where they say
-        `entity = "drug"`)
-    graph_edges : [2, E] response edges (cell, drug); or a mapping (or HeteroData) from (source,
+    transforms : object(s) with `fitted_on`, positions of entities of the first side (of another
+        where they say so: `entity = "drug"`)
+    graph_edges : [2, E] response edges (row, column); or a mapping (or HeteroData) from (source,
         relation, target) to [2, E] edges
-    auxiliary : object(s) with `fitted_on`, positions into `responses` (see `Auxiliary`)
+    auxiliary : object(s) with `fitted_on`, positions into `pairs` (see `Auxiliary`)
 
     Returns
     -------
@@ -58,10 +68,13 @@ def audit(benchmark, split=None, *, transforms=(), graph_edges=None, auxiliary=N
         Something fitted was given without a split to compare it with.
     """
     transforms, auxiliary = checks.listed(transforms), checks.listed(auxiliary)
-    twins, about = (
-        [*identity.compounds(benchmark), *identity.lines(benchmark), *checks.bounds(benchmark)],
-        ("compounds", "lines"),
-    )
+    rows, columns = benchmark.sides
+    twins = [
+        *identity.same_things(benchmark, columns),
+        *identity.same_things(benchmark, rows),
+        *checks.bounds(benchmark),
+    ]
+    about = tuple(f"{identity.one_of(side)}s" for side in (columns, rows))
     about += ("bounds",) if benchmark.censored.any() else ()
     if split is None:
         if transforms or auxiliary or graph_edges is not None:

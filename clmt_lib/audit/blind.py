@@ -1,35 +1,36 @@
-"""The proof that trusts nobody: fit again where only the test role differs, and compare every
-fitted bit.
+"""The proof that trusts nobody: fit again where only the test set differs, and compare every fitted
+bit.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from clmt_lib.audit.identity import noun
 from clmt_lib.audit.report import Audit, Finding
+from clmt_lib.data.base import Benchmark, View
+from clmt_lib.data.splits import Split
 
-CELL, DRUG = 0, 1  # columns of `pairs`
-FACTS = (
-    "smiles",
-    "inchikey",
-    "target",
-    "pathway",
-    "mechanism",
-)  # what views read of a drug; names and compounds stay, so the split's promise holds
+# what views read of an entity; names and identities stay, so the split's promise holds
+FACTS = ("smiles", "inchikey", "target", "pathway", "mechanism", "function", "family")
+VIEWS = {"cell": "omics"}  # what the views of a side are called, where there is a better word
 
 
-def proves_blind(fit, benchmark, split, seed=0):
-    """Fit in the real world and in worlds where only the test role differs; any differing bit of
-    the fitted state is a leak.
+def proves_blind(
+    fit: Callable[[Benchmark, Split], Any], benchmark: Benchmark, split: Split, seed: int = 0
+) -> Audit:
+    """Fit in the real world and in worlds where only the test set differs; any differing bit of the
+    fitted state is a leak.
 
     The worlds: test responses permuted; test responses replaced by noise (a mean or scale over all
-    pairs survives a permutation);
-    omics of test-only lines replaced by noise, and facts of test-only drugs permuted among them,
-    where the split has such lines or drugs.
+    pairs survives a permutation); for each side that has entities in the test set alone, their
+    views replaced by noise, and their facts permuted among them.
 
     Parameters
     ----------
@@ -40,23 +41,24 @@ def proves_blind(fit, benchmark, split, seed=0):
     -------
     Audit whose findings name the world and the first differing field.
     """
-    worlds = {
+    worlds: dict[str, Callable] = {
         "test responses permuted": permute_test_responses,
         "test responses replaced by noise": replace_test_responses,
     }
-    if len(unseen_cells(benchmark, split)):
-        worlds["test lines' omics replaced by noise"] = corrupt_test_cells
-    if len(_unseen(benchmark, split, DRUG)) > 1:
-        worlds["test drugs' facts permuted"] = corrupt_test_drugs
-    fitted = deepcopy(
-        fit(benchmark, split)
-    )  # a fit that returns the same object twice must not be compared with itself
+    for side in benchmark.sides:
+        new = unseen(benchmark, split, side.name)
+        if len(new) and side.views:
+            said = f"test {noun(side)}s' {VIEWS.get(side.name, 'views')} replaced by noise"
+            worlds[said] = partial(corrupt_views, side=side.name)
+        if len(new) > 1 and any(fact in side.frame for fact in FACTS):
+            worlds[f"test {noun(side)}s' facts permuted"] = partial(permute_facts, side=side.name)
+    # a fit that returns the same object twice must not be compared with itself
+    fitted = _snapshot(fit(benchmark, split))
     where, differences = getattr(fit, "__name__", type(fit).__name__), {}
     for world, change in worlds.items():
         changed = change(benchmark, split, seed)
-        difference = state_difference(
-            fitted, fit(changed, replace(split, checksum=changed.checksum))
-        )
+        again = _snapshot(fit(changed, replace(split, checksum=changed.checksum)))
+        difference = state_difference(fitted, again)
         if difference is not None:
             differences[world] = difference
     found = [
@@ -68,87 +70,102 @@ def proves_blind(fit, benchmark, split, seed=0):
         )
         for world, what in differences.items()
     ]
-    again = state_difference(fitted, fit(benchmark, split)) if found else None
-    if again is not None:
+    twice = state_difference(fitted, _snapshot(fit(benchmark, split))) if found else None
+    if twice is not None:
         found = [
             Finding(
                 "fit is not reproducible",
                 where,
-                f"fitted twice on the same data, {again}",
+                f"fitted twice on the same data, {twice}",
                 "pass seeds explicitly: until then nothing can be proved",
             )
         ]
     return Audit(f"a fit on {benchmark.name}, {split.kind}", tuple(worlds), tuple(found))
 
 
-def unseen_cells(benchmark, split):
-    """Positions of lines that occur in the test role and in no other."""
-    return _unseen(benchmark, split, CELL)
+def _snapshot(value: Any) -> Any:
+    """A deep copy of a fitted state; a read-only mapping, which cannot be copied, as a dict."""
+    if type(value) in (dict, MappingProxyType):
+        return {key: _snapshot(part) for key, part in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_snapshot(part) for part in value)
+    return deepcopy(value)
 
 
-def _unseen(benchmark, split, column):
-    entity = benchmark.pairs[:, column]
+def unseen(benchmark: Benchmark, split: Split, side: str = "cell") -> np.ndarray:
+    """Positions of entities of a side that occur in the test set and in no other."""
+    entity = benchmark.pairs[:, benchmark.axis(side)]
     return np.setdiff1d(entity[split.test], entity[np.concatenate([split.train, split.valid])])
 
 
-def permute_test_responses(benchmark, split, seed=0):
-    """The same benchmark with the responses of the test role in another order, none at its own
+def permute_test_responses(benchmark: Benchmark, split: Split, seed: int = 0) -> Benchmark:
+    """The same benchmark with the responses of the test set in another order, none at its own
     place.
     """
     order = np.random.default_rng(seed).permutation(split.test)
     return _with_responses(benchmark, order, benchmark.y[np.roll(order, 1)])
 
 
-def replace_test_responses(benchmark, split, seed=0):
-    """The same benchmark with noise (ln uM, of another mean and spread) as responses of the test
-    role.
-    """
-    return _with_responses(
-        benchmark, split.test, np.random.default_rng(seed).normal(5.0, 1.0, len(split.test))
-    )
+def replace_test_responses(benchmark: Benchmark, split: Split, seed: int = 0) -> Benchmark:
+    """The same benchmark with noise (of another mean and spread) as responses of the test set."""
+    noise = np.random.default_rng(seed).normal(5.0, 1.0, len(split.test))
+    return _with_responses(benchmark, split.test, noise)
 
 
-def corrupt_test_cells(benchmark, split, seed=0):
-    """The same benchmark with noise as omics of test-only lines (0/1 tables get random 0/1); itself
-    where no line is test-only.
-    """
-    lines = unseen_cells(benchmark, split)
-    if not len(lines):
-        return benchmark
-    rng, omics = np.random.default_rng(seed), {}
-    for kind, table in benchmark.omics.items():
-        values = np.array(
-            table.to_numpy(), order="K"
-        )  # the same memory layout: sums over rows would differ in the last bit without it
-        binary = np.isin(values, (0, 1)).all()
-        shape = (len(lines), values.shape[1])
-        values[lines] = rng.integers(0, 2, shape) if binary else rng.normal(0.0, 3.0, shape)
-        omics[kind] = pd.DataFrame(values, index=table.index, columns=table.columns, copy=False)
-    return benchmark.with_views(cell=omics)
-
-
-def corrupt_test_drugs(benchmark, split, seed=0):
-    """The same benchmark with structure, targets, pathway and mechanism moved, together, from each
-    test-only drug to another; itself where fewer than two are test-only.
-    """
-    drugs = _unseen(benchmark, split, DRUG)
-    if len(drugs) < 2:
-        return benchmark
-    order, table = np.random.default_rng(seed).permutation(drugs), benchmark.drugs.copy()
-    for column in [name for name in FACTS if name in table]:
-        values = table[column].array.copy()
-        values[order] = values[np.roll(order, 1)]
-        table[column] = values
-    return benchmark.with_frames(drug=table)
-
-
-def _with_responses(benchmark, positions, values):
+def _with_responses(benchmark: Benchmark, positions: np.ndarray, values: np.ndarray) -> Benchmark:
     y = benchmark.y.copy()
     y[positions] = values
     return replace(benchmark, y=y)
 
 
-def state_difference(a, b, path="state"):
+def corrupt_views(
+    benchmark: Benchmark, split: Split, seed: int = 0, side: str = "cell"
+) -> Benchmark:
+    """The same benchmark with noise as views of the test-only entities of a side (0/1 tables get
+    random 0/1, texts go to another of them); itself where no entity is test-only.
+    """
+    rows = unseen(benchmark, split, side)
+    if not len(rows):
+        return benchmark
+    rng = np.random.default_rng(seed)
+    views = {key: _noisy(view, rows, rng) for key, view in benchmark.side(side).views.items()}
+    return benchmark.with_views(**{side: views})
+
+
+def _noisy(view: View, rows: np.ndarray, rng: np.random.Generator) -> View:
+    """A view with the values of some rows replaced."""
+    if isinstance(view, pd.Series) and not pd.api.types.is_numeric_dtype(view):
+        text = view.to_numpy(dtype=object, copy=True)
+        text[rows] = np.roll(text[rng.permutation(rows)], 1)
+        return pd.Series(text, index=view.index, name=view.name)
+    # the same memory layout: sums over rows would differ in the last bit without it
+    values = np.array(view if isinstance(view, np.ndarray) else view.to_numpy(), order="K")
+    binary, shape = np.isin(values, (0, 1)).all(), (len(rows), *values.shape[1:])
+    values[rows] = rng.integers(0, 2, shape) if binary else rng.normal(0.0, 3.0, shape)
+    if isinstance(view, pd.DataFrame):
+        return pd.DataFrame(values, index=view.index, columns=view.columns, copy=False)
+    return pd.Series(values, index=view.index) if isinstance(view, pd.Series) else values
+
+
+def permute_facts(
+    benchmark: Benchmark, split: Split, seed: int = 0, side: str = "drug"
+) -> Benchmark:
+    """The same benchmark with what is known of test-only entities of a side (structure, targets,
+    pathway, mechanism) moved, together, from each to another; itself where fewer than two are
+    test-only.
+    """
+    rows = unseen(benchmark, split, side)
+    if len(rows) < 2:
+        return benchmark
+    order, table = np.random.default_rng(seed).permutation(rows), benchmark.side(side).frame.copy()
+    for column in [name for name in FACTS if name in table]:
+        values = table[column].array.copy()
+        values[order] = values[np.roll(order, 1)]
+        table[column] = values
+    return benchmark.with_frames(**{side: table})
+
+
+def state_difference(a: Any, b: Any, path: str = "state") -> str | None:
     """Path and nature of the first difference between two fitted states, to the bit; None where
     they are the same.
 
@@ -182,7 +199,7 @@ def state_difference(a, b, path="state"):
     )
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """An object as something `state_difference` can enter: array, mapping, sequence, or a value
     with a meaningful ==.
     """
@@ -226,7 +243,7 @@ def _plain(value):
     return _parts(value)
 
 
-def _parts(value):
+def _parts(value: Any) -> Any:
     """The parts a copy of any other object would be built from."""
     try:
         parts = value.__reduce_ex__(2)
@@ -242,7 +259,7 @@ def _parts(value):
     )
 
 
-def _array_difference(a, b, path):
+def _array_difference(a: np.ndarray, b: np.ndarray, path: str) -> str | None:
     if a.dtype != b.dtype or a.shape != b.shape:
         return f"{path} is {a.dtype} {a.shape} in one, {b.dtype} {b.shape} in the other"
     if a.dtype.names:  # structured: field by field

@@ -1,29 +1,24 @@
-"""The roles of a split, the promise of its kind, and what transforms, graphs and auxiliary targets
+"""The sets of a split, the promise of its kind, and what transforms, graphs and auxiliary targets
 declare.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from clmt_lib.audit.identity import cell_twins, drug_twins, joined
+from clmt_lib.audit.identity import entities, noun, one_of
 from clmt_lib.audit.report import Finding
-from clmt_lib.data.grouping import pathway_groups, target_groups
+from clmt_lib.data.base import Benchmark, Side
+from clmt_lib.data.grouping import scaffold_of
+from clmt_lib.data.splits import Split
 
-PROMISES = {
-    "cell_blind": ("line",),
-    "drug_blind": ("compound",),
-    "scaffold_blind": ("compound", "scaffold"),
-    "tissue_blind": ("line", "tissue"),
-    "target_blind": ("compound", "target"),
-    "pathway_blind": ("compound", "pathway"),
-}
-ROLE_PAIRS = (("train", "test"), ("train", "valid"), ("valid", "test"))
+PAIRS_OF_SETS = (("train", "test"), ("train", "valid"), ("valid", "test"))
 
 
-def broken_split(benchmark, split):
-    """Findings: other data, empty or overlapping roles, positions twice or out of range."""
+def broken_split(benchmark: Benchmark, split: Split) -> Iterator[Finding]:
+    """Findings: other data, empty or overlapping sets, positions twice or out of range."""
     where = f"split {split.kind}"
     if (split.benchmark, split.checksum) != (benchmark.name, benchmark.checksum):
         made = (
@@ -52,7 +47,7 @@ def broken_split(benchmark, split):
                 f"{name} lists {len(role) - len(np.unique(role))} positions twice",
                 "make the split anew",
             )
-    for one, other in ROLE_PAIRS:
+    for one, other in PAIRS_OF_SETS:
         shared = np.intersect1d(split.sets()[one], split.sets()[other])
         if len(shared):
             yield Finding(
@@ -63,59 +58,47 @@ def broken_split(benchmark, split):
             )
 
 
-def _promised(benchmark, kind):
+def _promised(benchmark: Benchmark, kind: str) -> Iterator[tuple[str, int, np.ndarray, np.ndarray]]:
     """For each thing the kind of split blinds: its name, column of `pairs`, label of each entity,
     title of each entity.
     """
-    from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
-
-    cells, drugs, promises = benchmark.cells, benchmark.drugs, PROMISES.get(kind, ())
-    if "line" in promises:
-        yield "line", 0, joined(cells.index, cell_twins(benchmark)[0]), cells["name"].to_numpy()
-    if "tissue" in promises:
-        tissue = cells["tissue"].fillna("unknown")
-        yield "tissue", 0, pd.factorize(tissue)[0], tissue.to_numpy()
-    if "compound" in promises:
-        yield (
-            "compound",
-            1,
-            joined(drugs["compound"], drug_twins(benchmark)),
-            drugs["name"].to_numpy(),
-        )
-    if "scaffold" in promises:
-        scaffold = [
-            MurckoScaffoldSmiles(smiles, includeChirality=False) if isinstance(smiles, str) else ""
-            for smiles in drugs["smiles"]
-        ]
-        title = np.array(
-            [smiles or f"none {row}" for row, smiles in enumerate(scaffold)], dtype=object
-        )  # without a ring: alone
-        yield "scaffold", 1, pd.factorize(title)[0], title
-    for what, grouped in (("target", target_groups), ("pathway", pathway_groups)):
-        if what in promises:
-            yield what, 1, pd.factorize(grouped(drugs))[0], drugs[what].fillna("unknown").to_numpy()
+    for axis, key in benchmark.blinded(kind):
+        side = benchmark.sides[axis]
+        yield one_of(side), axis, entities(side), side.frame["name"].to_numpy()
+        if key == "scaffold":  # found again without the grouping that the split used
+            title = _scaffolds(side)
+            yield key, axis, pd.factorize(title)[0], title
+        elif key not in (side.name, side.identity):
+            label = side.keys[key]
+            title = side.frame[key].fillna("unknown").to_numpy() if key in side.frame else label
+            yield key, axis, pd.factorize(label)[0], title
 
 
-def broken_promise(benchmark, split):
-    """Findings: a line, compound, scaffold or tissue in two roles of a split that promises
+def _scaffolds(side: Side) -> np.ndarray:
+    """[n] Bemis-Murcko scaffold; a structure without a ring, and a missing one, stands alone."""
+    found = [scaffold_of(smiles) for smiles in side.frame["smiles"]]
+    return np.array([smiles or f"none {row}" for row, smiles in enumerate(found)], dtype=object)
+
+
+def broken_promise(benchmark: Benchmark, split: Split) -> Iterator[Finding]:
+    """Findings: a line, compound, sequence, scaffold or tissue in two sets of a split that promises
     otherwise, under one id or several.
     """
-    for what, column, label, title in _promised(benchmark, split.kind):
-        ids = (benchmark.cells, benchmark.drugs)[column].index
-        entities = {
-            name: np.unique(benchmark.pairs[role, column]) for name, role in split.sets().items()
-        }
-        for one, other in ROLE_PAIRS:
-            shared = np.intersect1d(label[entities[one]], label[entities[other]])
+    for what, axis, label, title in _promised(benchmark, split.kind):
+        ids = benchmark.sides[axis].ids
+        inside = {name: np.unique(benchmark.pairs[at, axis]) for name, at in split.sets().items()}
+        for one, other in PAIRS_OF_SETS:
+            shared = np.intersect1d(label[inside[one]], label[inside[other]])
             if not len(shared):
                 continue
             first = [
-                [row for row in entities[name] if label[row] == shared[0]] for name in (one, other)
+                [row for row in inside[name] if label[row] == shared[0]] for name in (one, other)
             ]
             under = " and ".join(sorted({str(ids[row]) for rows in first for row in rows})[:4])
             more = f" (and {len(shared) - 1} more)" if len(shared) > 1 else ""
             text = (
-                f"{what} {title[first[0][0]]!r} under id {under} is in {one} and in {other}{more}"
+                f"{what} {str(title[first[0][0]])!r} under id {under} is in {one} and in {other}"
+                f"{more}"
             )
             yield Finding(
                 f"shared {what}",
@@ -125,63 +108,64 @@ def broken_promise(benchmark, split):
             )
 
 
-def replicates(benchmark, split):
-    """Note test pairs whose line and compound were measured in train under another id: a mixed
-    split may hold them, but should say so.
+def replicates(benchmark: Benchmark, split: Split) -> Iterator[Finding]:
+    """Note test pairs whose line and compound (or sequence and compound) were measured in train
+    under another id: a mixed split may hold them, but should say so.
     """
-    cell, drug = benchmark.pairs.T
-    lines, compounds = (
-        joined(benchmark.cells.index, cell_twins(benchmark)[0]),
-        joined(benchmark.drugs["compound"], drug_twins(benchmark)),
-    )
-    pair = lines[cell] * benchmark.n_drugs + compounds[drug]
+    rows, columns = (entities(side) for side in benchmark.sides)
+    row, column = benchmark.pairs.T
+    pair = rows[row] * benchmark.shape[1] + columns[column]
     seen = np.isin(pair[split.test], pair[split.train])
     if seen.any():
-        example = benchmark.drugs["compound"].iloc[drug[split.test[np.flatnonzero(seen)[0]]]]
+        side = benchmark.sides[1]
+        first = column[split.test[np.flatnonzero(seen)[0]]]
+        known = side.frame[side.identity if side.identity in side.frame else "name"]
         text = (
-            f"{int(seen.sum())} of {len(seen)} test pairs have a replicate in train: the "
-            f"same line and compound under another id (first: {example!r})"
+            f"{int(seen.sum())} of {len(seen)} test pairs have a replicate in train: the same "
+            f"{' and '.join(map(one_of, benchmark.sides))} under another id "
+            f"(first: {known.iloc[first]!r})"
         )
         yield Finding(
             "replicate measurements",
             f"split {split.kind}",
             text,
-            "say so beside the result, or keep one id for each compound",
+            f"say so beside the result, or keep one id for each {one_of(side)}",
             note=True,
         )
 
 
-def bounds(benchmark):
+def bounds(benchmark: Benchmark) -> Iterator[Finding]:
     """Note responses that are bounds: a model or metric that reads them as measurements may be
     used, but its user should know.
     """
     bound = benchmark.censored
     if bound.any():
-        drugs = pd.Series(bound).groupby(benchmark.pairs[:, 1]).mean()
-        worst = benchmark.drugs["name"].iloc[drugs.idxmax()]
+        columns = pd.Series(bound).groupby(benchmark.pairs[:, 1]).mean()
+        worst = benchmark.sides[1].frame["name"].iloc[columns.idxmax()]
         text = (
             f"{int(bound.sum())} of {len(bound)} responses are bounds (most often of "
-            f"{worst!r}: {drugs.max():.0%}), and every model and metric here reads them as "
+            f"{worst!r}: {columns.max():.0%}), and every model and metric here reads them as "
             "measured"
         )
+        uncapped = " (ccle: act_area)" if benchmark.target == "ln_ic50" else ""
         yield Finding(
             "censored responses",
             f"responses of {benchmark.name}",
             text,
-            "report rmse_measured and ranks beside the RMSE, or use a target without a cap "
-            "(ccle: act_area)",
+            "report rmse_measured and ranks beside the RMSE, or use a target without a cap"
+            + uncapped,
             note=True,
         )
 
 
-def listed(things):
+def listed(things: Any) -> tuple:
     """One thing, several or None, as a tuple."""
     return (
         () if things is None else tuple(things) if isinstance(things, (list, tuple)) else (things,)
     )
 
 
-def name_of(thing):
+def name_of(thing: Any) -> str:
     """Class of a fitted thing, and its own name where it has one."""
     own = next(
         (
@@ -194,7 +178,7 @@ def name_of(thing):
     return f"{type(thing).__name__} {own}".strip()
 
 
-def _fitted_on(thing):
+def _fitted_on(thing: Any) -> np.ndarray | None:
     positions = getattr(thing, "fitted_on", None)
     if positions is None:
         return None
@@ -206,7 +190,7 @@ def _fitted_on(thing):
     )
 
 
-def _unproven(thing, what):
+def _unproven(thing: Any, what: str) -> Finding:
     return Finding(
         "no proof",
         f"{what} {name_of(thing)}",
@@ -215,19 +199,19 @@ def _unproven(thing, what):
     )
 
 
-def transform(benchmark, split, fitted):
-    """Findings: a transform fitted on lines (or drugs) without a training pair."""
-    entities = _fitted_on(fitted)
-    if entities is None:
+def transform(benchmark: Benchmark, split: Split, fitted: Any) -> Iterator[Finding]:
+    """Findings: a transform fitted on entities without a training pair; its `entity` names the side
+    (the first, where it does not say).
+    """
+    used = _fitted_on(fitted)
+    if used is None:
         yield _unproven(fitted, "transform")
         return
-    column, what, table = (
-        (1, "drugs", benchmark.drugs)
-        if getattr(fitted, "entity", "cell") == "drug"
-        else (0, "lines", benchmark.cells)
-    )
-    roles = {name: np.unique(benchmark.pairs[role, column]) for name, role in split.sets().items()}
-    stray = np.setdiff1d(entities, roles["train"])
+    axis = benchmark.axis(getattr(fitted, "entity", benchmark.sides[0].name))
+    side = benchmark.sides[axis]
+    table, what = side.frame, f"{noun(side)}s"
+    sets = {name: np.unique(benchmark.pairs[at, axis]) for name, at in split.sets().items()}
+    stray = np.setdiff1d(used, sets["train"])
     if len(stray):
         first = stray[0]
         name = (
@@ -236,10 +220,10 @@ def transform(benchmark, split, fitted):
             else f"position {first}, outside the table"
         )
         role = next(
-            (f", of the {role} role" for role in ("test", "valid") if first in roles[role]), ""
+            (f", of the {name} role" for name in ("test", "valid") if first in sets[name]), ""
         )
         text = (
-            f"{len(stray)} of the {len(entities)} {what} it was fitted on have no training "
+            f"{len(stray)} of the {len(used)} {what} it was fitted on have no training "
             f"pair (first: {name}{role})"
         )
         yield Finding(
@@ -250,39 +234,39 @@ def transform(benchmark, split, fitted):
         )
 
 
-def graph(benchmark, split, edges):
+def graph(benchmark: Benchmark, split: Split, edges: Any) -> Iterator[Finding]:
     """Findings: response edges beyond the training pairs; as a note, similarity edges that touch
     unseen entities.
     """
     edges = getattr(edges, "edge_index_dict", edges)  # a HeteroData's
-    edges = edges if isinstance(edges, Mapping) else {("cell", "response", "drug"): edges}
+    names = tuple(side.name for side in benchmark.sides)
+    edges = edges if isinstance(edges, Mapping) else {(names[0], "response", names[1]): edges}
     for (source, relation, target), index in edges.items():
         index = np.asarray(index)
         if index.ndim != 2 or index.shape[0] != 2:
             raise ValueError(f"edges {relation!r} have shape {index.shape}, not [2, E]")
-        if {source, target} == {"cell", "drug"}:
+        if {source, target} == set(names):
             yield from _response_edges(
-                benchmark, split, relation, index if source == "cell" else index[::-1]
+                benchmark, split, relation, index if source == names[0] else index[::-1]
             )
-        elif source == target and source in ("cell", "drug"):
-            yield from _similarity_edges(benchmark, split, relation, source, index)
+        elif source == target and source in names:
+            yield from _similarity_edges(benchmark, split, relation, benchmark.side(source), index)
 
 
-def _response_edges(benchmark, split, relation, index):
-    pair, edge = (cell * benchmark.n_drugs + drug for cell, drug in (benchmark.pairs.T, index))
-    edge = np.where(
-        (index >= 0).all(0) & (index[0] < benchmark.n_cells) & (index[1] < benchmark.n_drugs),
-        edge,
-        -1,
-    )
+def _response_edges(
+    benchmark: Benchmark, split: Split, relation: str, index: np.ndarray
+) -> Iterator[Finding]:
+    rows, columns = benchmark.shape
+    pair, edge = (row * columns + column for row, column in (benchmark.pairs.T, index))
+    there = (index >= 0).all(0) & (index[0] < rows) & (index[1] < columns)
+    edge = np.where(there, edge, -1)
     remedy = "build response edges from split.train alone"
     for name in ("test", "valid"):
         inside = np.isin(edge, pair[split.sets()[name]]) & ~np.isin(edge, pair[split.train])
         if inside.any():
-            cell, drug = index[:, inside.argmax()]
-            first = (
-                f"line {benchmark.cells['name'].iloc[cell]!r}, drug "
-                f"{benchmark.drugs['name'].iloc[drug]!r}"
+            first = ", ".join(
+                f"{noun(side)} {side.frame['name'].iloc[at]!r}"
+                for side, at in zip(benchmark.sides, index[:, inside.argmax()])
             )
             yield Finding(
                 f"{name} edges in the graph",
@@ -300,11 +284,13 @@ def _response_edges(benchmark, split, relation, index):
         )
 
 
-def _similarity_edges(benchmark, split, relation, entity, index):
-    unseen = np.setdiff1d(index, benchmark.pairs[split.train, int(entity == "drug")])
+def _similarity_edges(
+    benchmark: Benchmark, split: Split, relation: str, side: Side, index: np.ndarray
+) -> Iterator[Finding]:
+    unseen = np.setdiff1d(index, benchmark.pairs[split.train, benchmark.axis(side.name)])
     if len(unseen):
         text = (
-            f"edges touch {len(unseen)} {entity}s without a training pair: their features, "
+            f"edges touch {len(unseen)} {side.name}s without a training pair: their features, "
             "not their responses, shape the graph"
         )
         yield Finding(
@@ -316,7 +302,7 @@ def _similarity_edges(benchmark, split, relation, entity, index):
         )
 
 
-def auxiliary(benchmark, split, target):
+def auxiliary(benchmark: Benchmark, split: Split, target: Any) -> Iterator[Finding]:
     """Findings: an auxiliary target computed from responses beyond train."""
     fitted = _fitted_on(target)
     if fitted is None:

@@ -1,13 +1,19 @@
-"""One thing under two names: compounds and lines that are the same although the tables call them
-different.
-"""
+"""One thing under two names: entities that are the same although the tables call them different."""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from clmt_lib.audit.report import Finding
+from clmt_lib.data.base import Benchmark, Side
+from clmt_lib.data.grouping import skeletons
 
 REGISTRY_IDS = ("sanger_model_id", "depmap_id", "cosmic_id", "rrid")
+NOUNS = {"cell": "line"}  # what prose calls an entity, where that is not the side's name
+Twins = dict[tuple[int, int], list[str]]
 SALT_ELEMENTS = {
     1,
     3,
@@ -30,41 +36,45 @@ SALT_ELEMENTS = {
 }  # a metal centre is no salt: without it the drug (platinum) is gone
 
 
-def _evidence(index, columns):
+def noun(side: Side) -> str:
+    """What a message calls an entity of a side: "line", "drug", "protein"."""
+    return NOUNS.get(side.name, side.name)
+
+
+def one_of(side: Side) -> str:
+    """What is one and the same under several ids: "line", "compound", "sequence"."""
+    return noun(side) if side.identity == side.name else side.identity
+
+
+def _evidence(columns: Mapping[str, Any]) -> pd.DataFrame:
     """Long frame (row, key, value) of what could show two entities to be one; several values in one
     cell are split at ';'.
     """
     parts = []
     for key, values in columns.items():
-        values = (
-            pd.Series(list(values), index=range(len(index)))
-            .dropna()
-            .astype(str)
-            .str.split(";")
-            .explode()
-            .str.strip()
-        )
-        values = values[values != ""]
-        parts.append(pd.DataFrame({"row": values.index, "key": key, "value": values.to_numpy()}))
+        known = pd.Series(list(values), dtype=object).dropna().astype(str)
+        known = known.str.split(";").explode().str.strip()
+        known = known[known != ""]
+        parts.append(pd.DataFrame({"row": known.index, "key": key, "value": known.to_numpy()}))
     return pd.concat(parts, ignore_index=True).drop_duplicates()
 
 
-def _twins(evidence, label):
+def _pairs_of_one(evidence: pd.DataFrame, label: np.ndarray) -> Twins:
     """{(row, row): [keys]} of entities that share evidence while their labels say they are
     different.
     """
-    found = {}
-    for (key, _), group in evidence.groupby(["key", "value"], sort=False):
+    found: Twins = {}
+    shared = evidence[evidence.duplicated(["key", "value"], keep=False)]
+    for (key, _), group in shared.groupby(["key", "value"], sort=False):
         rows = group["row"].to_numpy()
         for one in range(len(rows)):
             for other in rows[one + 1 :]:
                 if label[rows[one]] != label[other]:
-                    keys = found.setdefault((int(rows[one]), int(other)), [])
-                    keys.append(key)
+                    found.setdefault((int(rows[one]), int(other)), []).append(str(key))
     return found
 
 
-def joined(label, pairs):
+def joined(label: np.ndarray | pd.Series | pd.Index, pairs: Twins) -> np.ndarray:
     """[n] labels as integers, with those of each pair made one."""
     label = pd.factorize(np.asarray(label, dtype=object))[0]
     for one, other in pairs:
@@ -72,13 +82,13 @@ def joined(label, pairs):
     return label
 
 
-def _stripped(names):
-    return (
-        names.astype(str).str.lower().str.replace(r"[^a-z0-9]", "", regex=True).where(names.notna())
-    )
+def _stripped(names: pd.Series) -> pd.Series:
+    plain = names.astype(str).str.lower().str.replace(r"[^a-z0-9]", "", regex=True)
+    return plain.where(names.notna())
 
 
-def parent_key(smiles):
+@lru_cache(maxsize=50_000)
+def parent_key(smiles: str | None) -> str | None:
     """First InChIKey block of the uncharged parent of a structure, so that a salt and its free base
     agree; None where there is none.
 
@@ -92,87 +102,73 @@ def parent_key(smiles):
         molecule = Chem.MolFromSmiles(smiles) if isinstance(smiles, str) else None
         if molecule is None or not molecule.GetNumAtoms():
             return None
-        if {atom.GetAtomicNum() for atom in molecule.GetAtoms()} <= SALT_ELEMENTS:
+        plain = not any(mark in smiles for mark in (".", "+", "-]"))
+        if not plain and {atom.GetAtomicNum() for atom in molecule.GetAtoms()} <= SALT_ELEMENTS:
             molecule = rdMolStandardize.Uncharger().uncharge(
                 rdMolStandardize.LargestFragmentChooser(preferOrganic=True).choose(molecule)
             )
         return Chem.MolToInchiKey(molecule).split("-")[0] or None
 
 
-def drug_twins(benchmark):
-    """{(row, row): [what they share]} of drugs with different `compound` labels that are one
-    compound: name, parent structure or InChIKey block.
+def twins(side: Side) -> tuple[Twins, Twins]:
+    """Pairs of entities that are one although their labels of `side.identity` differ, each with
+    what they share (name, registry id, parent structure, InChIKey block, sequence, expression
+    profile); and pairs that only share a name, while their registry ids differ.
     """
-    drugs = benchmark.drugs
-    columns = {
-        "name": _stripped(drugs["name"]),
-        "parent structure": [parent_key(smiles) for smiles in drugs["smiles"]],
-    }
-    if "inchikey" in drugs:
-        columns["first InChIKey block"] = (
-            drugs["inchikey"].astype("str").str.extract("^([^-]+)", expand=False)
-        )
-    return _twins(_evidence(drugs.index, columns), drugs["compound"].to_numpy())
-
-
-def cell_twins(benchmark):
-    """Pairs of ids that are one line, and pairs that only share a name (their registry ids differ)."""
-    cells = benchmark.cells
-    known = [key for key in REGISTRY_IDS if key in cells]
-    columns = {"name": _stripped(cells["name"]), **{key: cells[key] for key in known}}
-    if "expression" in benchmark.omics:
-        columns["expression profile"] = [
-            row.tobytes().hex() for row in benchmark.omics["expression"].to_numpy()
-        ]
-    twins = _twins(_evidence(cells.index, columns), np.arange(len(cells)))
-    namesakes = {}
-    for pair, keys in list(twins.items()):
-        one, other = (cells.iloc[row] for row in pair)
+    frame = side.frame
+    columns: dict[str, Any] = {"name": _stripped(frame["name"])}
+    known = [key for key in REGISTRY_IDS if key in frame]
+    columns |= {key: frame[key] for key in known}
+    if "smiles" in frame:
+        structures = (smiles if isinstance(smiles, str) else None for smiles in frame["smiles"])
+        columns["parent structure"] = [parent_key(smiles) for smiles in structures]
+    if "inchikey" in frame:
+        columns["first InChIKey block"] = skeletons(frame["inchikey"])
+    if "sequence" in side.views:
+        columns["sequence"] = side.views["sequence"]
+    if "expression" in side.views:
+        profiles = np.asarray(side.views["expression"])
+        columns["expression profile"] = [row.tobytes().hex() for row in profiles]
+    found = _pairs_of_one(_evidence(columns), side.keys[side.identity])
+    namesakes: Twins = {}
+    for pair, keys in list(found.items()):
+        one, other = (frame.iloc[row] for row in pair)
         if keys == ["name"] and any(
             pd.notna(one[key]) and pd.notna(other[key]) and one[key] != other[key] for key in known
         ):
-            namesakes[pair] = twins.pop(pair)
-    return twins, namesakes
+            namesakes[pair] = found.pop(pair)
+    return found, namesakes
 
 
-def compounds(benchmark):
-    """Findings: one compound under two labels."""
-    drugs = benchmark.drugs
-    for (one, other), keys in drug_twins(benchmark).items():
-        names = [
-            f"{drugs['name'].iloc[row]!r} (id {drugs.index[row]}, compound "
-            f"{drugs['compound'].iloc[row]!r})"
-            for row in (one, other)
-        ]
+def entities(side: Side) -> np.ndarray:
+    """[n] integer label of what is one and the same, by the table's own word and by `twins`."""
+    return joined(side.keys[side.identity], twins(side)[0])
+
+
+def same_things(benchmark: Benchmark, side: Side) -> Iterator[Finding]:
+    """Findings: one entity under two labels; as a note, two entities under one name."""
+    where, what = f"{side.name}s of {benchmark.name}", one_of(side)
+    found, namesakes = twins(side)
+    own = side.identity == side.name
+    for (one, other), keys in found.items():
+        names = " and ".join(_named(side, row, own) for row in (one, other))
         yield Finding(
-            "one compound under two names",
-            f"drugs of {benchmark.name}",
-            f"{names[0]} and {names[1]} share {', '.join(keys)}",
-            "give them one value of `compound`",
+            f"one {what} under two {'ids' if own else 'names'}",
+            where,
+            f"{names} share {', '.join(keys)}",
+            "keep one id, or give both one row" if own else f"give them one value of `{what}`",
+        )
+    for one, other in namesakes:
+        names = " and ".join(_named(side, row, True) for row in (one, other))
+        yield Finding(
+            f"two {noun(side)}s of one name",
+            where,
+            f"{names} have different registry ids",
+            f"join tables of {noun(side)}s by id, never by name",
+            note=True,
         )
 
 
-def lines(benchmark):
-    """Findings: one line under two ids; as a note, two lines under one name."""
-    cells, where = benchmark.cells, f"cells of {benchmark.name}"
-    twins, namesakes = cell_twins(benchmark)
-    for note, pairs in ((False, twins), (True, namesakes)):
-        for (one, other), keys in pairs.items():
-            names = " and ".join(
-                f"{cells['name'].iloc[row]!r} (id {cells.index[row]})" for row in (one, other)
-            )
-            if note:
-                yield Finding(
-                    "two lines of one name",
-                    where,
-                    f"{names} have different registry ids",
-                    "join tables of lines by id, never by name",
-                    note=True,
-                )
-            else:
-                yield Finding(
-                    "one line under two ids",
-                    where,
-                    f"{names} share {', '.join(keys)}",
-                    "keep one id, or give both one row",
-                )
+def _named(side: Side, row: int, by_id: bool) -> str:
+    name = f"{side.frame['name'].iloc[row]!r} (id {side.ids[row]}"
+    return name + (")" if by_id else f", {side.identity} {str(side.keys[side.identity][row])!r})")

@@ -21,7 +21,7 @@ class Finding:
     remedy: str
     note: bool = False
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{'note' if self.note else 'LEAK'}: {self.kind} in {self.where}: {self.what}. "
             f"Remedy: {self.remedy}"
@@ -37,27 +37,26 @@ class Audit:
     findings: tuple[Finding, ...] = ()
 
     @property
-    def leaks(self):
+    def leaks(self) -> tuple[Finding, ...]:
         """The findings that are more than notes."""
         return tuple(finding for finding in self.findings if not finding.note)
 
     @property
-    def clean(self):
+    def clean(self) -> bool:
         """True where no leak was found (notes are allowed)."""
         return not self.leaks
 
-    def raise_if_leaky(self):
+    def raise_if_leaky(self) -> "Audit":
         """Raise `LeakError` listing every leak; return the audit itself where it is clean."""
         if not self.clean:
             raise LeakError("\n".join(map(str, self.leaks)))
         return self
 
-    def __str__(self):
+    def __str__(self) -> str:
         leaks, notes = len(self.leaks), len(self.findings) - len(self.leaks)
-        head = (
-            f"audit of {self.subject}: "
-            f"{'clean' if self.clean else f'{leaks} leak' + 's' * (leaks > 1)}{f', {notes} note' + 's' * (notes > 1) if notes else ''}"
-        )
+        found = "clean" if self.clean else f"{leaks} leak{'s' * (leaks > 1)}"
+        found += f", {notes} note{'s' * (notes > 1)}" if notes else ""
+        head = f"audit of {self.subject}: {found}"
         return "\n".join(
             [
                 head,
@@ -69,13 +68,13 @@ class Audit:
 
 @dataclass(frozen=True, eq=False)
 class Auxiliary:
-    """A target per drug or line computed from responses, with the positions it was computed from.
+    """A target an entity computed from responses, with the positions it was computed from.
 
     Attributes
     ----------
     name : what the target is
-    values : [D] or [C]
-    fitted_on : positions into `DrugResponse.responses`
+    values : one an entity of a side
+    fitted_on : positions into `Benchmark.pairs`
     """
 
     name: str

@@ -358,7 +358,7 @@ def test_scaler_fitted_on_all_lines_is_caught(data, kind):
 def test_scaler_fitted_on_valid_lines_is_caught_and_a_mask_is_understood(data):
     split = make_split(data, "cell_blind")
     mask = np.ones(data.n_cells, dtype=bool)
-    mask[auditing.unseen_cells(data, split)] = False  # all but the test lines
+    mask[auditing.unseen(data, split)] = False  # all but the test lines
     assert_caught(
         audit(data, split, transforms=replace(fit_omics(data, split), fitted_on=mask)),
         "fitted beyond train",
@@ -417,7 +417,7 @@ def test_graph_of_torch_geometric_is_read_and_a_similarity_edge_to_a_test_line_i
     split, graph = make_split(data, "cell_blind"), HeteroData()
     graph["cell", "response", "drug"].edge_index = torch.tensor(data.pairs[split.train].T.copy())
     graph["cell", "similar", "cell"].edge_index = torch.tensor(
-        [[0, 1, 2], auditing.unseen_cells(data, split)[:3].tolist()]
+        [[0, 1, 2], auditing.unseen(data, split)[:3].tolist()]
     )
     report = audit(data, split, graph_edges=graph)
     assert report.clean and [finding.kind for finding in report.findings] == ["transductive graph"]
@@ -525,9 +525,9 @@ def test_worlds_differ_from_the_real_one_in_the_test_role_alone(data, kind):
     np.testing.assert_array_equal(
         np.sort(auditing.permute_test_responses(data, split).y), np.sort(data.y)
     )
-    world, unseen = auditing.corrupt_test_cells(data, split), auditing.unseen_cells(data, split)
+    world, unseen = auditing.corrupt_views(data, split), auditing.unseen(data, split)
     assert (world is data) == (len(unseen) == 0)
-    assert (len(unseen) > 0) == (kind in ("cell_blind", "tissue_blind"))
+    assert (len(unseen) > 0) == (kind in ("cell_blind", "tissue_blind", "both_blind"))
     for name, table in data.omics.items():
         assert (
             world.omics[name].to_numpy().strides == table.to_numpy().strides
@@ -570,10 +570,10 @@ def test_permuted_facts_touch_test_only_drugs_alone(data, kind):
     split = make_split(data, kind)
     others = data.pairs[np.concatenate([split.train, split.valid]), 1]
     unseen = np.setdiff1d(data.pairs[split.test, 1], others)
-    world = auditing.corrupt_test_drugs(data, split)
+    world = auditing.permute_facts(data, split)
     assert (world is data) == (len(unseen) < 2)
     assert kind == "pathway_blind" or (len(unseen) > 1) == (
-        kind in ("drug_blind", "scaffold_blind", "target_blind")
+        kind in ("drug_blind", "scaffold_blind", "target_blind", "both_blind")
     )  # a pathway of the tiny world may hold one drug
     pd.testing.assert_frame_equal(
         world.drugs.drop(index=world.drugs.index[unseen]),

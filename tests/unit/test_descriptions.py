@@ -338,7 +338,7 @@ def test_texts_of_training_lines_do_not_move_with_the_test_role():
             benchmark.cells.iloc[rows], "drivers", {"mutation": benchmark.omics["mutation"][common]}
         )
 
-    assert audit.unseen_cells(world, split).size and not audit.proves_blind(fit, world, split).leaks
+    assert audit.unseen(world, split).size and not audit.proves_blind(fit, world, split).leaks
     assert audit.proves_blind(careless, world, split).leaks
 
 
