@@ -1,6 +1,7 @@
 """The tools that keep chapters honest, tried on notebooks that are deliberately wrong."""
 
 import copy
+import io
 import json
 import os
 import re
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import chapters as extension
 import execute
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
 from lint import problems
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 from sphinx.errors import ExtensionError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -260,6 +264,22 @@ def test_a_chapter_that_lost_its_figure_fails(tmp_path):
     with pytest.raises(execute.ChapterError, match="should show a figure"):
         execute.execute(path, execute.shared_inputs(tmp_path), root=tmp_path)
     assert list((tmp_path / "book" / "notebooks").iterdir()) == []
+
+
+def test_a_picture_gets_lighter_and_looks_the_same():
+    figure, axes = plt.subplots(figsize=(4, 3))
+    axes.imshow(np.add.outer(np.arange(40), np.arange(60)), cmap="viridis")
+    axes.set_title("a figure with text and many colours")
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    plt.close(figure)
+    before, after = file.getvalue(), execute.lighter(file.getvalue())
+    assert len(after) < 0.7 * len(before)
+    one, other = (
+        np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"), int) for png in (before, after)
+    )
+    assert one.shape == other.shape and abs(one - other).mean() < 2
+    assert len(execute.lighter(after)) <= len(after)
 
 
 def test_normalised_joins_streams_and_drops_what_varies():
