@@ -28,7 +28,7 @@ comma := ,
 space := $(subst ,, )
 
 .DEFAULT_GOAL = help
-.PHONY: help setup book build check test notebooks experiments grid bench lock clean
+.PHONY: help setup book build check test notebooks experiments grid bench mutants portability lock clean
 
 help:
 	@echo "make book         set up, build the book from the stored outputs, executing what is not current"
@@ -38,6 +38,8 @@ help:
 	@echo "make experiments  run the experiments whose records are missing (real data: set CLMT_DATA)"
 	@echo "make grid         the same as jobs of Snakemake, here or on a cluster (PROFILE=slurm, DRY=1 only tells the plan)"
 	@echo "make bench        measure speed, cost curves and time to accuracy (some 15 minutes; best on a quiet machine)"
+	@echo "make mutants      plant 300 small bugs and see which the tests miss (hours; ONLY=stack, JOBS=2, AGAIN=1)"
+	@echo "make portability  tests and notebooks under every kernel this processor can imitate (an hour; QUICK=1)"
 	@echo "make lock         pin the newest versions that pyproject.toml allows"
 	@echo "make clean        remove what the book build made (not the environment)"
 
@@ -111,6 +113,12 @@ grid: $(SETUP)
 bench: $(SETUP)
 	@$(PY) experiments/bench.py speed curves $(if $(CLMT_DATA),accuracy) $(if $(FRESH),--fresh)
 	@echo "The records bench-* are in experiments/records. Next: make book"
+
+mutants: $(SETUP)
+	@$(PY) tests/mutants.py $(if $(ONLY),--only $(ONLY)) --jobs $(or $(JOBS),1) $(if $(AGAIN),--again)
+
+portability: $(SETUP)
+	@$(PY) tests/portability.py $(if $(QUICK),--quick) $(if $(FRESH),--fresh)
 
 lock: $(SETUP)
 	@$(PY) book/lock.py
