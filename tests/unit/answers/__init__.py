@@ -1,7 +1,8 @@
 """Answers to the exercises, one module a chapter: `RIGHT` and `WRONG`.
 
-RIGHT is exercise -> answers, WRONG is exercise -> (answer, a part of its hint). Where the page's own
-solutions build on more than its imports, CELLS names cells by how they begin, GIVEN their inputs.
+RIGHT is exercise -> answers, WRONG is exercise -> (answer, a part of its hint). Where the page's
+own solutions build on more than its imports, CELLS names cells by how they begin, GIVEN their
+inputs.
 """
 
 from importlib import import_module
