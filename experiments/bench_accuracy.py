@@ -14,7 +14,7 @@ from clmt_lib import data, models, records
 from clmt_lib.models import clmt
 from clmt_lib.models.clmt import published
 from clmt_lib.tasks import metrics
-from clmt_lib.training import TrainConfig, train
+from clmt_lib.training import Callback, TrainConfig, train
 
 DATASET, SPLIT, SEED = "tgsa", "mixed", 0
 SETTINGS = {"dataset": DATASET, "split": SPLIT, "seed": SEED, "fold": 0}
@@ -60,33 +60,35 @@ def _records():
     return found
 
 
-def reach(target, device):
+class Clock(Callback):
+    """Wall and processor seconds, since it was made, of every evaluation."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu, self.ticks = time.perf_counter(), time.process_time(), []
+
+    def read(self) -> tuple[float, float]:
+        """(wall, processor) seconds so far."""
+        return time.perf_counter() - self.wall, time.process_time() - self.cpu
+
+    def on_evaluate(self, step: int, module: torch.nn.Module, row: dict[str, float]) -> None:
+        """Note when an evaluation was done."""
+        self.ticks.append(self.read())
+
+
+def reach(target: float, device: str) -> dict:
     """The corrected model trained once, watched: when its valid RMSE first is at most `target`; the
     clock runs from before its views are made.
     """
     benchmark = data.load(DATASET)
     split = data.make_split(benchmark, SPLIT, SEED)
-    config = clmt.CLMTConfig.corrected()
-    wall, cpu, ticks = time.perf_counter(), time.process_time(), []
-    loss = clmt.loss
-
-    def watched(benchmark, split, predicted):
-        ticks.append((time.perf_counter() - wall, time.process_time() - cpu))
-        return loss(benchmark, split, predicted)
-
-    clmt.loss, model = (
-        watched,
-        clmt.CLMT(config, device=device),
-    )  # the model looks at valid through this name
-    try:
-        model.fit(benchmark, split)
-    finally:
-        clmt.loss = loss
-    total = time.perf_counter() - wall, time.process_time() - cpu
+    clock = Clock()
+    model = clmt.CLMT(clmt.CLMTConfig.corrected(), device=device, callbacks=[clock])
+    model.fit(benchmark, split)
+    total = clock.read()
     looks = [row for row in model.history if "valid" in row]
     curve = [
         {"step": row["step"], "seconds": t, "cpu_seconds": c, "valid": row["valid"]}
-        for row, (t, c) in zip(looks, ticks, strict=False)
+        for row, (t, c) in zip(looks, clock.ticks, strict=True)
     ]
     first = next((row for row in curve if row["valid"] <= target), None)
     return {
@@ -96,7 +98,7 @@ def reach(target, device):
         "training_seconds": total[0],
         "training_cpu_seconds": total[1],
         "valid_rmse": min(row["valid"] for row in looks),
-        "members": config.members,
+        "members": model.config.members,
         "curve": curve,
     }
 

@@ -332,7 +332,7 @@ def corrected(short, device):
     """
     benchmark = data.load("gdsc2")
     split, config = data.make_split(benchmark, "mixed"), clmt.CLMTConfig.corrected()
-    inputs = clmt.Inputs(clmt.make_views(benchmark, split, config), config, torch.device(device))
+    inputs = clmt.prepare(benchmark, split, config, device)
     torch.manual_seed(0)
     net = clmt.Network(inputs, config).to(device)
     optimiser = torch.optim.AdamW(
@@ -413,7 +413,7 @@ def preparation():
     config = clmt.CLMTConfig.corrected()
     benchmark = timed("load", lambda: data.load("gdsc2"))
     split = data.make_split(benchmark, "mixed")
-    clmt.Inputs(clmt.make_views(benchmark, split, config), config, pick_device())
+    clmt.prepare(benchmark, split, config, pick_device())
     note("ready", start)
     expression = timed("omics", lambda: fit_omics(benchmark, split)(benchmark))
     bits = timed("fingerprints", lambda: fingerprints(benchmark.drugs))

@@ -23,7 +23,7 @@ class ResponseLayer(nn.Module):
         neighbours : [n, n]; out : two of [n, dim]
     """
 
-    def __init__(self, others, message=256, dim=128, drop=0.2):
+    def __init__(self, others: int, message: int = 256, dim: int = 128, drop: float = 0.2) -> None:
         super().__init__()
         self.sender = nn.Parameter(torch.randn(2 * others, message) / math.sqrt(message))
         self.own, self.nearby = (
@@ -33,13 +33,17 @@ class ResponseLayer(nn.Module):
             for _ in range(2)
         )
 
-    def forward(self, residual, mask, neighbours):
-        """(own [n, dim], nearby [n, dim]) from what `mask` lets through."""
+    def message(self, residual: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """[n, message] what each node's own responses say, as far as `mask` lets them through."""
         heard = residual * mask
-        message = (
-            torch.cat([heard.clamp(min=0), (-heard).clamp(min=0)], 1) @ self.sender
-        )  # [n, message]
-        message = message / (mask.sum(1, keepdim=True) + 5).sqrt()
+        message = torch.cat([heard.clamp(min=0), (-heard).clamp(min=0)], 1) @ self.sender
+        return message / (mask.sum(1, keepdim=True) + 5).sqrt()
+
+    def forward(
+        self, residual: torch.Tensor, mask: torch.Tensor, neighbours: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(own [n, dim], nearby [n, dim]) from what `mask` lets through."""
+        message = self.message(residual, mask)
         return self.own(message), self.nearby(neighbours @ message)
 
 

@@ -2,6 +2,8 @@
 row of zeros, never an error.
 """
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 
@@ -34,17 +36,29 @@ def jaccard(bits):
     return out
 
 
-def membership(lists):
+def membership(lists: Iterable[str | None], names: Sequence[str] | None = None) -> np.ndarray:
     """[D, items] 0/1 table of comma-separated names ("EGFR, ERBB2"); a missing entry is a row of
     zeros.
+
+    Parameters
+    ----------
+    names : [items] what the columns are, such as those of other entities; None: `listed(lists)`
+
+    >>> membership(["a, b", None], names=["b", "c"]).tolist()
+    [[1.0, 0.0], [0.0, 0.0]]
     """
-    parts = [
-        sorted({part.strip() for part in entry.split(",") if part.strip()})
-        if isinstance(entry, str)
-        else []
-        for entry in lists
-    ]
-    names = sorted({name for entry in parts for name in entry})
+    names = listed(lists) if names is None else names
+    parts = [_parts(entry) for entry in lists]
     return np.array([[name in entry for name in names] for entry in parts], dtype=float).reshape(
         len(parts), len(names)
     )
+
+
+def listed(lists: Iterable[str | None]) -> list[str]:
+    """Every name in comma-separated lists, once, in alphabetical order."""
+    return sorted({name for entry in lists for name in _parts(entry)})
+
+
+def _parts(entry: str | None) -> set[str]:
+    entry = entry if isinstance(entry, str) else ""
+    return {part.strip() for part in entry.split(",") if part.strip()}

@@ -66,7 +66,9 @@ def ranked(scores, digits=9):
     return np.argsort(-np.round(scores, digits), axis=-1, kind="stable")
 
 
-def nearest(similarity, known, k, sharpness=5.0):
+def nearest(
+    similarity: np.ndarray, known: np.ndarray, k: int, sharpness: float = 5.0
+) -> tuple[np.ndarray, np.ndarray]:
     """kNN edges [2, k n] (source, target) and softmax weights [k n]: the k most similar *known*
     nodes of each node, itself excluded.
 
@@ -77,13 +79,41 @@ def nearest(similarity, known, k, sharpness=5.0):
     """
     score = np.where(known[None], similarity, -np.inf)
     np.fill_diagonal(score, -np.inf)
+    source, weight = _sources(score, known, k, sharpness)
+    target = np.repeat(np.arange(len(score)), source.shape[1])
+    return np.stack([source.ravel(), target]), weight.ravel()
+
+
+def nearest_of_new(
+    similarity: np.ndarray, known: np.ndarray, k: int, sharpness: float = 5.0
+) -> np.ndarray:
+    """[m, n] weights of the k most similar known nodes of m nodes that are not in the graph, each
+    row summing to one; what `nearest` would give them, were they among its nodes.
+
+    Parameters
+    ----------
+    similarity : [m, n] of new nodes (rows) and those of the graph, at most 1
+    known : [n] bool, nodes that may be sources (those with training pairs)
+
+    >>> nearest_of_new(np.array([[0.9, 0.1, 0.9]]), np.array([True, True, True]), k=2).tolist()
+    [[0.5, 0.0, 0.5]]
+    """
+    score = np.where(known[None], similarity, -np.inf)
+    source, weight = _sources(score, known, k, sharpness)
+    table = np.zeros(score.shape)
+    np.put_along_axis(table, source, weight, axis=1)
+    return table
+
+
+def _sources(
+    score: np.ndarray, known: np.ndarray, k: int, sharpness: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """([m, k] the best scores' positions, [m, k] softmax weights)."""
     k = min(k, int(known.sum()) - 1)
-    source = ranked(score)[:, :k]  # [n, k]
+    source = ranked(score)[:, :k]
     best = np.take_along_axis(score, source, 1)
     weight = np.exp(sharpness * (best - best[:, :1]))
-    weight /= weight.sum(1, keepdims=True)
-    target = np.repeat(np.arange(len(score)), k)
-    return np.stack([source.ravel(), target]), weight.ravel()
+    return source, weight / weight.sum(1, keepdims=True)
 
 
 def response_graph(pairs, target, cell_similarity, drug_similarity, k=10):

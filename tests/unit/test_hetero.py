@@ -262,16 +262,15 @@ def trained():
         learning_rate=1e-2,
         steps=STEPS,
     )
-    views = clmt.make_views(world, split, config)
-    bare = {**views, "graph": replace(views["graph"], value=np.ones_like(views["graph"].value))}
+    given = clmt.prepare(world, split, config)
+    bare = given.with_graph(replace(given.graph, value=np.ones_like(given.graph.value)))
     out = {}
-    for name, given, keep in (
+    for name, inputs, keep in (
         ("complete", bare, 0.85),
-        ("responses", views, 0.85),
-        ("copying", views, 1.0),
+        ("responses", given, 0.85),
+        ("copying", given, 1.0),
     ):
         settings = replace(config, keep=keep)
-        inputs = clmt.Inputs(given, settings, torch.device("cpu"))
         net, _ = train(
             lambda i=inputs, c=settings: clmt.Network(i, c),
             lambda net, i=inputs, c=settings: clmt.objective(net, i, c),
@@ -282,7 +281,7 @@ def trained():
         )
         with torch.inference_mode():
             said = net(inputs).prediction, net(inputs, inputs.mask - hidden).prediction
-        table = views["offset"] + views["spread"] * said[0].numpy().astype(np.float64)
+        table = inputs.in_units(said[0])
         out[name] = (
             metrics.rmse(world.y[split.valid], table[tuple(world.pairs[split.valid].T)]),
             [

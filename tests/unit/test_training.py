@@ -118,7 +118,6 @@ def stage():
         drop_in=0.0,
         drop=0.0,
     )
-    views = clmt.make_views(world, cut, bare)
     return {
         "world": world,
         "cut": cut,
@@ -126,17 +125,13 @@ def stage():
         "judge": judge,
         "truth": simulated.truth().expected(),
         "bare": bare,
-        "views": views,
-        "inputs": clmt.Inputs(views, bare, "cpu"),
+        "inputs": clmt.prepare(world, cut, bare),
     }
 
 
 def table(stage, module):
     with torch.inference_mode():
-        return (
-            stage["views"]["offset"]
-            + stage["views"]["spread"] * module(stage["inputs"]).prediction.double().numpy()
-        )
+        return stage["inputs"].in_units(module(stage["inputs"]).prediction)
 
 
 def error_on(stage, found, positions):
@@ -390,11 +385,7 @@ def test_a_step_of_the_corrected_model_never_waits_for_the_device(alignment):
     config = clmt.CLMTConfig.corrected(
         hidden=16, dim=8, message=8, alignment=alignment, hide_cells=0.3, hide_drugs=0.3
     )
-    inputs = clmt.Inputs(
-        clmt.make_views(world, data.make_split(world, "cell_blind"), config),
-        config,
-        torch.device("cpu"),
-    )
+    inputs = clmt.prepare(world, data.make_split(world, "cell_blind"), config)
     network = clmt.Network(inputs, config)
     with Waits() as waits:
         clmt.objective(network, inputs, config).total.backward()

@@ -11,8 +11,9 @@ from clmt_lib.models.clmt.corrected import (
     Inputs,
     Network,
     alignment,
-    make_views,
     objective,
+    prepare,
+    recipes,
     similar_responses,
 )
 
@@ -27,7 +28,8 @@ __all__ = [
     "SCALES",
     "SHARPNESS",
     "alignment",
-    "make_views",
     "objective",
+    "prepare",
+    "recipes",
     "similar_responses",
 ]

@@ -6,33 +6,40 @@ is one batch, supervision edges are held out of message passing,
 the contrast is over unique entities, and everything fitted is fitted on the train role.
 """
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from clmt_lib.models.base import (
-    UNSEEN_DRUG_SPLITS,
-    Configured,
-    TableModel,
-    check_names,
-    cosine,
-    selection_score,
-)
+from clmt_lib.io import DataError
+from clmt_lib.models.base import UNSEEN_DRUG_SPLITS, check_names, cosine
 from clmt_lib.models.baselines.factors import factorise
 from clmt_lib.models.baselines.linear import per_drug_targets
-from clmt_lib.nn.contrast import info_nce, response_alignment, soft_alignment
+from clmt_lib.models.network import NetworkModel
+from clmt_lib.nn.contrast import info_nce, multi_view, response_alignment, soft_alignment
 from clmt_lib.nn.encoders import Tower
+from clmt_lib.nn.fusion import masked, masked_sum
 from clmt_lib.nn.heads import LossOutput, Output, PairHead
 from clmt_lib.nn.message_passing import ResponseLayer
-from clmt_lib.training import TrainConfig, pick_device, train
-from clmt_lib.views.controls import drug_vectors
-from clmt_lib.views.molecules import fingerprints, jaccard, membership
-from clmt_lib.views.omics import fit_omics
-from clmt_lib.views.structure import response_graph
-from clmt_lib.views.text import describe_cells, encode
+from clmt_lib.training import TrainConfig
+from clmt_lib.views.base import (
+    Annotation,
+    Fingerprint,
+    Raw,
+    Recipe,
+    Standardised,
+    Text,
+    fit_views,
+    make_views,
+)
+from clmt_lib.views.controls import CONTROLS
+from clmt_lib.views.molecules import jaccard
+from clmt_lib.views.structure import ResponseGraph, nearest_of_new, response_graph
 
 SCALES = {
     "text": 10.0,
@@ -74,8 +81,8 @@ class CLMTConfig:
         `views.text.describe_cells`
     """
 
-    cell_views: tuple = CELL_VIEWS
-    drug_views: tuple = DRUG_VIEWS
+    cell_views: tuple[str, ...] = CELL_VIEWS
+    drug_views: tuple[str, ...] = DRUG_VIEWS
     hidden: int = 256
     dim: int = 128
     message: int = 256
@@ -98,19 +105,19 @@ class CLMTConfig:
     clip: float | None = None
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Raises DataError for an unknown view or alignment."""
         check_names(self, cell_views=CELL_VIEWS, drug_views=DRUG_VIEWS, alignment=ALIGNMENTS)
 
     @classmethod
-    def corrected(cls, **changes):
+    def corrected(cls, **changes: Any) -> "CLMTConfig":
         """The authors' idea, rebuilt around what the data reward: every entity once, responses as
         messages, one table as a batch.
         """
         return cls(**changes)
 
     @staticmethod
-    def published(**changes):
+    def published(**changes: Any) -> Any:
         """What the authors' code computes, its defects included: a
         `models.clmt.published.PublishedConfig`; `defects=()` repairs them all.
         """
@@ -120,20 +127,22 @@ class CLMTConfig:
 
 
 @dataclass
-class CLMT(Configured, TableModel):
+class CLMT(NetworkModel):
     """`CLMTConfig` behind the interface of every model; see there for the settings.
 
-    `device` is "auto", "cpu" or "cuda"; `checkpoint` a file name that each member's checkpoint is
-    named after.
+    Of a line or a drug that was not there at fit, the towers read its views, by the transforms
+    fitted on the training set, and the graph tells it what its nearest training entities have to
+    say; it has no response of its own. That is what a line or drug of a blind split gets, too.
+
+    Attributes
+    ----------
+    table : [C, D] predictions for the entities it was fitted with
     """
 
     config: CLMTConfig = field(default_factory=CLMTConfig.corrected)
-    device: str = "auto"
-    checkpoint: Path | None = None
-    progress: bool = False
+    table: np.ndarray = field(default=None, init=False, repr=False)
     Config = CLMTConfig
     version = 1
-    accelerated = True
     settings_for = {
         "cell_blind": NEW_LINES,
         "tissue_blind": NEW_LINES,
@@ -142,107 +151,280 @@ class CLMT(Configured, TableModel):
     # of metrics when a run is repeated: another processor's rounding grows over a training
     tolerance = 0.02
 
-    def fit(self, benchmark, split):
-        """Train on train, keep the weights best on valid."""
-        config, device = self.config, pick_device(self.device)
-        self.device_used = str(device)
-        views = make_views(benchmark, split, config)
-        inputs = Inputs(views, config, device)
-        valid = torch.as_tensor(benchmark.pairs[split.valid].T, device=device)
-        tables, self.history, self.fitted = (
-            [],
-            [],
-            {"offset": views["offset"], "spread": views["spread"]},
+    def prepare(self, benchmark: Any, split: Any, device: torch.device) -> "Inputs":
+        """See `prepare`."""
+        return prepare(benchmark, split, self.config, device)
+
+    def build(self, inputs: "Inputs") -> "Network":
+        """See `Network`."""
+        return Network(inputs, self.config)
+
+    def loss(self, net: "Network", inputs: "Inputs", *batch: Any) -> LossOutput:
+        """See `objective`."""
+        return objective(net, inputs, self.config)
+
+    def schedule(self, inputs: "Inputs") -> TrainConfig:
+        """One cycle over the whole table."""
+        config = self.config
+        return TrainConfig(
+            config.steps, config.learning_rate, config.weight_decay, clip=config.clip
         )
 
-        def score(module):
-            t = module(inputs).prediction[valid[0], valid[1]].cpu().numpy().astype(np.float64)
-            drug = benchmark.pairs[split.valid, 1]
-            return selection_score(
-                benchmark, split, views["offset"][drug] + views["spread"][drug] * t
-            )
+    def predicted(self, net: "Network", inputs: "Inputs", pairs: np.ndarray) -> np.ndarray:
+        """[n] of one network."""
+        row, column = torch.as_tensor(pairs.T.copy(), device=inputs.mask.device)
+        found = net(inputs).prediction[row, column].cpu().numpy().astype(np.float64)
+        drug = pairs[:, 1]
+        return inputs.offset[drug] + inputs.spread[drug] * found
 
-        for member in range(config.members):
-            module, history = train(
-                lambda: Network(inputs, config),
-                lambda net: objective(net, inputs, config),
-                TrainConfig(
-                    config.steps,
-                    config.learning_rate,
-                    config.weight_decay,
-                    clip=config.clip,
-                    seed=config.seed + member,
-                ),
-                evaluate=score,
-                checkpoint=self.checkpoint and self.checkpoint.with_suffix(f".{member}.pt"),
-                device=device,
-                progress=self.progress,
-            )
-            with torch.inference_mode():
-                tables.append(module(inputs).prediction.cpu().numpy().astype(np.float64))
-            self.history += [{"member": member, **row} for row in history]
-            self.fitted |= {
-                f"{member}.{name}": value.cpu().numpy()
-                for name, value in module.state_dict().items()
-            }
-        self.table = views["offset"] + views["spread"] * np.mean(tables, axis=0)
-        self.chosen = {"best_valid": min(row["valid"] for row in self.history)}
+    def fit(self, benchmark: Any, split: Any) -> Self:
+        """Train, then predict the whole table."""
+        super().fit(benchmark, split)
+        self.table = self._table(self.inputs)
         return self
 
+    def _table(self, inputs: "Inputs") -> np.ndarray:
+        """[C, D] mean of the networks, in the benchmark's units."""
+        with torch.inference_mode():
+            tables = [
+                net(inputs).prediction.cpu().numpy().astype(np.float64) for net in self.networks
+            ]
+        return inputs.offset + inputs.spread * np.mean(tables, axis=0)
 
-def make_views(benchmark, split, config):
-    """Everything the network needs about a benchmark, as arrays fitted on the train role: inputs by
-    view, graph, targets and their scale.
+    def predict(self, pairs: np.ndarray, benchmark: Any = None) -> np.ndarray:
+        """[n] predictions of [n, 2] positions (line, drug), here or in another benchmark."""
+        pairs, table = np.asarray(pairs), self.table
+        if benchmark is not None:
+            pairs, inputs = self.placed(pairs, benchmark)
+            if inputs is not self.inputs:
+                known = tuple(slice(n) for n in table.shape)
+                table = self._table(inputs)
+                table[known] = self.table  # to the last bit, whoever else is asked about
+        return table[tuple(pairs.T)]
+
+    def extended(self, more: Mapping[str, Any]) -> "Inputs":
+        """See `Inputs.extended`."""
+        return self.inputs.extended(more, self.config)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Every weight, and what turns the targets back into the benchmark's units."""
+        return {"offset": self.inputs.offset, "spread": self.inputs.spread} | super().state()
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What the network reads of C lines and D drugs: tensors on one device.
+
+    Attributes
+    ----------
+    cell, drug : view -> [n, features]: of every tower, and what similarity is read from
+    present_cell, present_drug : view -> [n] bool, who has it
+    recipes : side -> view -> how it was made, fitted on the training set
+    graph : the response graph that the four tables below are of
+    residual, mask : [C, D] standardised training response of a pair, and whether there is one
+    similar_cells, similar_drugs : [C, C], [D, D] weights, row = who listens
+    target : [C, D] what is predicted: training residuals after drug and line effects, in the drug's
+        standard deviations; 0 where there is none
+    weight : [D] of a squared error, so that it counts in the benchmark's units, as it is scored
+    offset, spread : [D] float64 arrays; a prediction is offset + spread x output
+    new_offset, new_spread : the same for a drug without a training response
+    similar : side -> ([n, n] similarity of training responses, [n] bool known), or None
+    same_drug : [D, D] bool, two ids of one compound
     """
-    target, offset, spread, _ = per_drug_targets(benchmark, split)
-    expression = fit_omics(benchmark, split)(benchmark)
-    drug_text, bits = (
-        drug_vectors(benchmark.drugs, config.drug_text, config.seed),
-        fingerprints(benchmark.drugs),
-    )
-    omics = {name: benchmark.omics[name] for name in ("mutation", "copy_number")}
+
+    cell: dict[str, torch.Tensor]
+    drug: dict[str, torch.Tensor]
+    present_cell: dict[str, torch.Tensor]
+    present_drug: dict[str, torch.Tensor]
+    recipes: dict[str, dict[str, Recipe]]
+    graph: ResponseGraph
+    residual: torch.Tensor
+    mask: torch.Tensor
+    similar_cells: torch.Tensor
+    similar_drugs: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor
+    offset: np.ndarray
+    spread: np.ndarray
+    new_offset: float
+    new_spread: float
+    similar: dict[str, tuple[torch.Tensor, torch.Tensor]] | None
+    same_drug: torch.Tensor
+
+    def in_units(self, prediction: torch.Tensor) -> np.ndarray:
+        """[C, D] float64 what a network says, in the benchmark's units."""
+        return self.offset + self.spread * prediction.cpu().numpy().astype(np.float64)
+
+    def with_graph(self, graph: ResponseGraph) -> Self:
+        """The same inputs with another response graph."""
+        return replace(self, graph=graph, **_tables(graph, self.mask.device))
+
+    def extended(self, more: Mapping[str, Any], config: CLMTConfig) -> Self:
+        """The same inputs with further lines or drugs at the end: their views by the fitted
+        recipes, no responses, and the training entities they resemble most as neighbours.
+
+        Parameters
+        ----------
+        more : "cell" or "drug" -> `Side` of the further entities
+        """
+        out = self
+        for name, side in more.items():
+            out = out._with(side, name == "cell", config)
+        return out
+
+    def _with(self, side: Any, cells: bool, config: CLMTConfig) -> Self:
+        name, n, device = "cell" if cells else "drug", len(side), self.mask.device
+        recipe = self.recipes[name].get("text")
+        if not cells and recipe is not None and recipe.source in CONTROLS:
+            raise DataError(
+                f"the control {recipe.source!r} has no vector for the drug {side.ids[0]!r}",
+                remedy="predict new drugs with a model that reads their own text",
+            )
+        views = make_views(side, self.recipes[name])
+        old = self.cell if cells else self.drug
+        new = {view: made.tensor(device) for view, made in views.items()}
+        there = self.present_cell if cells else self.present_drug
+        known = (self.mask.sum(int(cells)) > 0).cpu().numpy()
+        weights = nearest_of_new(
+            self._resemblance(new, old, cells, config), known, config.neighbours
+        )
+        similar = self.similar_cells if cells else self.similar_drugs
+        heard = torch.as_tensor(weights, dtype=similar.dtype, device=device)
+        grown = {
+            f"similar_{name}s": torch.cat([F.pad(similar, (0, n)), F.pad(heard, (0, n))]),
+            name: {view: torch.cat([x, new[view]]) for view, x in old.items()},
+            f"present_{name}": {
+                view: torch.cat([x, views[view].mask(device)]) for view, x in there.items()
+            },
+        }
+        wider = (0, 0, 0, n) if cells else (0, n)
+        grown |= {
+            field: F.pad(getattr(self, field), wider) for field in ("residual", "mask", "target")
+        }
+        if not cells:
+            grown |= {
+                "weight": F.pad(self.weight, (0, n)),
+                "same_drug": F.pad(self.same_drug, (0, n, 0, n)),
+                "offset": np.append(self.offset, np.full(n, self.new_offset)),
+                "spread": np.append(self.spread, np.full(n, self.new_spread)),
+            }
+        return replace(self, **grown)
+
+    @staticmethod
+    def _resemblance(
+        new: dict[str, torch.Tensor], old: dict[str, torch.Tensor], cells: bool, config: CLMTConfig
+    ) -> np.ndarray:
+        """[new, known] as `prepare` has it among the known."""
+
+        def alike(view: str, how: Any) -> np.ndarray:
+            both = torch.cat([new[view], old[view]]).cpu().numpy().astype(np.float64)
+            return how(both)[: len(new[view]), len(new[view]) :]
+
+        if cells:
+            return alike("expression", cosine)
+        bits = alike("fingerprint", lambda x: jaccard((x != 0).astype(np.float64)))
+        return 0.5 * alike("text", cosine) + 0.5 * bits if "text" in config.drug_views else bits
+
+
+def recipes(config: CLMTConfig) -> dict[str, dict[str, Recipe]]:
+    """How the views are made: those of the towers, and those by which neighbours are found."""
     makers = {
-        "expression": lambda: expression,
-        "mutation": lambda: benchmark.omics["mutation"].to_numpy(),
-        "text": lambda: encode(describe_cells(benchmark.cells, config.cell_text, omics)),
-        "copy_number": lambda: fit_omics(benchmark, split, "copy_number")(benchmark),
-    }
-    drugs = {
-        "fingerprint": lambda: bits,
-        "text": lambda: drug_text,
-        "annotation": lambda: np.hstack(
-            [membership(benchmark.drugs["target"]), membership(benchmark.drugs["pathway"])]
-        ),
-    }
-    alike = (
-        0.5 * cosine(drug_text) + 0.5 * jaccard(bits)
-        if "text" in config.drug_views
-        else jaccard(bits)
-    )  # a view that is off is off everywhere
-    graph = response_graph(
-        benchmark.pairs[split.train], target, cosine(expression), alike, config.neighbours
-    )
-    return {
         "cell": {
-            name: SCALES.get(name, 1.0) * makers[name]()
-            for name in config.cell_views
-            if name != "structure"
+            "expression": Standardised("expression"),
+            "mutation": Raw("mutation", scale=SCALES["mutation"]),
+            "copy_number": Standardised("copy_number"),
+            "text": Text(config.cell_text, scale=SCALES["text"]),
         },
         "drug": {
-            name: SCALES.get(name, 1.0) * drugs[name]()
-            for name in config.drug_views
-            if name != "structure"
+            "fingerprint": Fingerprint(scale=SCALES["fingerprint"]),
+            "annotation": Annotation(scale=SCALES["annotation"]),
+            "text": Text(config.drug_text, seed=config.seed, scale=SCALES["text"]),
         },
-        "graph": graph,
-        "target": target,
-        "offset": offset,
-        "spread": spread,
-        "similar": similar_responses(target) if config.alignment in ("soft", "response") else None,
-        "compound": benchmark.drugs["compound"].factorize()[0],
+    }
+    wanted = {
+        "cell": ("expression", *config.cell_views),
+        "drug": ("fingerprint", *config.drug_views),
+    }
+    return {
+        side: {view: made[view] for view in wanted[side] if view != "structure"}
+        for side, made in makers.items()
     }
 
 
-def similar_responses(target, rank=20, ridge=10.0, fewest=10):
+def prepare(
+    benchmark: Any, split: Any, config: CLMTConfig, device: torch.device | str = "cpu"
+) -> Inputs:
+    """Everything the network needs about a benchmark, fitted on the training set.
+
+    Raises
+    ------
+    DataError
+        The benchmark lacks what a view is made from.
+    """
+    views = fit_views(benchmark, split, recipes(config))
+    target, offset, spread, _ = per_drug_targets(benchmark, split)
+    cell, drug = views["cell"], views["drug"]
+    alike = jaccard(drug["fingerprint"].values)
+    if "text" in config.drug_views:  # a view that is off is off everywhere
+        alike = 0.5 * cosine(drug["text"].values) + 0.5 * alike
+    graph = response_graph(
+        benchmark.pairs[split.train],
+        target,
+        cosine(cell["expression"].values),
+        alike,
+        config.neighbours,
+    )
+
+    def tensor(x: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(np.asarray(x, dtype=np.float32), device=device)
+
+    weight, measured = tensor(spread) ** 2, np.isfinite(target).any(0)
+    similar = similar_responses(target) if config.alignment in ("soft", "response") else None
+    compound = torch.as_tensor(benchmark.drugs["compound"].factorize()[0], device=device)
+    return Inputs(
+        cell={name: view.tensor(device) for name, view in cell.items()},
+        drug={name: view.tensor(device) for name, view in drug.items()},
+        present_cell={name: view.mask(device) for name, view in cell.items()},
+        present_drug={name: view.mask(device) for name, view in drug.items()},
+        recipes=views.recipes,
+        graph=graph,
+        **_tables(graph, device),
+        target=tensor(np.nan_to_num(target)),
+        weight=weight / weight.mean(),
+        offset=offset,
+        spread=spread,
+        new_offset=float(benchmark.y[split.train].mean()),  # its effect is zero
+        new_spread=float(np.nanmean(np.nanstd((target * spread)[:, measured], axis=0))),
+        similar=similar
+        and {
+            name: (tensor(s), torch.as_tensor(known, device=device))
+            for name, (s, known) in similar.items()
+        },
+        same_drug=compound[:, None] == compound[None],
+    )
+
+
+def _tables(graph: ResponseGraph, device: torch.device | str) -> dict[str, torch.Tensor]:
+    """The graph as dense [C, D], [C, C] and [D, D] tables."""
+
+    def dense(index: Any, weight: Any, shape: tuple[int, int]) -> torch.Tensor:
+        out = np.zeros(shape, np.float32)
+        out[tuple(index)] = weight
+        return torch.as_tensor(out, device=device)
+
+    shape = (graph.n_cells, graph.n_drugs)
+    return {
+        "residual": dense(graph.responses, graph.value, shape),
+        "mask": dense(graph.responses, 1.0, shape),
+        # [target, source]
+        "similar_cells": dense(graph.similar_cells[::-1], graph.weight_cells, (shape[0],) * 2),
+        "similar_drugs": dense(graph.similar_drugs[::-1], graph.weight_drugs, (shape[1],) * 2),
+    }
+
+
+def similar_responses(
+    target: np.ndarray, rank: int = 20, ridge: float = 10.0, fewest: int = 10
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Similarity of lines, and of drugs, in their denoised training residuals.
 
     Returns
@@ -258,117 +440,96 @@ def similar_responses(target, rank=20, ridge=10.0, fewest=10):
     return out
 
 
-def _there(name, x):
-    """[n, 1] whether an entity has this view: a missing text or structure is a row of zeros, while
-    a row of zeros in a table of mutations is a fact.
-    """
-    known = (x != 0).any(1, keepdim=True).float()
-    return known if name in ("text", "fingerprint", "annotation") else torch.ones_like(known)
-
-
-class Inputs:
-    """The views on a device: a tensor for each tower, and the graph as dense [C, D], [C, C] and [D,
-    D] tables.
-    """
-
-    def __init__(self, views, config, device):
-        def dense(index, weight, shape):
-            out = np.zeros(shape, np.float32)
-            out[tuple(index)] = weight
-            return torch.as_tensor(out, device=device)
-
-        def tensor(x):
-            return torch.as_tensor(np.asarray(x, dtype=np.float32), device=device)
-
-        graph = views["graph"]
-        self.cell = {name: tensor(x) for name, x in views["cell"].items()}
-        self.drug = {name: tensor(x) for name, x in views["drug"].items()}
-        self.there_cell, self.there_drug = (
-            {name: _there(name, x) for name, x in side.items()} for side in (self.cell, self.drug)
-        )
-        shape = (graph.n_cells, graph.n_drugs)
-        self.residual, self.mask = (
-            dense(graph.responses, graph.value, shape),
-            dense(graph.responses, 1.0, shape),
-        )
-        self.similar_cells = dense(
-            graph.similar_cells[::-1], graph.weight_cells, (shape[0],) * 2
-        )  # [target, source]
-        self.similar_drugs = dense(graph.similar_drugs[::-1], graph.weight_drugs, (shape[1],) * 2)
-        self.target = tensor(np.nan_to_num(views["target"]))
-        weight = tensor(views["spread"]) ** 2
-        self.weight = (
-            weight / weight.mean()
-        )  # [drugs]: errors count in ln uM, as they will be scored
-        self.similar = views["similar"] and {
-            name: (tensor(s), torch.as_tensor(known, device=device))
-            for name, (s, known) in views["similar"].items()
-        }
-        compound = torch.as_tensor(views["compound"], device=device)
-        self.same_drug = compound[:, None] == compound[None]
-
-
 class Network(nn.Module):
-    """Towers and graph layers, their embeddings summed per entity, one pair head."""
+    """Towers and graph layers, their embeddings summed per entity, one pair head.
 
-    def __init__(self, inputs, config):
+    Shapes
+    ------
+    inputs : `Inputs` of C lines and D drugs; out : `Output` with predictions [C, D]
+    """
+
+    def __init__(self, inputs: Inputs, config: CLMTConfig) -> None:
         super().__init__()
         self.config = config
         self.cell, self.drug = (
             nn.ModuleDict(
                 {
-                    name: Tower(x.shape[1], config.hidden, config.dim, config.drop_in, config.drop)
-                    for name, x in side.items()
+                    name: Tower(
+                        x[name].shape[1], config.hidden, config.dim, config.drop_in, config.drop
+                    )
+                    for name in names
+                    if name != "structure"
                 }
             )
-            for side in (inputs.cell, inputs.drug)
+            for x, names in ((inputs.cell, config.cell_views), (inputs.drug, config.drug_views))
         )
         cells, drugs = inputs.residual.shape
         self.graph_cell = ResponseLayer(drugs, config.message, config.dim, config.drop_graph)
         self.graph_drug = ResponseLayer(cells, config.message, config.dim, config.drop_graph)
         self.head = PairHead(config.dim)
 
-    def forward(self, inputs, mask=None, hide_cell=None, hide_drug=None):
-        """Output over all [C, D] pairs; `mask` [C, D] says which training responses travel,
-        `hide_*` [n, 1] whose own are hidden.
+    def forward(
+        self,
+        inputs: Inputs,
+        mask: torch.Tensor | None = None,
+        hide_cell: torch.Tensor | None = None,
+        hide_drug: torch.Tensor | None = None,
+    ) -> Output:
+        """Output over all [C, D] pairs.
+
+        Parameters
+        ----------
+        mask : [C, D] 0/1, which training responses travel as messages; None for all of them
+        hide_cell, hide_drug : [n] bool, entities whose own responses are hidden from them, as a new
+            entity's are; what they tell their neighbours is not
         """
         mask = inputs.mask if mask is None else mask
-        cell = {
-            name: tower(inputs.cell[name]) * inputs.there_cell[name]
-            for name, tower in self.cell.items()
-        }
-        drug = {
-            name: tower(inputs.drug[name]) * inputs.there_drug[name]
-            for name, tower in self.drug.items()
-        }
+        cell = {name: tower(inputs.cell[name]) for name, tower in self.cell.items()}
+        drug = {name: tower(inputs.drug[name]) for name, tower in self.drug.items()}
+        there_cell = {name: inputs.present_cell[name] for name in cell}
+        there_drug = {name: inputs.present_drug[name] for name in drug}
         if "structure" in self.config.cell_views:
-            cell |= self._listen(
-                self.graph_cell, inputs.residual, mask, inputs.similar_cells, hide_cell
-            )
+            cell |= self._listen(self.graph_cell, inputs.residual, mask, inputs.similar_cells)
+            there_cell["structure"] = self._speaks(mask, hide_cell)
         if "structure" in self.config.drug_views:
-            drug |= self._listen(
-                self.graph_drug, inputs.residual.T, mask.T, inputs.similar_drugs, hide_drug
-            )
-        return Output(self.head(sum(cell.values()), sum(drug.values())), cell, drug)
+            drug |= self._listen(self.graph_drug, inputs.residual.T, mask.T, inputs.similar_drugs)
+            there_drug["structure"] = self._speaks(mask.T, hide_drug)
+        return Output(
+            self.head(masked_sum(cell, there_cell), masked_sum(drug, there_drug)),
+            masked(cell, there_cell),
+            masked(drug, there_drug),
+            there_cell,
+            there_drug,
+        )
 
     @staticmethod
-    def _listen(layer, residual, mask, neighbours, hide):
-        own, nearby = layer(residual, mask, neighbours)
-        seen = (mask.sum(1, keepdim=True) > 0).to(
-            own.dtype
-        )  # a node without responses has no message of its own
-        return {
-            "structure": own * (seen if hide is None else seen * (1 - hide)),
-            "neighbours": nearby,
-        }
+    def _listen(
+        layer: ResponseLayer, residual: torch.Tensor, mask: torch.Tensor, neighbours: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """What an entity's own responses say, and those of its neighbours. A new entity sends
+        nothing, and stands behind those that the layer knows.
+        """
+        known = layer.sender.shape[0] // 2
+        own, nearby = layer(residual[:, :known], mask[:, :known], neighbours)
+        return {"structure": own, "neighbours": nearby}
+
+    @staticmethod
+    def _speaks(mask: torch.Tensor, hide: torch.Tensor | None) -> torch.Tensor:
+        """[n] bool: an entity without responses has no message of its own, nor has a hidden one."""
+        seen = mask.sum(1) > 0
+        return seen if hide is None else seen & ~hide
 
 
-def objective(net, inputs, config):
-    """LossOutput of one step: error on the pairs held out of message passing, plus alignment."""
+def objective(net: Network, inputs: Inputs, config: CLMTConfig) -> LossOutput:
+    """LossOutput of one step: error on the pairs held out of message passing, plus alignment.
+
+    A pair supervises or travels as a message, never both: what a network is asked about must not
+    be what it was told.
+    """
     mask = inputs.mask * (torch.rand_like(inputs.mask) < config.keep)
     held = inputs.mask - mask if config.keep < 1 else inputs.mask
     hide = [
-        (torch.rand(n, 1, device=mask.device) < share).float()
+        torch.rand(n, device=mask.device) < share
         for n, share in zip(mask.shape, (config.hide_cells, config.hide_drugs), strict=True)
     ]
     out = net(inputs, mask, *hide)
@@ -381,9 +542,11 @@ def objective(net, inputs, config):
     return LossOutput(error + aligned, {"error": error.detach(), "alignment": aligned.detach()})
 
 
-def alignment(out, inputs, config):
+def alignment(out: Output, inputs: Inputs, config: CLMTConfig) -> torch.Tensor:
     """Alignment loss over unique training entities: attribute with structure and with text, lines
     and drugs apart; or cosines onto response similarity.
+
+    Training entities only: a held-out line's omics must not shape a weight.
     """
     if config.alignment == "response":
         return sum(
@@ -391,27 +554,28 @@ def alignment(out, inputs, config):
             for name, side in (("cell", out.cell), ("drug", out.drug))
         )
     total = torch.zeros((), device=inputs.mask.device)
-    for name, side, attribute, seen, same in (
-        ("cell", out.cell, "expression", inputs.mask.sum(1) > 0, None),
-        ("drug", out.drug, "fingerprint", inputs.mask.sum(0) > 0, inputs.same_drug),
+    for name, side, present, attribute, seen, same in (
+        ("cell", out.cell, out.present_cell, "expression", inputs.mask.sum(1) > 0, None),
+        (
+            "drug",
+            out.drug,
+            out.present_drug,
+            "fingerprint",
+            inputs.mask.sum(0) > 0,
+            inputs.same_drug,
+        ),
     ):
-        for other in (
-            "structure",
-            "text",
-        ):  # training entities only: a held-out line's omics must not shape a weight
-            if attribute in side and other in side:
-                known = seen & (side[attribute].abs().sum(1) > 0) & (side[other].abs().sum(1) > 0)
-                if config.alignment == "soft":
-                    similar, enough = inputs.similar[name]
-                    total = total + soft_alignment(
-                        side[attribute],
-                        side[other],
-                        (SHARPNESS * similar).softmax(1),
-                        config.temperature,
-                        known & enough,
-                    )
-                else:
-                    total = total + info_nce(
-                        side[attribute], side[other], config.temperature, known, same
-                    )
+        loss = partial(info_nce, temperature=config.temperature)
+        if config.alignment == "soft":
+            similar, enough = inputs.similar[name]
+            targets = (SHARPNESS * similar).softmax(1)
+            loss = partial(soft_alignment, targets=targets, temperature=config.temperature)
+            seen, same = seen & enough, None
+        pairs = [
+            (attribute, other)
+            for other in ("structure", "text")
+            if attribute in side and other in side
+        ]
+        known = {view: seen & there for view, there in present.items()}
+        total = total + multi_view(side, known, same, pairs, loss)
     return total

@@ -1,0 +1,381 @@
+"""Entities to arrays, one view at a time, and which entities have it (chapters 02 to 04).
+
+A `Recipe` says how one view of one kind of entity is made: `fit` sees the entities themselves and
+which of them are in training, never a response; `make` then works for any entities of that kind,
+also for new ones. `fit_views` fits and makes all the views of a benchmark; what comes out, a
+`Views`, says for each which entities have it (`present`) and which shaped it (`fitted_on`), so that
+an audit can compare that with the split.
+
+What is missing is a mask, not a row of zeros: a row of zeros in a table of mutations is a fact.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+
+from clmt_lib.io import DataError
+from clmt_lib.views.controls import CONTROLS, drug_vectors
+from clmt_lib.views.geometry import molecule_graphs
+from clmt_lib.views.molecules import fingerprints, listed, membership
+from clmt_lib.views.text import BUNDLED, describe_cells, describe_drugs, encode
+
+NOBODY = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Recipe(ABC):
+    """How one view of one kind of entity is made.
+
+    Attributes
+    ----------
+    entity : kind of entity, the name of its side; `fit_views` sets it
+    scale : factor on the way into a network: sparse or small values to about the spread of a
+        z-score. `make` does not apply it
+    fitted_on : positions of the entities that shaped it; none where nothing is fitted
+    """
+
+    entity: str = "cell"
+    scale: float = 1.0
+    fitted_on: np.ndarray = field(default_factory=NOBODY.copy, repr=False)
+
+    def fit(self, side: Any, rows: np.ndarray) -> Self:
+        """The same recipe, fitted.
+
+        Parameters
+        ----------
+        side : `Side` of all entities
+        rows : positions of those with a training pair
+        """
+        return self
+
+    @abstractmethod
+    def make(self, side: Any) -> tuple[Any, np.ndarray]:
+        """([n, features] values, [n] bool: who has them) for every entity of a side.
+
+        Raises
+        ------
+        DataError
+            The side lacks what this view is made from.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Raw(Recipe):
+    """A table of the side as it is, such as mutations.
+
+    Attributes
+    ----------
+    view : which table
+    columns : features, as named in the table it was fitted on; those of new entities are put into
+        this order
+    """
+
+    view: str
+    columns: tuple[str, ...] | None = field(default=None, repr=False)
+
+    def fit(self, side: Any, rows: np.ndarray) -> Self:
+        """Keep the names of the columns."""
+        table = self._view(side)
+        names = tuple(map(str, table.columns)) if isinstance(table, pd.DataFrame) else None
+        return replace(self, columns=names)
+
+    def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:
+        """[n, features] as in the table."""
+        return self._table(side), side.has(self.view)
+
+    def _view(self, side: Any) -> Any:
+        if self.view not in side.views:
+            raise DataError(
+                f"the {side.name}s have no {self.view!r}",
+                remedy=f"give that table too; there is {', '.join(side.views) or 'none'}",
+            )
+        return side.views[self.view]
+
+    def _table(self, side: Any) -> np.ndarray:
+        table = self._view(side)
+        if not isinstance(table, pd.DataFrame):
+            return np.asarray(table)
+        if self.columns is not None and tuple(table.columns) != self.columns:
+            lost = [name for name in self.columns if name not in table.columns]
+            if lost:
+                raise DataError(
+                    f"{self.view} of the {side.name}s lacks {lost[0]!r} (and {len(lost) - 1} more)",
+                    remedy="give every feature that the model was fitted on",
+                )
+            table = table[list(self.columns)]
+        return table.to_numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Standardised(Raw):
+    """A table of numbers less its mean, by its standard deviation over training entities; a column
+    without spread keeps deviation 1.
+
+    Attributes
+    ----------
+    mean, deviation : [features]
+    """
+
+    mean: np.ndarray | None = field(default=None, repr=False)
+    deviation: np.ndarray | None = field(default=None, repr=False)
+
+    def fit(self, side: Any, rows: np.ndarray) -> Self:
+        """Mean and deviation over `rows` alone."""
+        named = super().fit(side, rows)
+        x = named._table(side).astype(np.float64)[rows]
+        mean, deviation = x.mean(0), x.std(0)
+        deviation = np.where(deviation > 1e-8, deviation, 1.0)
+        return replace(named, mean=mean, deviation=deviation, fitted_on=rows)
+
+    def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:
+        """[n, features] float64 z-scores."""
+        x = self._table(side).astype(np.float64)
+        return (x - self.mean) / self.deviation, side.has(self.view)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranged(Raw):
+    """A table of numbers from 0 to 1 over the entities it is fitted on, its most variable columns.
+
+    Attributes
+    ----------
+    most : columns kept at most
+    everyone : fitted on all entities, those of the test set too: a defect of the authors' code
+    low, spread : [features] minimum and range
+    kept : positions of the columns that are kept
+    """
+
+    most: int = 8000
+    everyone: bool = False
+    low: np.ndarray | None = field(default=None, repr=False)
+    spread: np.ndarray | None = field(default=None, repr=False)
+    kept: np.ndarray | None = field(default=None, repr=False)
+
+    def fit(self, side: Any, rows: np.ndarray) -> Self:
+        """Minimum, range and choice of columns over `rows`, or over all entities."""
+        rows = np.arange(len(side.frame)) if self.everyone else rows
+        named = super().fit(side, rows)
+        x = named._table(side).astype(np.float64)[rows]
+        low, spread = x.min(0), x.max(0) - x.min(0)
+        spread = np.where(spread > 1e-8, spread, 1.0)
+        variance = ((x - low) / spread).var(0)
+        kept = np.sort(np.argsort(-variance, kind="stable")[: self.most])
+        return replace(named, low=low, spread=spread, kept=kept, fitted_on=rows)
+
+    def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:
+        """[n, kept] float64."""
+        x = self._table(side).astype(np.float64)
+        return ((x - self.low) / self.spread)[:, self.kept], side.has(self.view)
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint(Recipe):
+    """Morgan bits of the structure (Rogers and Hahn 2010)."""
+
+    radius: int = 2
+    bits: int = 2048
+
+    def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:
+        """[n, bits] float64 0/1."""
+        return fingerprints(side.frame, self.radius, self.bits), has_structure(side.frame)
+
+
+@dataclass(frozen=True, eq=False)
+class Molecules(Recipe):
+    """Atom and bond-angle graphs of the structure."""
+
+    conformers: int = 1
+
+    def make(self, side: Any) -> tuple[Any, np.ndarray]:
+        """`MoleculeGraphs`."""
+        return molecule_graphs(side.frame, self.conformers), has_structure(side.frame)
+
+
+def has_structure(frame: pd.DataFrame) -> np.ndarray:
+    """[n] bool: a SMILES is given."""
+    return np.array([isinstance(text, str) and bool(text.strip()) for text in frame["smiles"]])
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation(Recipe):
+    """Comma-separated names, such as targets, as a 0/1 column a name.
+
+    Attributes
+    ----------
+    columns : of the frame
+    names : for each column, the names there were at `fit`, over all entities; a name that comes
+        later has no column. An entity without any of them does not have the view
+    """
+
+    columns: tuple[str, ...] = ("target", "pathway")
+    names: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+
+    def fit(self, side: Any, rows: np.ndarray) -> Self:
+        """Collect the names of every column."""
+        names = tuple(tuple(listed(side.frame[column])) for column in self.columns)
+        return replace(self, names=names)
+
+    def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:
+        """[n, names] float64 0/1."""
+        parts = zip(self.columns, self.names, strict=True)
+        table = np.hstack([membership(side.frame[column], names) for column, names in parts])
+        return table, table.any(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Text(Recipe):
+    """A description of the entity, read by a frozen encoder.
+
+    Attributes
+    ----------
+    source : of `describe_cells` or `describe_drugs`; for drugs also a control of
+        `views.controls.drug_vectors`
+    encoder : the bundled one, or a transformers model on this computer
+    seed : of the controls that are random
+    skip : characters left out at the beginning; a shorter text is missing (a defect of the authors'
+        code)
+    empty_counts : a missing text is read like any other (another defect)
+    """
+
+    source: str = "annotation"
+    encoder: str = BUNDLED
+    seed: int = 0
+    skip: int = 0
+    empty_counts: bool = False
+
+    def texts(self, side: Any) -> list[str | None]:
+        """[n] descriptions, None where there is none."""
+        if self.entity == "cell":
+            omics = {
+                name: side.views[name] for name in ("mutation", "copy_number") if name in side.views
+            }
+            found = describe_cells(side.frame, self.source, omics)
+        else:
+            found = describe_drugs(side.frame, self.source)
+        if self.skip:
+            found = [text[self.skip :] or None if text else None for text in found]
+        return [text or "" for text in found] if self.empty_counts else found
+
+    def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:
+        """[n, dim] float32 embeddings."""
+        if self.entity == "drug" and self.source in CONTROLS:
+            z = drug_vectors(side.frame, self.source, self.seed, self.encoder)
+            return z, z.any(1)  # a control deals out vectors, that of a missing text too
+        texts = self.texts(side)
+        there = np.array([text is not None for text in texts])
+        return encode(texts, self.encoder), there
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One view of all entities of a side.
+
+    Attributes
+    ----------
+    recipe : how it was made, fitted
+    values : [n, features], or `MoleculeGraphs`
+    present : [n] bool, who has it
+    """
+
+    recipe: Recipe
+    values: Any = field(repr=False)
+    present: np.ndarray = field(repr=False)
+
+    @property
+    def entity(self) -> str:
+        """Name of the side."""
+        return self.recipe.entity
+
+    @property
+    def fitted_on(self) -> np.ndarray:
+        """Positions of the entities that shaped it."""
+        return self.recipe.fitted_on
+
+    def tensor(self, device: torch.device | str = "cpu") -> Any:
+        """The values, scaled, as float32 on a device; graphs as they are."""
+        if not isinstance(self.values, np.ndarray):
+            return self.values.to(device)
+        scaled = self.recipe.scale * self.values
+        return torch.tensor(np.asarray(scaled, dtype=np.float32), device=device)
+
+    def mask(self, device: torch.device | str = "cpu") -> torch.Tensor:
+        """[n] bool on a device: who has it."""
+        return torch.tensor(self.present, device=device)
+
+
+@dataclass(frozen=True, eq=False)
+class Views(Mapping[str, Mapping[str, View]]):
+    """The views of a benchmark: `views["drug"]["text"].values`.
+
+    Attributes
+    ----------
+    sides : name of a side -> name of a view -> `View`
+    """
+
+    sides: Mapping[str, Mapping[str, View]]
+
+    def __getitem__(self, side: str) -> Mapping[str, View]:
+        return self.sides[side]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.sides)
+
+    def __len__(self) -> int:
+        return len(self.sides)
+
+    @property
+    def recipes(self) -> dict[str, dict[str, Recipe]]:
+        """Side -> view -> the fitted recipe: what is needed for new entities."""
+        return {
+            side: {name: view.recipe for name, view in views.items()}
+            for side, views in self.sides.items()
+        }
+
+    def fitted(self) -> list[View]:
+        """Views with something fitted, as `audit.audit` takes them as `transforms`."""
+        return [
+            view for views in self.sides.values() for view in views.values() if len(view.fitted_on)
+        ]
+
+
+def fit_views(benchmark: Any, split: Any, recipes: Mapping[str, Mapping[str, Recipe]]) -> Views:
+    """Fit every recipe on the entities with a training pair, and make its view of all entities.
+
+    Parameters
+    ----------
+    benchmark : with sides of the names that `recipes` has
+    split : whose training set is fitted on
+    recipes : name of a side -> name of a view -> `Recipe`
+
+    Raises
+    ------
+    DataError
+        A side that is not there, or lacks what a view is made from.
+
+    >>> from clmt_lib import data
+    >>> world = data.load("simulated", cells=24)
+    >>> split = data.make_split(world, "cell_blind")
+    >>> recipe = {"cell": {"expression": Standardised("expression")}, "drug": {"text": Text()}}
+    >>> views = fit_views(world, split, recipe)
+    >>> views["drug"]["text"].values.shape == (world.n_drugs, 384)
+    True
+    >>> [view.entity for view in views.fitted()]
+    ['cell']
+    """
+    sides = {}
+    for name, wanted in recipes.items():
+        side, axis = benchmark.side(name), benchmark.axis(name)
+        rows = np.unique(benchmark.pairs[split.train, axis])
+        fitted = {view: replace(how, entity=name).fit(side, rows) for view, how in wanted.items()}
+        sides[name] = make_views(side, fitted)
+    return Views(sides)
+
+
+def make_views(side: Any, recipes: Mapping[str, Recipe]) -> dict[str, View]:
+    """view -> `View` of the entities of a side, by recipes that are fitted already."""
+    return {name: View(recipe, *recipe.make(side)) for name, recipe in recipes.items()}
