@@ -1,5 +1,5 @@
 """The leak detector: finds what a split, a transform, a graph or an auxiliary target knows of the
-test role, and names it (chapters 01 and 08).
+test set, and names it (chapters 01 and 08).
 
 Two kinds of proof. `audit` reads what objects declare (`fitted_on`, edges, positions) and compares
 it with the split. `proves_blind` believes nobody:

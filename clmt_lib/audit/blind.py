@@ -63,7 +63,7 @@ def proves_blind(
             differences[world] = difference
     found = [
         Finding(
-            "fit depends on the test role",
+            "fit depends on the test set",
             where,
             f"with {world}, {what}",
             "fit on split.train, choose on split.valid",

@@ -220,7 +220,12 @@ def transform(benchmark: Benchmark, split: Split, fitted: Any) -> Iterator[Findi
             else f"position {first}, outside the table"
         )
         role = next(
-            (f", of the {name} role" for name in ("test", "valid") if first in sets[name]), ""
+            (
+                f", of the {word} set"
+                for name, word in (("test", "test"), ("valid", "validation"))
+                if first in sets[name]
+            ),
+            "",
         )
         text = (
             f"{len(stray)} of the {len(used)} {what} it was fitted on have no training "

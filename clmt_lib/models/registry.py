@@ -87,7 +87,7 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
     "kernel_mechanism": _kernel("mechanism", "mechanism"),
     "kernel_omics": Entry(_KERNEL, {"lines": "omics"}, "kernel ridge (all omics)", "kernels"),
     "kernel_auxiliary": Entry(
-        _KERNEL, {"lines": "auxiliary"}, "kernel ridge (told more)", "told more"
+        _KERNEL, {"lines": "auxiliary"}, "kernel ridge (auxiliary data)", "auxiliary data"
     ),
     "drugs_random": _over_drugs("random vectors", "random"),
     "drugs_shuffled": _over_drugs("sentences, shuffled", "shuffled"),
@@ -119,9 +119,14 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
     "clmt_kernel": Entry(_BLEND, {}, "CLMT + kernel", "combined"),
     "stack": Entry(_STACK, {}, "stack", "combined"),
     "stack_clmt": Entry(_BLEND, {"parts": ("stack", "clmt")}, "stack + CLMT", "combined"),
-    "stack_auxiliary": Entry(_STACK, {"auxiliary": True}, "stack (told more)", "told more"),
+    "stack_auxiliary": Entry(
+        _STACK, {"auxiliary": True}, "stack (auxiliary data)", "auxiliary data"
+    ),
     "stack_auxiliary_clmt": Entry(
-        _BLEND, {"parts": ("stack_auxiliary", "clmt")}, "stack (told more) + CLMT", "told more"
+        _BLEND,
+        {"parts": ("stack_auxiliary", "clmt")},
+        "stack (auxiliary data) + CLMT",
+        "auxiliary data",
     ),
 }
 

@@ -362,7 +362,7 @@ def test_scaler_fitted_on_valid_lines_is_caught_and_a_mask_is_understood(data):
     assert_caught(
         audit(data, split, transforms=replace(fit_omics(data, split), fitted_on=mask)),
         "fitted beyond train",
-        "of the valid role",
+        "of the validation set",
     )
 
 
@@ -462,7 +462,7 @@ def test_scaler_that_lies_about_its_lines_passes_the_audit_but_not_the_proof(dat
     assert audit(data, split, transforms=scaler_of_all_lines(data, split)).clean
     leak = assert_caught(
         proves_blind(scaler_of_all_lines, data, split),
-        "fit depends on the test role",
+        "fit depends on the test set",
         "test lines' omics",
         "state['mean'] differs in 6 of 6 values",
     )
@@ -538,7 +538,7 @@ def test_worlds_differ_from_the_real_one_in_the_test_role_alone(data, kind):
 
 
 def facts_of_all_drugs(data, split):
-    """Leaks only through places: the lengths of every drug's facts, those of the test role among
+    """Leaks only through places: the lengths of every drug's facts, those of the test set among
     them.
     """
     return {
@@ -555,7 +555,7 @@ def test_facts_of_test_drugs_are_caught_in_a_drug_blind_split_alone():
     split = by_drug(varied, [10, 11, 12])
     assert_caught(
         proves_blind(facts_of_all_drugs, varied, split),
-        "fit depends on the test role",
+        "fit depends on the test set",
         "test drugs' facts permuted",
         "state['smiles']",
     )

@@ -71,7 +71,7 @@ def test_a_drug_of_the_test_role_in_train_is_named():
         new = world.pairs[:, 0] < 6
         return np.flatnonzero(~new), np.flatnonzero(new)
 
-    assert "a drug of the test role is in train" in said("01.5", lines_only)
+    assert "a drug of the test set is in train" in said("01.5", lines_only)
 
 
 # --- nothing raises

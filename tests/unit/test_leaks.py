@@ -1,4 +1,4 @@
-"""No model of the ladder learns a bit from the test role, and the real benchmarks are clean."""
+"""No model of the ladder learns a bit from the test set, and the real benchmarks are clean."""
 
 import os
 
@@ -37,7 +37,7 @@ SMALL = {
     "name", [name for name in models.names() if name not in ("clmt_published", "drugs_shuffled")]
 )
 def test_no_fitted_parameter_of_a_model_depends_on_the_test_role(world, name, kind, monkeypatch):
-    """Parameters and chosen settings are the same to the bit whatever the test role holds;
+    """Parameters and chosen settings are the same to the bit whatever the test set holds;
     predictions of train and valid pairs, too, but for the order of sums.
     """
     monkeypatch.setenv(

@@ -8,22 +8,22 @@ DEALT = ("pairs", "lines", "compounds", "tissues")
 DEALT_HINTS = {
     "mixed": (
         "pairs",
-        "the test role holds other pairs of known lines and known drugs, so an inner fold is "
+        "the test set holds other pairs of known lines and known drugs, so an inner fold is "
         "made of pairs.",
     ),
     "cell_blind": (
         "lines",
-        "the test role holds new lines. A base that knew the line from its other pairs would "
+        "the test set holds new lines. A base that knew the line from its other pairs would "
         "look better than it will be.",
     ),
     "drug_blind": (
         "compounds",
-        "the test role holds new compounds, with all their ids. Whole compounds have to be "
+        "the test set holds new compounds, with all their ids. Whole compounds have to be "
         "unknown inside, too.",
     ),
     "tissue_blind": (
         "tissues",
-        "the test role holds new tissues; a new line of a known tissue is an easier question.",
+        "the test set holds new tissues; a new line of a known tissue is an easier question.",
     ),
 }
 

@@ -31,7 +31,7 @@ SPLIT_HINTS = {
     "a": (
         "cell_blind",
         "the patient's cells have never been screened, but the drugs are all known. What must "
-        "the test role hold out?",
+        "the test set hold out?",
     ),
     "b": (
         "mixed",
@@ -158,9 +158,9 @@ def _both_blind(answer):
     if np.isin(train, test).any():
         return "a pair is in both roles."
     if np.isin(line[test], line[train]).any():
-        return "a line of the test role is in train, too: leave such pairs out of train."
+        return "a line of the test set is in train, too: leave such pairs out of train."
     if np.isin(drug[test], drug[train]).any():
-        return "a drug of the test role is in train, too: leave such pairs out of train."
+        return "a drug of the test set is in train, too: leave such pairs out of train."
     if np.isin(compound[drug[test]], compound[drug[train]]).any():
         return (
             "the ids differ, but a compound is in both roles under two ids: hold out "

@@ -135,7 +135,7 @@ def _paired_interval(answer):
 
 @exercise(
     "08.5",
-    "your rung beats drug + cell effects, and is blind to the test role. Where does it stand in "
+    "your rung beats drug + cell effects, and is blind to the test set. Where does it stand in "
     "a drug-blind split?",
 )
 def _own_rung(answer):

@@ -141,7 +141,7 @@ def encodings(pairs, batches):
 @exercise(
     "14.5",
     "each encoding now serves more pairs. What does it do to the noise of a step? Train with "
-    "both and look at the valid role before you believe in it.",
+    "both and look at the validation set before you believe in it.",
 )
 def _batches(answer):
     rng, most = np.random.default_rng(0), 200

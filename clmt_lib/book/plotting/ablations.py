@@ -169,7 +169,7 @@ def _nothing_yet(ax, title):
 
 
 def run_history(history, title="", ax=None):
-    """Learning curve: the score on the valid role and each part of the loss against steps, on a
+    """Learning curve: the score on the validation set and each part of the loss against steps, on a
     logarithmic axis; members share a colour.
 
     Parameters

@@ -21,7 +21,7 @@ FAMILIES = {  # family of the registry -> (place in the colour-blind palette, ma
     "ridge over drugs": (9, "h"),
     "network": (4, "*"),
     "combined": (6, "X"),
-    "told more": (9, "d"),  # they read other tables of the same lines (`data.response.auxiliary`)
+    "auxiliary data": (9, "d"),  # other tables of the same lines (`data.response.auxiliary`)
 }
 LABELS = {  # metric -> label of its axis
     "rmse": "RMSE, ln(µM)  ← better",

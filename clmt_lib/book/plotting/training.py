@@ -191,7 +191,7 @@ def choices(frame, chosen, label="RMSE, ln(µM)  ← better", title="", ax=None)
 
 
 def ratchet(rmse, r, kept, labels=("RMSE", "r"), title=""):
-    """Two criteria over the looks at the valid role: filled dots were kept as "the best so far", a
+    """Two criteria over the looks at the validation set: filled dots were kept as "the best so far", a
     dotted line shows the best there ever was.
 
     Parameters
@@ -224,7 +224,7 @@ def ratchet(rmse, r, kept, labels=("RMSE", "r"), title=""):
             label="what is reported",
         )
         ax.axhline(best(values), color=GREY, linestyle=":", label="best there was")
-        ax.set(xlabel="look at the valid role", ylabel=label)
+        ax.set(xlabel="look at the validation set", ylabel=label)
     axes[0].legend(fontsize=8)
     fig.suptitle(title, fontsize=11)
     return axes

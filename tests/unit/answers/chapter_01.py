@@ -126,7 +126,7 @@ WRONG = {
     "01.5": [
         (lambda world: both_blind(world, key=None), "under two ids"),
         (lambda world: (np.arange(10), np.arange(9, 20)), "in both roles"),
-        (lambda world: (np.arange(1, len(world)), np.array([0])), "a line of the test role"),
+        (lambda world: (np.arange(1, len(world)), np.array([0])), "a line of the test set"),
         (lambda world: both_blind(world, shares=(0.8, 0.8)), "wasteful"),
         (lambda world: (np.arange(10), np.array([], dtype=int)), "test is empty"),
         (lambda world: (np.arange(10), np.array([10**6])), "outside the responses"),
