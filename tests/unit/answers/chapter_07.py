@@ -84,7 +84,7 @@ WRONG = {
     ],
     "07.5": [
         ("a study", "as a dictionary"),
-        ({}, "lacks the key 'question'"),
+        ({}, "the study lacks 'question'"),
         (runs(variants=["nix"]), "unknown variant 'nix'"),
         (runs(folds=[0]), "one fold"),
         (runs(dataset="gdsc2"), "simulated world"),
