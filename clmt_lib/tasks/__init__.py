@@ -1,5 +1,39 @@
-"""What is asked of a model, and how the answer is scored."""
+"""What is asked of a model, and how the answer is scored.
 
+`of(benchmark)` is its `Task`; `score` computes every metric of one run on one set, `evaluate` those
+of predictions made anywhere; `Bootstrap` and `pool` give intervals.
+"""
+
+from clmt_lib.tasks import interaction, probing, response, retrieval
+from clmt_lib.tasks.base import TASKS, Task, bootstrap, get, of, register, score, selection_score
 from clmt_lib.tasks.bootstrap import DRAWS, Bootstrap, draws_used, interval, pool, with_interval
+from clmt_lib.tasks.metrics import METRICS, Metric, evaluate, find
+from clmt_lib.tasks.response import UNSEEN_DRUG_SPLITS
+from clmt_lib.tasks.retrieval import retrieve
 
-__all__ = ["DRAWS", "Bootstrap", "draws_used", "interval", "pool", "with_interval"]
+__all__ = [
+    "DRAWS",
+    "METRICS",
+    "TASKS",
+    "UNSEEN_DRUG_SPLITS",
+    "Bootstrap",
+    "Metric",
+    "Task",
+    "bootstrap",
+    "draws_used",
+    "evaluate",
+    "find",
+    "get",
+    "interaction",
+    "interval",
+    "of",
+    "pool",
+    "probing",
+    "register",
+    "response",
+    "retrieval",
+    "retrieve",
+    "score",
+    "selection_score",
+    "with_interval",
+]

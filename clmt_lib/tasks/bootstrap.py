@@ -1,14 +1,17 @@
 """Intervals: entities are drawn again, not pairs; folds are pooled draw by draw (chapter 08)."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from clmt_lib.io import DataError
-from clmt_lib.tasks.metrics import FEWEST, REPORTED
+from clmt_lib.tasks.metrics import BINS, FEWEST, METRICS, REPORTED, calibration_bins, parse
 
 DRAWS = 1000  # of a bootstrap
+AT_ONCE = 20_000_000  # weights in memory: 160 MB
+BLOCK = 1000  # rows of the matrix of pairs of examples
 
 
 class Bootstrap:
@@ -25,6 +28,7 @@ class Bootstrap:
     draws, seed : number of resamples and where they start
     names : what the sides are called in a metric's name, as in "pcc_per_drug"
     resampled : names of the sides that are drawn again; the others stay as they are (None: all)
+    fewest : pairs an entity needs before a statistic of its own is counted
 
     Attributes
     ----------
@@ -44,18 +48,20 @@ class Bootstrap:
         seed: int = 0,
         names: Sequence[str] = ("cell", "drug"),
         resampled: Sequence[str] | None = None,
+        fewest: int = FEWEST,
     ) -> None:
         rng = np.random.default_rng(seed)
-        self.draws, self.names = draws, tuple(names)[: len(shape)]
+        self.draws, self.fewest, self.names = draws, fewest, tuple(names)[: len(shape)]
         if len(self.names) != len(shape) or not set(resampled or ()) <= set(self.names):
             raise DataError(
                 f"{len(shape)} sides called {', '.join(self.names)}, of which "
                 f"{', '.join(resampled or self.names)} are drawn again",
                 remedy="give every side a name, and draw sides by these names",
             )
+        self.resampled = self.names if resampled is None else tuple(resampled)
         self.counts = tuple(
             rng.multinomial(n, np.full(n, 1 / n), draws).astype(float)
-            if resampled is None or name in resampled
+            if name in self.resampled
             else np.ones((draws, n))
             for n, name in zip(shape, self.names, strict=True)
         )
@@ -75,41 +81,50 @@ class Bootstrap:
         ----------
         pairs : [n, 2] positions of entities (with one side: [n] or [n, 1])
         y, predicted : [n]
-        metrics : names of `MOMENTS`, each also with "_per_<side>": its mean over the entities of
-            that side that have at least `FEWEST` pairs
+        metrics : names of `MOMENTS` and `RANKED`, each also with "_per_<side>": its mean over the
+            entities of that side that have at least `fewest` pairs. Any other metric per entity of
+            one side, where the other side is not resampled
 
         Returns
         -------
         metric -> [draws]; NaN where nothing that it can be computed from was drawn.
         """
         pairs, y, p = self._pairs(pairs), np.asarray(y), np.asarray(predicted)
-        found, sums = {}, {}
+        found, sums = {}, dict[tuple, Any]()
         for metric in metrics:
             name, side = self._parse(metric)
-            group = pairs[:, side] if side is not None else np.zeros(len(y), dtype=int)
-            if name == "spearman":
-                values, key = (_ranks(y, group), _ranks(p, group)), (side, "ranks")
+            if name not in MOMENTS:
+                function = RANKED[name] if name in RANKED else _unweighted(name)
+                each = self._ranked(function, pairs, y, p, side)
             else:
-                values, key = (y, p), (side, "values")
-            if key not in sums:
-                sums[key] = self._sums(pairs, _moments(*values), side)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                each = MOMENTS[name](sums[key])
-            weight = self._group_weights(pairs, name, side, sums[key]["n"])
+                group = np.zeros(len(y), dtype=int) if side is None else pairs[:, side]
+                key = side, name == "spearman"
+                if key not in sums:
+                    values = (_ranks(y, group), _ranks(p, group)) if key[1] else (y, p)
+                    sums[key] = self._sums(pairs, _moments(*values), side)
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    each = MOMENTS[name](sums[key])
+            weight = self._weight(pairs, y, name, side, sums)
             found[metric] = (
-                _mean(each, weight) if side is not None else np.where(weight, each, np.nan)
+                np.where(weight > 0, each, np.nan) if side is None else _mean(each, weight)
             )
         return found
 
     def weights(
-        self, pairs: np.ndarray, metrics: Iterable[str] = REPORTED, relative: bool = True
+        self,
+        pairs: np.ndarray,
+        metrics: Iterable[str] = REPORTED,
+        y: np.ndarray | None = None,
+        relative: bool = True,
     ) -> dict[str, np.ndarray]:
         """How much of what a metric is computed from was drawn: what `pool` weighs a fold by. It
-        depends on the pairs alone, not on what was measured or predicted.
+        depends on the data alone, not on what was predicted.
 
         Parameters
         ----------
         pairs : [n, 2] positions of the entities of one fold
+        y : [n] measured values, which metrics of `RANKED` need: an AUROC is not defined where only
+            positives were drawn
         relative : as a share of the fold as it is, so that folds count alike, as in the mean over
             folds that is reported; else pairs (or entities, for a metric per entity) count alike
 
@@ -117,16 +132,14 @@ class Bootstrap:
         -------
         metric -> [draws]: pairs drawn, or entities drawn that have enough pairs.
         """
-        pairs = self._pairs(pairs)
-        ones, found, counted = {"n": np.ones(len(pairs))}, {}, {}
+        pairs, found, sums = self._pairs(pairs), {}, dict[tuple, Any]()
         for metric in metrics:
             name, side = self._parse(metric)
-            if side not in counted:
-                counted[side] = self._sums(pairs, ones, side)["n"]
-            weight = self._group_weights(pairs, name, side, counted[side])
+            weight = self._weight(pairs, y, name, side, sums)
             full = len(pairs)
             if side is not None:
-                weight, full = weight.sum(1), (np.bincount(pairs[:, side]) >= FEWEST).sum()
+                weight = weight.sum(1)
+                full = int((np.unique(pairs[:, side], return_counts=True)[1] >= self.fewest).sum())
             found[metric] = weight / max(full, 1) if relative else weight
         return found
 
@@ -142,14 +155,39 @@ class Bootstrap:
 
     def _parse(self, metric):
         """(name of the statistic, side whose entities it is a mean over, or None)."""
-        name, _, side = metric.partition("_per_")
-        if name not in MOMENTS or (side and side not in self.names):
+        name, side = parse(metric)
+        others = set(self.names) - {side}
+        weighted = name in MOMENTS or name in RANKED
+        if (side and (side not in self.names or not others)) or (
+            not weighted and (not side or others & set(self.resampled))
+        ):
             raise DataError(
                 f"no bootstrap of {metric!r}",
-                remedy=f"use one of {', '.join(MOMENTS)}, alone or followed by "
+                remedy=f"use one of {', '.join([*MOMENTS, *RANKED])}, alone or, with two sides, "
+                + "followed by "
                 + " or ".join(f"_per_{each}" for each in self.names),
             )
         return name, self.names.index(side) if side else None
+
+    def _weight(self, pairs, y, name, side, sums):
+        """[draws] pairs drawn, or [draws, entities of `side`] how often an entity counts: as often
+        as it was drawn; not at all with too few pairs, or where what was drawn of it does not
+        define the metric. `sums` keeps what was computed for another metric.
+        """
+        if (side, "n") not in sums:
+            sums[side, "n"] = self._sums(pairs, {"n": np.ones(len(pairs))}, side)["n"]
+        n = sums[side, "n"]
+        if name not in MOMENTS:
+            if y is None:
+                raise DataError(f"weights of {name} need y", remedy="give the measured values")
+            function = DEFINED[name] if name in RANKED else _unweighted(name, defined=True)
+            defined = self._ranked(function, pairs, np.asarray(y), None, side)
+        else:  # one pair of an entity has an error, but no correlation
+            defined = n > (0 if side is None or name in ("rmse", "mse", "mae") else 1)
+        if side is None:
+            return n * defined
+        entities, count = np.unique(pairs[:, side], return_counts=True)
+        return self.counts[side][:, entities] * (count >= self.fewest) * defined
 
     def _sums(self, pairs, values, side):
         """name -> weighted sums, [draws] over everything or [draws, entities] over the entities of
@@ -172,15 +210,26 @@ class Bootstrap:
             out = {key: (value * outer).sum(1) for key, value in out.items()}
         return out
 
-    def _group_weights(self, pairs, name, side, n):
-        """[draws] pairs drawn, or [draws, entities of `side`] how often an entity counts: as often
-        as it was drawn; not at all with too few pairs, or with too few of them drawn.
+    def _ranked(self, function, pairs, y, p, side):
+        """[draws] or [draws, entities of `side`] of a function of values and weights, some draws at
+        a time.
         """
         if side is None:
-            return n
-        entities, count = np.unique(pairs[:, side], return_counts=True)
-        least = 0 if name in ("rmse", "mse", "mae") else 1  # one pair has no correlation
-        return self.counts[side][:, entities] * (count >= FEWEST) * (n > least)
+            groups = [np.arange(len(pairs))]
+        else:
+            order = np.argsort(pairs[:, side], kind="stable")
+            groups = np.split(order, np.flatnonzero(np.diff(pairs[order, side])) + 1)
+        columns = []
+        for rows in groups:
+            step, values = max(1, AT_ONCE // len(rows)), []
+            for start in range(0, self.draws, step):
+                weight = np.ones((1, len(rows)))
+                for axis, counts in enumerate(self.counts):
+                    if axis != side:
+                        weight = weight * counts[start : start + step, pairs[rows, axis]]
+                values.append(function(y[rows], None if p is None else p[rows], weight))
+            columns.append(np.concatenate(values))
+        return columns[0] if side is None else np.stack(columns, axis=1)
 
 
 def pool(draws_by_fold: np.ndarray, weights_by_fold: np.ndarray) -> np.ndarray:
@@ -289,6 +338,91 @@ def _explained(s):
     return np.where(spread > 1e-12, 1 - s["ee"] / s["n"] / np.maximum(spread, 1e-12), 0.0)
 
 
+def _modified(s):
+    """r2 (1 - sqrt(|r2 squared - r02 squared|)) of `metrics.rm2`, from sums."""
+    squared, spread = _correlation(s) ** 2, s["yy"] - s["y"] ** 2 / s["n"]
+    through_origin = 1 - (s["yy"] - s["yp"] ** 2 / s["pp"]) / spread
+    return np.where(
+        squared > 0, squared * (1 - np.sqrt(np.abs(squared**2 - through_origin**2))), 0.0
+    )
+
+
+def _tied(y, p, weight):
+    """Weights of positives and of all, summed over equal predictions from low to high: two
+    [draws, levels] arrays.
+    """
+    order = np.argsort(p, kind="stable")
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(p[order])) + 1])
+    weight = weight[:, order]
+    positive = np.add.reduceat(weight * (y[order] == 1), starts, axis=1)
+    return positive, np.add.reduceat(weight, starts, axis=1)
+
+
+def _auroc(y, p, weight):
+    positive, every = _tied(y, p, weight)
+    negative = every - positive
+    below = negative.cumsum(1) - negative / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (positive * below).sum(1) / (positive.sum(1) * negative.sum(1))
+
+
+def _auprc(y, p, weight):
+    positive, every = (part[:, ::-1] for part in _tied(y, p, weight))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.nan_to_num(positive.cumsum(1) / every.cumsum(1))
+        return (positive * precision).sum(1) / positive.sum(1)
+
+
+def _ece(y, p, weight):
+    member = np.eye(BINS)[calibration_bins(p)]  # [n, bins]
+    gap = (weight * ((y == 1) - np.clip(p, 0, 1))) @ member
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.abs(gap).sum(1) / weight.sum(1)
+
+
+def _concordance(y, p, weight):
+    """Every pair of examples, in blocks of rows: weights differ in every draw, so the sorting that
+    makes one concordance index quick has nothing to share.
+    """
+    weight32 = weight.T.astype(np.float32)  # sums of counts and halves: exact
+    concordant, comparable = np.zeros(len(weight)), np.zeros(len(weight))
+    for start in range(0, len(y), BLOCK):
+        rows = slice(start, start + BLOCK)
+        larger = y[rows, None] > y[None]
+        order = larger * (0.5 + 0.5 * np.sign(p[rows, None] - p[None]))
+        for total, matrix in ((concordant, order), (comparable, larger)):
+            total += (weight[:, rows].T * (matrix.astype(np.float32) @ weight32)).sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return concordant / comparable
+
+
+def _unweighted(name, defined=False):
+    """A metric of what is not drawn again, the same in every draw (or whether it is defined)."""
+
+    def same(y, p, weight):
+        value = METRICS[name](y, np.zeros(len(y)) if defined else p)
+        return np.full(len(weight), not np.isnan(value) if defined else value)
+
+    return same
+
+
+def _some_positive(y, _, weight):
+    return weight @ (y == 1) > 0
+
+
+def _both_labels(y, _, weight):
+    return (weight @ (y == 1) > 0) & (weight @ (y != 1) > 0)
+
+
+def _something(y, _, weight):
+    return weight.sum(1) > 0
+
+
+def _different_values(y, _, weight):
+    drawn = weight > 0
+    return np.where(drawn, y, -np.inf).max(1) > np.where(drawn, y, np.inf).min(1)
+
+
 MOMENTS = {  # metrics that are functions of weighted sums
     "rmse": lambda s: np.sqrt(s["ee"] / s["n"]),
     "mse": lambda s: s["ee"] / s["n"],
@@ -296,6 +430,19 @@ MOMENTS = {  # metrics that are functions of weighted sums
     "r2": _explained,
     "pcc": _correlation,
     "spearman": _correlation,
+    "rm2": _modified,
+}
+RANKED = {  # metrics that need every example: functions of y, predictions and [draws, n] weights
+    "auroc": _auroc,
+    "auprc": _auprc,
+    "ece": _ece,
+    "ci": _concordance,
+}
+DEFINED = {  # where a metric of `RANKED` is defined, from y and the weights alone
+    "auroc": _both_labels,
+    "auprc": _some_positive,
+    "ece": _something,
+    "ci": _different_values,
 }
 
 
