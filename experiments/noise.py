@@ -19,7 +19,7 @@ from itertools import combinations
 
 import numpy as np
 
-from clmt_lib import data, models
+from clmt_lib import data, models, tasks
 from clmt_lib.records import home, provenance
 from clmt_lib.records.runs import write
 from clmt_lib.tasks import metrics
@@ -161,7 +161,7 @@ def nonsense(benchmark, seeds, folds=5):
             ("true", "kernel_fingerprint", benchmark),
         ):
             predicted = models.build(rung).fit(world, split).predict(benchmark.pairs[split.test])
-            found = metrics.evaluate(benchmark, split, predicted)
+            found = tasks.score(benchmark, split, predicted)
             rows.append(
                 {
                     "split": kind,

@@ -13,26 +13,9 @@ import numpy as np
 from clmt_lib.data.response.auxiliary import load_auxiliary
 from clmt_lib.io import DataError
 from clmt_lib.models import saving
-from clmt_lib.tasks.metrics import per_group, rmse
+from clmt_lib.tasks import selection_score
 
-UNSEEN_DRUG_SPLITS = (
-    "drug_blind",
-    "scaffold_blind",
-    "target_blind",
-    "pathway_blind",
-)  # a new drug's potency is unknowable here: settings are chosen by how well its lines are ranked
 RUNNING = ("device", "checkpoint", "progress")  # how a fit runs, not what it finds: no settings
-
-
-def selection_score(benchmark, split, predicted: np.ndarray, role: str = "valid") -> float:
-    """What settings are chosen by, lower is better: RMSE, or minus the per-drug r where whole drugs
-    are held out.
-    """
-    positions = getattr(split, role)
-    y = benchmark.y[positions]
-    if split.kind in UNSEEN_DRUG_SPLITS:
-        return -per_group(y, predicted, benchmark.pairs[positions, 1])
-    return rmse(y, predicted)
 
 
 def cosine(z: np.ndarray) -> np.ndarray:

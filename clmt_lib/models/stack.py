@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from scipy.optimize import nnls
 
-from clmt_lib.models.base import UNSEEN_DRUG_SPLITS, TableModel
+from clmt_lib.models.base import TableModel
 from clmt_lib.models.baselines.drug_ridge import DrugRidge
 from clmt_lib.models.baselines.factors import factorise
 from clmt_lib.models.baselines.linear import per_drug_targets
@@ -26,6 +26,7 @@ from clmt_lib.models.kernels import (
     solve_pairs,
     unit,
 )
+from clmt_lib.tasks import UNSEEN_DRUG_SPLITS
 from clmt_lib.tasks.metrics import additive_effects
 
 NEAREST = 8  # measured neighbours of a pair that the second stage is shown

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from clmt_lib import tasks
 from clmt_lib.config import CLAIM_TESTS, Ledger, load, read_claim
 from clmt_lib.data.splits import KINDS
 from clmt_lib.io import DataError
@@ -123,7 +124,7 @@ def direction(low, high, metric="rmse"):
     """
     if low <= 0 <= high:
         return "tie"
-    return "better" if (high < 0) == (metric == "rmse") else "worse"
+    return "better" if tasks.find(metric).gain(high) > 0 else "worse"
 
 
 def decide(low, high, folds, metric="rmse", expect="better"):

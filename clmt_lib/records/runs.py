@@ -235,7 +235,7 @@ def _compute(config, benchmark, work, device, progress):
     for role in ROLES:
         positions = getattr(split, role)
         predicted = models.predicted(model, benchmark.pairs[positions])
-        found[role] = metrics.evaluate(benchmark, split, predicted, role)
+        found[role] = tasks.score(benchmark, split, predicted, role)
         frames.append(pd.DataFrame({"role": role, "position": positions, "predicted": predicted}))
     seconds = {
         "fit": round(fitted - start, 2),

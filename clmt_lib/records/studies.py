@@ -12,7 +12,6 @@ import pandas as pd
 from clmt_lib import data, tasks
 from clmt_lib.config import Study, StudyModel, check, load
 from clmt_lib.io import DataError
-from clmt_lib.models.base import UNSEEN_DRUG_SPLITS
 from clmt_lib.records.grids import run_grid
 from clmt_lib.records.provenance import provenance
 from clmt_lib.records.runs import RunConfig, home, read, rewrite, run
@@ -362,7 +361,7 @@ def study(name, folder=None, metric=None):
     """
     path, rows = home(folder) / f"study-{name}", []
     for row in read(path).metrics["rows"] if path.exists() else ():
-        key = metric or ("pcc_per_drug" if row["split"] in UNSEEN_DRUG_SPLITS else "rmse")
+        key = metric or tasks.get(row.get("task", "response")).headline(row["split"])
         gap = row["difference"][key]
         about = {
             **row,
@@ -415,6 +414,6 @@ def verdicts(frame, control="another_seed"):
             found.append("noise")
         else:
             found.append(
-                "helps" if (row["difference"] < 0) == (row["metric"] == "rmse") else "hurts"
+                "helps" if tasks.find(row["metric"]).gain(row["difference"]) > 0 else "hurts"
             )
     return pd.Series(found, index=frame.index, name="verdict", dtype=object)

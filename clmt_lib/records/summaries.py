@@ -242,7 +242,7 @@ def _difference(a, runs_a, b, runs_b, weights):
         out[key] = {
             "mean": float(np.mean(gap)),
             **tasks.with_interval(draws),
-            "folds_better": int(np.sum(np.less(gap, 0) if key == "rmse" else np.greater(gap, 0))),
+            "folds_better": int(np.sum(tasks.find(key).gain(np.array(gap)) > 0)),
         }
     return out
 

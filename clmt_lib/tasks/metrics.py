@@ -6,11 +6,10 @@ data do not define it (an AUROC of positives alone). Existing libraries compute 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from clmt_lib.io import DataError
 
@@ -125,12 +124,14 @@ def concordance(y: np.ndarray, p: np.ndarray) -> float:
     >>> round(concordance(np.array([1.0, 2, 3]), np.array([0.1, 0.1, 0.9])), 4)
     0.8333
     """
+    from scipy.stats import kendalltau  # imported where needed: naming metrics stays quick
+
     different_y, different_p = _different(y), _different(p)
     if not different_y:
         return float("nan")
     if not different_p:
         return 0.5
-    tau = stats.kendalltau(y, p, method="asymptotic").statistic
+    tau = kendalltau(y, p, method="asymptotic").statistic
     return float(0.5 + 0.5 * tau * np.sqrt(different_p / different_y))
 
 
@@ -156,6 +157,8 @@ def rm2(y: np.ndarray, p: np.ndarray) -> float:
 
 def auroc(y: np.ndarray, p: np.ndarray) -> float:
     """Area under the ROC curve of 0/1 labels; NaN where only one of them occurs."""
+    from sklearn.metrics import roc_auc_score
+
     positive = _labels(y)
     defined = positive.any() and not positive.all()
     return float(roc_auc_score(positive, p)) if defined else float("nan")
@@ -165,6 +168,8 @@ def auprc(y: np.ndarray, p: np.ndarray) -> float:
     """Average precision of 0/1 labels (the area under the precision-recall curve, in steps); its
     chance level is the share of positives. NaN where there is no positive.
     """
+    from sklearn.metrics import average_precision_score
+
     positive = _labels(y)
     return float(average_precision_score(positive, p)) if positive.any() else float("nan")
 
@@ -208,8 +213,8 @@ def top_k(k: int) -> Statistic:
         if right[p > last].any():
             return 1.0
         tied, places = right[p == last], k - int((p > last).sum())
-        none = special.comb(len(tied) - tied.sum(), places) / special.comb(len(tied), places)
-        return float(1 - none)
+        none = comb(len(tied) - int(tied.sum()), places) / comb(len(tied), places)
+        return 1 - none
 
     return hit
 

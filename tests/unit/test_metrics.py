@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from clmt_lib import data
+from clmt_lib import data, tasks
 from clmt_lib.tasks import metrics
 
 rng = np.random.default_rng(0)
@@ -28,7 +28,7 @@ def test_evaluate_equals_scikit_learn(world):
     benchmark, split = world
     y = benchmark.y[split.test]
     p = y + rng.normal(size=len(y))
-    found = metrics.evaluate(benchmark, split, p)
+    found = tasks.score(benchmark, split, p)
     assert found["mae"] == pytest.approx(mean_absolute_error(y, p))
     assert found["r2"] == pytest.approx(r2_score(y, p))
     drugs = benchmark.pairs[split.test, 1]
@@ -44,7 +44,7 @@ def test_effects_alone_are_zero_after_normalising(world):
     benchmark, split = world
     mean, cell, drug = metrics.additive_effects(benchmark, split.train)
     pairs = benchmark.pairs[split.test]
-    found = metrics.evaluate(benchmark, split, mean + cell[pairs[:, 0]] + drug[pairs[:, 1]])
+    found = tasks.score(benchmark, split, mean + cell[pairs[:, 0]] + drug[pairs[:, 1]])
     assert found["r2_normalised"] == pytest.approx(0, abs=1e-12)
 
 
@@ -77,4 +77,4 @@ def test_without_shrinkage_an_entity_without_pairs_still_has_effect_zero(world):
 def test_predictions_that_are_not_finite_are_refused(world):
     benchmark, split = world
     with pytest.raises(ValueError, match="not finite"):
-        metrics.evaluate(benchmark, split, np.full(len(split.test), np.nan))
+        tasks.score(benchmark, split, np.full(len(split.test), np.nan))

@@ -15,7 +15,8 @@ from clmt_lib.io import DataError
 from clmt_lib.models import kernels, registry
 from clmt_lib.models.baselines import linear
 from clmt_lib.models.baselines.factors import factorise
-from clmt_lib.tasks.metrics import evaluate, rmse
+from clmt_lib.tasks import score
+from clmt_lib.tasks.metrics import rmse
 from clmt_lib.views.molecules import fingerprints
 from clmt_lib.views.omics import fit_omics
 
@@ -114,7 +115,7 @@ def test_factorise_recovers_a_low_rank_matrix():
 def test_text_is_worth_more_than_fingerprints_where_the_world_says_so(world):
     benchmark, splits = world
     found = {
-        name: evaluate(
+        name: score(
             benchmark,
             splits["drug_blind"],
             models.build(name)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import tiny
 
-from clmt_lib import models, records
+from clmt_lib import models, records, tasks
 from clmt_lib.audit import audit
 from clmt_lib.cli import main
 from clmt_lib.data import BENCHMARKS, RESPONSES, DrugResponse, load, make_split
@@ -309,7 +309,7 @@ def test_flags_change_the_checksum_and_their_absence_does_not():
 def test_metrics_and_audit_say_that_bounds_are_read_as_measured(folder):
     data = load("ccle", folder=folder)
     split = make_split(data, "mixed")
-    found = metrics.evaluate(data, split, np.zeros(len(split.test)))
+    found = tasks.score(data, split, np.zeros(len(split.test)))
     bound = data.censored[split.test]
     assert found["censored"] == pytest.approx(bound.mean()) and found[
         "rmse_measured"
@@ -325,8 +325,7 @@ def test_metrics_and_audit_say_that_bounds_are_read_as_measured(folder):
     )
     other = load("ccle", folder=folder, target="act_area")
     assert (
-        "censored"
-        not in metrics.evaluate(other, make_split(other, "mixed"), np.zeros(len(split.test)))
+        "censored" not in tasks.score(other, make_split(other, "mixed"), np.zeros(len(split.test)))
         and "bounds" not in audit(other).checks
     )
 

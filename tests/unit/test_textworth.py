@@ -12,11 +12,9 @@ from clmt_lib import data, models, records, tasks
 from clmt_lib.audit import proves_blind
 from clmt_lib.book import plotting
 from clmt_lib.io import DataError
-from clmt_lib.models.base import UNSEEN_DRUG_SPLITS
 from clmt_lib.models.baselines.drug_ridge import DrugRidge, target_states
 from clmt_lib.models.kernels import FACTS, TEXTS, drug_kernels
 from clmt_lib.records.by_drug import by_drug, gain, summarise_drugs
-from clmt_lib.tasks import metrics
 from clmt_lib.views.genesets import reactome, steps, target_genes
 from clmt_lib.views.omics import train_cells
 
@@ -140,9 +138,9 @@ def test_states_of_targets_help_where_responses_follow_them(world, split):
     planted = replace(world, y=y)
     asked = planted.pairs[split.test]
     score = {
-        name: metrics.evaluate(
-            planted, split, models.build(name).fit(planted, split).predict(asked)
-        )["pcc_per_drug"]
+        name: tasks.score(planted, split, models.build(name).fit(planted, split).predict(asked))[
+            "pcc_per_drug"
+        ]
         for name in ("processes", "target_states")
     }
     assert score["target_states"] > score["processes"] + 0.1
@@ -163,7 +161,7 @@ def test_unknown_kind_names_the_others(kinds):
 
 
 def test_settings_of_new_blind_splits_are_chosen_by_ranking():
-    assert {"target_blind", "pathway_blind"} <= set(UNSEEN_DRUG_SPLITS)
+    assert {"target_blind", "pathway_blind"} <= set(tasks.UNSEEN_DRUG_SPLITS)
 
 
 def test_spellings_become_genes_and_strangers_stay_themselves():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clmt_lib import tasks
 from clmt_lib.book.exercises.core import called, chosen, exercise, first, number, numbers
 
 VERDICTS = ("reproduced", "partly", "not", "not testable", "open")
@@ -191,7 +192,7 @@ def _fabricated(tests, sign):
     folder, rows = Path(tempfile.mkdtemp(prefix="clmt-claim-")), {}
     for test in tests:
         a, b = test["compare"].split(" - ")
-        gap = sign * (-1 if test["metric"] == "rmse" else 1)
+        gap = tasks.find(test["metric"]).gain(sign)
         row = {
             "a": a,
             "b": b,

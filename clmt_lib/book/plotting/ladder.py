@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from clmt_lib import tasks
 from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, display_name, look, seconds
 
 
@@ -87,7 +88,7 @@ def _focus(frame, metric):
     half of them are.
     """
     values = frame[metric].astype(float)
-    gap = (values - (values.min() if metric in ("rmse", "mae") else values.max())).abs()
+    gap = (values - (values.max() if tasks.find(metric).higher_is_better else values.min())).abs()
     near = frame[gap <= max(3 * gap.median(), 1e-3)]
     low, high = (near.get(f"{metric}_{side}", near[metric]) for side in ("low", "high"))
     pad = 0.06 * max(high.max() - low.min(), 1e-3)

@@ -6,6 +6,7 @@ from html import escape
 
 import numpy as np
 
+from clmt_lib import tasks
 from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, display_name, look
 
 MARKS = {
@@ -177,7 +178,9 @@ def beside_published(frame, metric="rmse", title="", ax=None):
     """
     import matplotlib.pyplot as plt
 
-    frame = frame.sort_values("value", ascending=metric in ("rmse", "mae"), kind="stable")
+    frame = frame.sort_values(
+        "value", ascending=not tasks.find(metric).higher_is_better, kind="stable"
+    )
     ax = ax or plt.subplots(figsize=(7.4, 0.9 + 0.3 * len(frame)))[1]
     for row, (name, values) in enumerate(frame.iterrows()):
         _, colour, marker = (None, GREY, "D") if values["published"] else look(name)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from clmt_lib.io import DataError
-from clmt_lib.models.base import Model, selection_score
+from clmt_lib.models.base import Model
+from clmt_lib.tasks import selection_score
 from clmt_lib.tasks.metrics import additive_effects
 from clmt_lib.views.molecules import fingerprints
 from clmt_lib.views.omics import fit_omics

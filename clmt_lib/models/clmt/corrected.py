@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from clmt_lib.io import DataError
-from clmt_lib.models.base import UNSEEN_DRUG_SPLITS, check_names, cosine
+from clmt_lib.models.base import check_names, cosine
 from clmt_lib.models.baselines.factors import factorise
 from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.models.network import NetworkModel
@@ -26,6 +26,7 @@ from clmt_lib.nn.encoders import Tower
 from clmt_lib.nn.fusion import masked, masked_sum
 from clmt_lib.nn.heads import LossOutput, Output, PairHead
 from clmt_lib.nn.message_passing import ResponseLayer
+from clmt_lib.tasks import UNSEEN_DRUG_SPLITS
 from clmt_lib.training import TrainConfig
 from clmt_lib.views.base import (
     Annotation,

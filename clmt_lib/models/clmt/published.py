@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from clmt_lib.models.base import Configured, check_names, selection_score
+from clmt_lib.models.base import Configured, check_names
 from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.models.clmt import auxiliary
 from clmt_lib.nn.contrast import info_nce
@@ -37,6 +37,7 @@ from clmt_lib.nn.encoders import Dropout
 from clmt_lib.nn.heads import LossOutput
 from clmt_lib.nn.message_passing import HeteroSAGE
 from clmt_lib.nn.molecular import FingerprintEncoder, GeometricEncoder
+from clmt_lib.tasks import selection_score
 from clmt_lib.tasks.metrics import pearson, rmse
 from clmt_lib.training import TrainConfig, pick_device, train
 from clmt_lib.views.geometry import molecule_graphs
