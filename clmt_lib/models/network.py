@@ -25,8 +25,9 @@ import torch
 from torch import nn
 
 from clmt_lib.io import DataError
-from clmt_lib.models.base import Configured, selection_score
+from clmt_lib.models.base import Configured
 from clmt_lib.nn.heads import LossOutput
+from clmt_lib.tasks import selection_score
 from clmt_lib.training import Callback, TrainConfig, pick_device, train
 
 TENSOR = "tensor"  # marks an array that is a tensor while the model is in use
