@@ -3,13 +3,16 @@ of the wrong drug (chapter 07).
 """
 
 import numpy as np
+import pandas as pd
 
 from clmt_lib.views.text import BUNDLED, describe_drugs, encode
 
 CONTROLS = ("words", "shuffled", "random", "one_hot")
 
 
-def drug_vectors(drugs, source="annotation", seed=0, encoder=BUNDLED):
+def drug_vectors(
+    drugs: pd.DataFrame, source: str = "annotation", seed: int = 0, encoder: str = BUNDLED
+) -> np.ndarray:
     """[D, dim] embeddings of a text source, or a control for the annotation's.
 
     Parameters

@@ -8,6 +8,7 @@ nothing of who responds to what, and nothing of the clinic.
 
 import csv
 import re
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 
 import numpy as np
@@ -24,13 +25,16 @@ AMPLIFIED, DELETED = (
 # what a description must not speak of: response, its measures, and what people conclude from it
 # (use in the clinic)
 RESPONSE_WORDS = re.compile(
-    r"\b(?:(?:hyper|chemo|in)?sensiti[vsz]\w*|resistan\w*|refractory|respon(?:d|ds|ded|der|ders|sive|siveness)|(?:drug|treatment|clinical) responses?|p?[ig][ci]\s?50s?|auc|efficac\w*|"
-    r"potent\w*|cytotoxic\w*|kills?|killed|surviv(?:e|es|ed|al)|approv\w+|indications?|indicated (?:for|in)|prescribed|clinical trials?|patients?|remissions?)\b",
+    r"\b(?:(?:hyper|chemo|in)?sensiti[vsz]\w*|resistan\w*|refractory|"
+    r"respon(?:d|ds|ded|der|ders|sive|siveness)|(?:drug|treatment|clinical) responses?|"
+    r"p?[ig][ci]\s?50s?|auc|efficac\w*|potent\w*|cytotoxic\w*|kills?|killed|"
+    r"surviv(?:e|es|ed|al)|approv\w+|indications?|indicated (?:for|in)|prescribed|"
+    r"clinical trials?|patients?|remissions?)\b",
     re.IGNORECASE,
 )
 
 
-def describe_drugs(drugs, source="annotation"):
+def describe_drugs(drugs: pd.DataFrame, source: str = "annotation") -> list[str | None]:
     """[D] descriptions made of facts, by template; None where nothing is known.
 
     Parameters
@@ -94,7 +98,7 @@ def _long(drugs):
     return out
 
 
-def mechanisms():
+def mechanisms() -> dict[str, str]:
     """Name of a real drug (lower case) -> our paragraph about its mechanism, from the packaged
     tables `oncology_drugs.tsv` and `mechanisms.tsv`.
     """
@@ -103,7 +107,7 @@ def mechanisms():
     )
 
 
-def target_families():
+def target_families() -> dict[str, str]:
     """Target as a table spells it (lower case) -> our sentences about its family, from
     `targets.tsv`; a target in no family is not there.
     """
@@ -114,14 +118,16 @@ def target_families():
     }
 
 
-def drivers():
+def drivers() -> dict[str, tuple[str, str]]:
     """Gene -> (kind, process) of well-known cancer genes, from `drivers.tsv`; kind is "oncogene",
     "suppressor" or "either".
     """
     return {row["gene"]: (row["kind"], row["process"]) for row in _rows("drivers.tsv")}
 
 
-def describe_cells(cells, source="annotation", omics=None):
+def describe_cells(
+    cells: pd.DataFrame, source: str = "annotation", omics: Mapping[str, pd.DataFrame] | None = None
+) -> list[str | None]:
     """[C] descriptions of lines, by template; each is made from its own line alone, nothing is
     fitted across lines.
 
@@ -160,7 +166,9 @@ def _annotated(row):
     return text + (f" Microsatellite status: {status}." if isinstance(status, str) else "")
 
 
-def driver_events(cells, omics):
+def driver_events(
+    cells: pd.DataFrame, omics: Mapping[str, pd.DataFrame]
+) -> list[tuple[list[str] | None, ...]]:
     """[C] triples (mutated, amplified, deeply deleted) of lists of driver genes; None instead of a
     list where the line is not in the table.
 
@@ -212,7 +220,7 @@ def _driver_sentences(mutated, amplified, deleted):
     return out + ([f"These genes take part in {', '.join(processes)}."] if processes else [])
 
 
-def log2_ratios(copy_number):
+def log2_ratios(copy_number: pd.DataFrame) -> pd.DataFrame:
     """[C, genes] frame of copy numbers as log2(ratio to the line's usual number), whichever of two
     common scales each line comes on.
 
@@ -238,14 +246,14 @@ def log2_ratios(copy_number):
     )
 
 
-def response_words(texts):
+def response_words(texts: Iterable[str | None]) -> list[list[str]]:
     """[n] words in each text that speak of response, sensitivity, indication or approval; a missing
     text has none.
 
     A description that passes can still leak in other words: it is a smoke alarm, not a proof.
     `audit.proves_blind` is one, for texts made from data.
 
-    >>> response_words(["Lines with high HSPA5 are sensitive.", "It blocks the proteasome; the unfolded protein response follows.", None])
+    >>> response_words(["Lines with high HSPA5 are sensitive.", "It blocks the proteasome.", None])
     [['sensitive'], [], []]
     """
     return [RESPONSE_WORDS.findall(text) if text else [] for text in texts]

@@ -4,8 +4,11 @@
 
 import gzip
 import zlib
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from clmt_lib.io import DataError, locate
 from clmt_lib.views.descriptions import _rows
@@ -15,7 +18,7 @@ LARGEST = (
 )
 
 
-def target_genes(drugs):
+def target_genes(drugs: pd.DataFrame) -> list[set[str]]:
     """[D] sets of gene symbols of each drug's listed targets: a spelling of `target_genes.tsv`
     ("MEK1", "HSP90") becomes its genes, any other is taken for a symbol.
 
@@ -33,7 +36,7 @@ def target_genes(drugs):
     return [{gene for part in row for gene in known.get(part.lower(), [part])} for row in parts]
 
 
-def reactome(folder=None):
+def reactome(folder: str | Path | None = None) -> dict[str, set[str]]:
     """Name -> set of gene symbols, from the one file `genesets/*reactome*.gmt` (or `.gmt.gz`) of
     the prepared folder (MSigDB's layout).
 
@@ -65,7 +68,7 @@ def reactome(folder=None):
     return sets
 
 
-def steps(drugs, sets, largest=LARGEST):
+def steps(drugs: pd.DataFrame, sets: Mapping[str, set[str]], largest: int = LARGEST) -> np.ndarray:
     """[D, sets] 0/1: a target of the drug is in the set; sets of more than `largest` genes are left
     out.
     """

@@ -8,11 +8,14 @@ plausible shape of a floppy thing, not *the* shape.
 import csv
 import os
 import warnings
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from clmt_lib.io import cache_file, read_cached, write_cached
@@ -55,21 +58,18 @@ class MoleculeGraphs:
     known: torch.Tensor
 
     @property
-    def bond_molecule(self):
+    def bond_molecule(self) -> torch.Tensor:
         """[E] int64, the drug a bond belongs to."""
         return self.molecule[self.bond_index[0]]
 
-    def to(self, device):
+    def to(self, device: str | torch.device) -> "MoleculeGraphs":
         """The same graphs on a device."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return MoleculeGraphs(
-            **{
-                name: value.to(device) if torch.is_tensor(value) else value
-                for name, value in values.items()
-            }
-        )
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, value in values.items():
+            values[name] = value.to(device) if torch.is_tensor(value) else value
+        return MoleculeGraphs(**values)
 
-    def take(self, drugs):
+    def take(self, drugs: Sequence[int] | np.ndarray | torch.Tensor) -> "MoleculeGraphs":
         """The graphs of these drug positions (any order, repeats allowed), renumbered from 0."""
         drugs = torch.as_tensor(drugs, dtype=torch.int64, device=self.atom.device)
         bond_molecule = self.bond_molecule
@@ -112,7 +112,9 @@ def _blocks(owner, drugs, n):
     ), move
 
 
-def molecule_graphs(drugs, conformers=1, seed=0, cache=True):
+def molecule_graphs(
+    drugs: pd.DataFrame, conformers: int = 1, seed: int = 0, cache: bool = True
+) -> MoleculeGraphs:
     """The graphs of a table of drugs, each structure computed once.
 
     Parameters
@@ -142,10 +144,10 @@ def molecule_graphs(drugs, conformers=1, seed=0, cache=True):
     position, embedded = _coordinates(unique, conformers, seed, cache)
     once = _graphs(unique, position, embedded)
     row = {text: i for i, text in enumerate(unique)}
-    return once.take([row.get(text, len(unique)) for text in smiles])
+    return once.take([len(unique) if text is None else row[text] for text in smiles])
 
 
-def conformer(smiles, conformers=1, seed=0):
+def conformer(smiles: str, conformers: int = 1, seed: int = 0) -> tuple[np.ndarray, bool]:
     """Coordinates [atoms, 3] in angstrom of the heavy atoms in the order of the SMILES, and whether
     they are 3-D.
 
@@ -236,16 +238,14 @@ def _coordinates(unique, conformers, seed, cache):
     )
 
 
-def packaged_shapes():
+def packaged_shapes() -> dict[str, tuple[np.ndarray, bool]]:
     """SMILES -> (coordinates [atoms, 3] in angstrom, 3-D or not) of the simulated world's drugs, so
     that every computer reads the same shapes at once.
 
     The table `oncology_shapes.tsv` is what `conformer` gives, written by `shape_rows`; a test makes
     some of them again.
     """
-    with (files("clmt_lib.data") / "oncology_shapes.tsv").open(
-        encoding="utf-8", newline=""
-    ) as lines:
+    with (files("clmt_lib.data") / "oncology_shapes.tsv").open(encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines, delimiter="\t"))
     return {
         row["smiles"]: (
@@ -256,7 +256,7 @@ def packaged_shapes():
     }
 
 
-def shape_rows(smiles):
+def shape_rows(smiles: Iterable[str]) -> list[str]:
     """Lines of `oncology_shapes.tsv` for these SMILES: the text, 1 if the shape is 3-D, and x y z
     of each heavy atom.
     """
@@ -311,11 +311,13 @@ def _graphs(unique, position, embedded):
     )
 
 
-def angle_pairs(bond_index, n_atoms):
+def angle_pairs(bond_index: torch.Tensor, n_atoms: int) -> torch.Tensor:
     """[2, A] pairs of directed bonds (i -> j, j -> k) that meet at j, k not i; `bond_index` [2, E]
     must be sorted by its first row.
 
-    >>> angle_pairs(torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), 3).tolist()  # a bent chain 0 - 1 - 2: the angle at 1, from either side
+    A bent chain 0 - 1 - 2 has the angle at 1, from either side:
+
+    >>> angle_pairs(torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), 3).tolist()
     [[0, 3], [2, 1]]
     """
     count = torch.bincount(bond_index[0], minlength=n_atoms)
@@ -340,7 +342,7 @@ def _angles(step, angle_index):
     return np.arctan2(sine, cosine).round(4)
 
 
-def flat_drawing(smiles):
+def flat_drawing(smiles: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """A molecule on paper: positions [atoms, 2], bonds [bonds, 3] (atom, atom, order; 1.5 is
     aromatic) and the element of each atom.
 
@@ -363,11 +365,13 @@ def flat_drawing(smiles):
     )
 
 
-def lipophilicity(smiles):
+def lipophilicity(smiles: str) -> np.ndarray:
     """[atoms] share of each heavy atom, its hydrogens included, in Crippen's log P (Wildman and
     Crippen 1999): a property whose parts are known.
 
-    >>> lipophilicity("CO").round(2).tolist()  # methanol: its carbon would rather be in fat, its oxygen in water
+    The carbon of methanol would rather be in fat, its oxygen in water:
+
+    >>> lipophilicity("CO").round(2).tolist()
     [0.17, -0.56]
     """
     from rdkit import Chem
@@ -384,7 +388,7 @@ def lipophilicity(smiles):
     return np.bincount(home, share)
 
 
-def load_pyg():
+def load_pyg() -> None:
     """Import torch_geometric (seconds) without tqdm's advice about progress bars in notebooks."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="IProgress not found")

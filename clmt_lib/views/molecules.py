@@ -5,9 +5,10 @@ row of zeros, never an error.
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 
 
-def fingerprints(drugs, radius=2, bits=2048):
+def fingerprints(drugs: pd.DataFrame, radius: int = 2, bits: int = 2048) -> np.ndarray:
     """[D, bits] float64 Morgan (ECFP) bits of each drug's SMILES (Rogers and Hahn 2010); zeros
     where the structure is missing.
     """
@@ -22,7 +23,7 @@ def fingerprints(drugs, radius=2, bits=2048):
     return out
 
 
-def jaccard(bits):
+def jaccard(bits: np.ndarray) -> np.ndarray:
     """[D, D] Tanimoto (Jaccard) similarity of 0/1 rows; an empty row resembles only itself.
 
     >>> jaccard(np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0]])).round(2).tolist()

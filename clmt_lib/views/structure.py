@@ -3,6 +3,7 @@
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class ResponseGraph:
     n_cells: int
     n_drugs: int
 
-    def to_hetero(self):
+    def to_hetero(self) -> Any:
         """The graph as a PyG `HeteroData`, each relation with its reverse."""
         import torch
         from torch_geometric.data import HeteroData
@@ -54,9 +55,9 @@ class ResponseGraph:
         return graph
 
 
-def ranked(scores, digits=9):
-    """Positions along the last axis, the highest score first: scores that agree to `digits` decimals
-    are equal, and keep their order.
+def ranked(scores: np.ndarray, digits: int = 9) -> np.ndarray:
+    """Positions along the last axis, the highest score first: scores that agree to `digits`
+    decimals are equal, and keep their order.
 
     So a tie is broken by rule, and not by the last bit, which another processor computes otherwise.
 
@@ -116,7 +117,13 @@ def _sources(
     return source, weight / weight.sum(1, keepdims=True)
 
 
-def response_graph(pairs, target, cell_similarity, drug_similarity, k=10):
+def response_graph(
+    pairs: np.ndarray,
+    target: np.ndarray,
+    cell_similarity: np.ndarray,
+    drug_similarity: np.ndarray,
+    k: int = 10,
+) -> ResponseGraph:
     """Build a `ResponseGraph` from training pairs.
 
     Parameters
@@ -142,17 +149,17 @@ def response_graph(pairs, target, cell_similarity, drug_similarity, k=10):
 
 
 def relations(
-    pairs,
-    target,
-    cell_similarity,
-    drug_similarity,
-    k=20,
+    pairs: np.ndarray,
+    target: np.ndarray,
+    cell_similarity: np.ndarray,
+    drug_similarity: np.ndarray,
+    k: int = 20,
     *,
-    nearest_dropped=False,
-    reversed_neighbours=False,
-    no_drug_to_cell=False,
-    unweighted_responses=False,
-):
+    nearest_dropped: bool = False,
+    reversed_neighbours: bool = False,
+    no_drug_to_cell: bool = False,
+    unweighted_responses: bool = False,
+) -> dict[tuple[str, str, str], np.ndarray]:
     """The graph of the published code, or its repair, as 0/1 tables: who hears whom, in every
     relation (what `nn.message_passing.HeteroSAGE` averages over).
 
@@ -179,7 +186,9 @@ def relations(
     dict (source, name, target) -> [n_target, n_source] float64, 1 where the target hears the source
 
     >>> alike = np.array([[1, 0.9, 0.2], [0.9, 1, 0.5], [0.2, 0.5, 1]])
-    >>> tables = relations(np.array([[0, 0], [2, 1]]), np.array([[-1.0, np.nan], [np.nan, np.nan], [np.nan, 0.5]]), alike, alike[:2, :2], k=1)
+    >>> target = np.array([[-1.0, np.nan], [np.nan, np.nan], [np.nan, 0.5]])
+    >>> pairs = np.array([[0, 0], [2, 1]])
+    >>> tables = relations(pairs, target, alike, alike[:2, :2], k=1)
     >>> tables["cell", "sensitive", "drug"]
     array([[1., 0., 0.],
            [0., 0., 0.]])
@@ -205,7 +214,9 @@ def relations(
     return out
 
 
-def neighbours(similarity, k, nearest_dropped=False, reversed_neighbours=False):
+def neighbours(
+    similarity: np.ndarray, k: int, nearest_dropped: bool = False, reversed_neighbours: bool = False
+) -> np.ndarray:
     """[n, n] float64: row v has a 1 at each of the k most similar nodes of v, itself excluded, that
     are similar at all (above 0); see `relations` for the switches.
     """

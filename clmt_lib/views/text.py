@@ -7,10 +7,13 @@ verified by checksum before use.
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from clmt_lib.io import DataError, cache_file, read_cached, write_cached
 from clmt_lib.views.descriptions import (
@@ -42,7 +45,7 @@ BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 MAX_TOKENS = 256
 
 
-def encode(texts, encoder=BUNDLED, cache=True):
+def encode(texts: Sequence[str | None], encoder: str = BUNDLED, cache: bool = True) -> np.ndarray:
     """[n, dim] float32 masked mean-pooled embeddings; a missing text (None) is a row of zeros, to
     be masked by the caller.
 
@@ -69,7 +72,7 @@ def encode(texts, encoder=BUNDLED, cache=True):
     return np.stack([zero if text is None else table[row[text]] for text in texts])  # [n, dim]
 
 
-def mean_pool(hidden, mask):
+def mean_pool(hidden: Any, mask: Any) -> Any:
     """[n, dim] mean of the token vectors [n, tokens, dim] where mask [n, tokens] is 1 (chapter 02,
     equation 1); arrays or tensors.
 
@@ -79,7 +82,9 @@ def mean_pool(hidden, mask):
     return (hidden * mask[..., None]).sum(1) / mask[..., None].sum(1)  # [n, dim]
 
 
-def token_vectors(texts, encoder=BUNDLED):
+def token_vectors(
+    texts: Sequence[str], encoder: str = BUNDLED
+) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
     """What happens inside `encode`, for one batch of texts.
 
     Returns
@@ -93,7 +98,7 @@ def token_vectors(texts, encoder=BUNDLED):
     return words, hidden.numpy(), tokens["attention_mask"].numpy()
 
 
-def token_counts(texts, encoder=BUNDLED):
+def token_counts(texts: Sequence[str | None], encoder: str = BUNDLED) -> np.ndarray:
     """[n] tokens of each text before any cut; `encode` reads the first `MAX_TOKENS` (256) of them.
     A missing text has none.
     """
@@ -103,7 +108,7 @@ def token_counts(texts, encoder=BUNDLED):
     )
 
 
-def centred(z, rows=None):
+def centred(z: ArrayLike, rows: np.ndarray | None = None) -> np.ndarray:
     """[n, dim] float64 embeddings less their mean, scaled to length 1; a missing one (zeros) is
     left out of the mean and stays zero.
 
@@ -115,7 +120,7 @@ def centred(z, rows=None):
     [[0.0, -1.0], [0.0, 1.0], [0.0, 0.0]]
     """
     z = np.asarray(z, dtype=np.float64)
-    there = z.any(1)
+    there = (z != 0).any(axis=1)
     counted = there if rows is None else there & np.isin(np.arange(len(z)), rows)
     z = np.where(there[:, None], z - z[counted].mean(0), 0.0) if counted.any() else 0.0 * z
     return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)

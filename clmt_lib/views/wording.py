@@ -10,7 +10,7 @@ from clmt_lib.views.descriptions import target_families
 HOW = ("same compound", "same family of targets", "own words")
 
 
-def in_the_words_of(drugs, reference):
+def in_the_words_of(drugs: pd.DataFrame, reference: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     """Targets and pathways as `reference` spells them: one screen says MAP2K1, another MEK1, and an
     encoder of text does not know that they are the same.
 

@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clmt_lib
+from clmt_lib import data
 from clmt_lib.cli import main
 from clmt_lib.data.download import SOURCES
 
@@ -410,3 +411,26 @@ def test_audit_of_a_model_is_clean_and_says_what_was_checked(capsys):
     assert main(["audit", "--split", "drug_blind", "--model", "effects"]) == 0
     shown = capsys.readouterr().out
     assert "clean" in shown and "test responses permuted" in shown
+
+
+SMALL = ["--options", '{"cells": 48}', "--split", "drug_blind", "--fold", "3"]
+
+
+def test_a_split_is_shown_and_written(tmp_path, capsys):
+    out = tmp_path / "split.csv"
+    assert main(["split", *SMALL]) == 0
+    sizes = capsys.readouterr().out
+    assert re.search(r"^test +\d+ pairs, 48 of 48 cells, 12 of 113 drugs$", sizes, re.MULTILINE)
+    assert main(["split", *SMALL, "--out", str(out)]) == 0
+    assert capsys.readouterr().out.startswith(sizes)
+    world = data.load("simulated", cells=48)
+    back = data.read_split_csv(out, world)
+    made = data.make_split(world, "drug_blind", 0, 3)
+    assert all((back.sets()[name] == made.sets()[name]).all() for name in made.sets())
+
+
+def test_a_split_that_cannot_be_written_gets_one_line(tmp_path, capsys):
+    assert main(["split", *SMALL, "--out", str(tmp_path / "no" / "such" / "folder.csv")]) == 2
+    assert "No such file or directory" in capsys.readouterr().err
+    assert main(["split", "--split", "LDO", "--fold", "99"]) == 2
+    assert "fold 99 of drug_blind" in capsys.readouterr().err
