@@ -44,9 +44,13 @@ GET_DATA = (
 )
 
 
-def locate(folder: str | os.PathLike | None = None) -> Path:
-    """Folder of the prepared drug-response tables: `folder`, else the environment's `CLMT_DATA`
-    (it, or its `drp/`).
+def locate(folder: str | os.PathLike | None = None, part: str = "drp") -> Path:
+    """Folder of one part of the prepared tables: in `folder`, else in the environment's `CLMT_DATA`;
+    or that folder itself, where it has no such part.
+
+    Parameters
+    ----------
+    part : "drp" (drug response), "dti" (drug-target interaction), "probing" (label tables)
 
     Raises
     ------
@@ -65,7 +69,7 @@ def locate(folder: str | os.PathLike | None = None) -> Path:
             file=named,
             remedy="give yourself permission to read it (chmod u+rx)",
         )
-    return path / "drp" if (path / "drp").is_dir() else path
+    return path / part if (path / part).is_dir() else path
 
 
 def read_table(

@@ -117,9 +117,11 @@ def replicates(benchmark: Benchmark, split: Split) -> Iterator[Finding]:
     pair = rows[row] * benchmark.shape[1] + columns[column]
     seen = np.isin(pair[split.test], pair[split.train])
     if seen.any():
-        side = benchmark.sides[1]
-        first = column[split.test[np.flatnonzero(seen)[0]]]
-        known = side.frame[side.identity if side.identity in side.frame else "name"]
+        several = [len(np.unique(label)) < len(label) for label in (rows, columns)]
+        axis = 0 if several == [True, False] else 1  # the side that has one thing under two ids
+        side = benchmark.sides[axis]
+        first = benchmark.pairs[split.test[np.flatnonzero(seen)[0]], axis]
+        known = side.frame["compound" if "compound" in side.frame else "name"]
         text = (
             f"{int(seen.sum())} of {len(seen)} test pairs have a replicate in train: the same "
             f"{' and '.join(map(one_of, benchmark.sides))} under another id "

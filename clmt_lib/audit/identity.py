@@ -1,7 +1,6 @@
 """One thing under two names: entities that are the same although the tables call them different."""
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,31 +8,11 @@ import pandas as pd
 
 from clmt_lib.audit.report import Finding
 from clmt_lib.data.base import Benchmark, Side
-from clmt_lib.data.grouping import skeletons
+from clmt_lib.data.grouping import parent_key, skeletons
 
 REGISTRY_IDS = ("sanger_model_id", "depmap_id", "cosmic_id", "rrid")
 NOUNS = {"cell": "line"}  # what prose calls an entity, where that is not the side's name
 Twins = dict[tuple[int, int], list[str]]
-SALT_ELEMENTS = {
-    1,
-    3,
-    5,
-    6,
-    7,
-    8,
-    9,
-    11,
-    12,
-    14,
-    15,
-    16,
-    17,
-    19,
-    20,
-    34,
-    35,
-    53,
-}  # a metal centre is no salt: without it the drug (platinum) is gone
 
 
 def noun(side: Side) -> str:
@@ -85,29 +64,6 @@ def joined(label: np.ndarray | pd.Series | pd.Index, pairs: Twins) -> np.ndarray
 def _stripped(names: pd.Series) -> pd.Series:
     plain = names.astype(str).str.lower().str.replace(r"[^a-z0-9]", "", regex=True)
     return plain.where(names.notna())
-
-
-@lru_cache(maxsize=50_000)
-def parent_key(smiles: str | None) -> str | None:
-    """First InChIKey block of the uncharged parent of a structure, so that a salt and its free base
-    agree; None where there is none.
-
-    >>> parent_key("CC(=O)Oc1ccccc1C(=O)O") == parent_key("CC(=O)Oc1ccccc1C(=O)[O-].[Na+]")
-    True
-    """
-    from rdkit import Chem, rdBase
-    from rdkit.Chem.MolStandardize import rdMolStandardize
-
-    with rdBase.BlockLogs():
-        molecule = Chem.MolFromSmiles(smiles) if isinstance(smiles, str) else None
-        if molecule is None or not molecule.GetNumAtoms():
-            return None
-        plain = not any(mark in smiles for mark in (".", "+", "-]"))
-        if not plain and {atom.GetAtomicNum() for atom in molecule.GetAtoms()} <= SALT_ELEMENTS:
-            molecule = rdMolStandardize.Uncharger().uncharge(
-                rdMolStandardize.LargestFragmentChooser(preferOrganic=True).choose(molecule)
-            )
-        return Chem.MolToInchiKey(molecule).split("-")[0] or None
 
 
 def twins(side: Side) -> tuple[Twins, Twins]:

@@ -114,33 +114,32 @@ def _genes(path: str) -> list[str]:
 @command("check")
 @click.argument("folder", metavar="[FOLDER]", required=False)
 def check(folder: str | None) -> None:
-    """Lines, drugs, pairs and checksum of every benchmark in a folder.
+    """Entities, pairs and checksum of every benchmark in a folder.
 
     FOLDER holds prepared tables (default: the environment's CLMT_DATA).
     """
-    from clmt_lib.data import BENCHMARKS, load
-    from clmt_lib.data import RESPONSES as responses
+    from clmt_lib.data import BENCHMARKS, TABLES, load, table_of
     from clmt_lib.io import DataError, locate
 
     place = locate(folder)
-    here = [
-        name for name in BENCHMARKS if name not in responses or (place / responses[name]).exists()
-    ]
-    if not set(here) & set(responses):
+    tables = {name: table_of(name, folder) for name in BENCHMARKS}
+    real = {name: path for name, path in tables.items() if path is not None}
+    if not any(path.exists() for path in real.values()):
+        files = " or ".join(path.name for path in real.values())
         raise DataError(
             "no benchmark in this folder",
             file=place,
-            remedy=f"it should hold {' or '.join(responses.values())}: see `clmt data prepare`",
+            remedy=f"it should hold {files}: see `clmt data prepare`",
         )
-    click.echo(f"{'benchmark':<10} {'lines':>6} {'drugs':>6} {'pairs':>8}  checksum")
-    for name in BENCHMARKS:
-        if name not in here:
-            click.echo(f"{name:<10} not in this folder ({responses[name]})")
+    click.echo(f"{'benchmark':<10} {'rows':>6} {'columns':>7} {'pairs':>8}  checksum")
+    for name, path in tables.items():
+        if path is not None and not path.exists():
+            click.echo(f"{name:<10} not in this folder ({TABLES[name][1]})")
             continue
-        benchmark = load(name, **({"folder": place} if name in responses else {}))
+        benchmark = load(name, **({} if path is None else {"folder": folder}))
         rows, columns = benchmark.shape
         click.echo(
-            f"{name:<10} {rows:>6} {columns:>6} {len(benchmark):>8}  "
+            f"{name:<10} {rows:>6} {columns:>7} {len(benchmark):>8}  "
             f"{benchmark.checksum}{_about(benchmark)}"
         )
 

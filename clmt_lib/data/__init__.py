@@ -1,6 +1,9 @@
 """What comes in: benchmarks, their readers, downloads and splits."""
 
+import os
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from clmt_lib.data.base import Benchmark, Side
 from clmt_lib.data.response.base import DrugResponse
@@ -14,14 +17,17 @@ from clmt_lib.data.splits import (
 )
 from clmt_lib.io import DataError, locate
 
-RESPONSES = {  # where a prepared folder keeps the responses of each real benchmark
-    "gdsc2": "gdsc/response_gdsc2.parquet",
-    "tgsa": "ccle/response_gdsc2_tgsa_580x170.parquet",
-    "ccle": "ccle/response_ccle_np24.parquet",
-    "gdsc1": "gdsc/response_gdsc1_v17.parquet",
-    "ctrp": "ctrp/response_ctrp_auc.parquet",
+TABLES = {  # the part of the prepared tables and the file in it that holds a benchmark's values
+    "gdsc2": ("drp", "gdsc/response_gdsc2.parquet"),
+    "tgsa": ("drp", "ccle/response_gdsc2_tgsa_580x170.parquet"),
+    "ccle": ("drp", "ccle/response_ccle_np24.parquet"),
+    "gdsc1": ("drp", "gdsc/response_gdsc1_v17.parquet"),
+    "ctrp": ("drp", "ctrp/response_ctrp_auc.parquet"),
+    "davis": ("dti", "davis_pairs.parquet"),
+    "tox21": ("probing", "tox21.parquet"),
 }
-BENCHMARKS = ("simulated", *RESPONSES)
+RESPONSES = {name: file for name, (part, file) in TABLES.items() if part == "drp"}
+BENCHMARKS = ("simulated", *TABLES)
 _READERS = {
     "simulated": "response.simulated.load",
     "gdsc2": "response.gdsc.load",
@@ -29,6 +35,8 @@ _READERS = {
     "ccle": "response.ccle.load_ccle",
     "gdsc1": "response.gdsc1.load",
     "ctrp": "response.ctrp.load",
+    "davis": "interaction.davis.load",
+    "tox21": "probes.tox21.load",
 }
 
 __all__ = [
@@ -40,16 +48,32 @@ __all__ = [
     "RESPONSES",
     "Side",
     "Split",
+    "TABLES",
     "kind_of",
     "load",
     "locate",
     "make_split",
     "read_split_csv",
+    "table_of",
     "write_split_csv",
 ]
 
 
-def load(name, **options):
+def table_of(name: str, folder: str | os.PathLike | None = None) -> Path | None:
+    """The file that holds a real benchmark's values, there or not; None for a bundled one.
+
+    Raises
+    ------
+    DataError
+        No folder of prepared tables.
+    """
+    if name not in TABLES:
+        return None
+    part, file = TABLES[name]
+    return locate(folder, part) / file
+
+
+def load(name: str, **options: Any) -> Benchmark:
     """Read one benchmark by name; `options` go to its reader (`folder=` for the real ones, `seed=`
     for the simulated world, `target="act_area"` for ccle).
 

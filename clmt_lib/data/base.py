@@ -59,6 +59,9 @@ class Keys(Mapping):
             self._labels[key] = labels
         return self._labels[key]
 
+    def __contains__(self, key: object) -> bool:
+        return key == self.name or key in self.rules
+
     def __iter__(self) -> Iterator[str]:
         yield self.name
         yield from self.rules
@@ -266,7 +269,7 @@ class Benchmark:
         if wrong.any():
             at = int(np.flatnonzero(wrong)[0])
             raise DataError(
-                f"value {values['y'].iloc[at]!r} is not a number from {within[0]:g} to "
+                f"value {shown(values['y'], at)} is not a number from {within[0]:g} to "
                 f"{within[1]:g}",
                 file=file,
                 row=row_of(values, at, file),
@@ -366,7 +369,10 @@ class Benchmark:
             different = len(np.unique(side.keys[side.identity]))
             if different < len(side):
                 row[f"different {side.name}s"] = different
-        row |= {"pairs": len(self), "density": round(len(self) / np.prod(self.shape), 3)}
+        row |= {
+            "pairs": len(self),
+            "density": round(len(self) / (self.shape[0] * self.shape[1]), 3),
+        }
         row |= {"target": self.target, "checksum": self.checksum}
         return row | self._bounds()
 
@@ -410,17 +416,17 @@ class Benchmark:
         )
 
     def groups(self, kind: str) -> np.ndarray:
-        """[pairs] label of what a kind of split keeps together: the pair itself, or what its row or
-        column (or both) stands for.
+        """[pairs] int64 label of what a kind of split keeps together: the pair itself, or what its
+        row or column (or both) stands for, numbered in the order of the key's labels.
         """
         blinded = self.blinded(kind)
         if not blinded:
             return np.arange(len(self))
-        labels = [self.sides[axis].keys[key][self.pairs[:, axis]] for axis, key in blinded]
-        if len(labels) == 1:
-            return labels[0]
-        codes = [np.unique(part, return_inverse=True)[1] for part in labels]
-        return codes[0] * (codes[1].max() + 1) + codes[1]
+        out = np.zeros(len(self), dtype=np.int64)
+        for axis, key in blinded:
+            code = np.unique(self.sides[axis].keys[key], return_inverse=True)[1]
+            out = out * (code.max() + 1) + code[self.pairs[:, axis]]
+        return out
 
     def with_sides(self, *sides: Side) -> Self:
         """The same benchmark with other facts, views or keys of a side's entities, in their order.
@@ -501,7 +507,7 @@ def check_ids(what: str, index: pd.Index, file: Any = None) -> None:
     strange = next((row for row, label in enumerate(index) if not isinstance(label, str)), None)
     if strange is not None:
         raise DataError(
-            f"{what} id {index[strange]!r} is not text",
+            f"{what} id {shown(pd.Series(index), strange)} is not text",
             file=file,
             row=strange + 1,
             remedy="make them text: frame.index = frame.index.astype(str)",
@@ -523,6 +529,12 @@ def row_of(table: pd.DataFrame | pd.Series, position: int, file: Any = None) -> 
     label = table.index[position]
     own = pd.api.types.is_integer_dtype(table.index)
     return int(label if own else position) + (2 if file else 1)
+
+
+def shown(values: pd.Series, position: int) -> str:
+    """A value as a message shows it: text in quotes, a number without its numpy type."""
+    value = values.iloc[position]
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def check_pairs(values: pd.DataFrame, names: list[str], file: Any = None) -> None:

@@ -3,11 +3,16 @@ and 09b).
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from clmt_lib.io import DataError
+
+# H Li B C N O F Na Mg Si P S Cl K Ca Se Br I; a metal centre is no salt: without it the drug
+# (platinum) is gone
+SALT_ELEMENTS = frozenset([1, 3, 5, 6, 7, 8, 9, 11, 12, 14, 15, 16, 17, 19, 20, 34, 35, 53])
 
 
 def group_compounds(drugs: pd.DataFrame) -> pd.Series:
@@ -41,6 +46,40 @@ def skeletons(inchikeys: pd.Series) -> pd.Series:
     return inchikeys.astype("str").str.extract("^([^-]+)", expand=False)
 
 
+@lru_cache(maxsize=50_000)
+def parent_key(smiles: str | None) -> str | None:
+    """First InChIKey block of the uncharged parent of a structure, so that a salt and its free base
+    agree; None where there is none.
+
+    >>> parent_key("CC(=O)Oc1ccccc1C(=O)O") == parent_key("CC(=O)Oc1ccccc1C(=O)[O-].[Na+]")
+    True
+    """
+    from rdkit import Chem, rdBase
+    from rdkit.Chem.MolStandardize import rdMolStandardize
+
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromSmiles(smiles) if isinstance(smiles, str) else None
+        if molecule is None or not molecule.GetNumAtoms():
+            return None
+        plain = not any(mark in smiles for mark in (".", "+", "-]"))
+        if not plain and {atom.GetAtomicNum() for atom in molecule.GetAtoms()} <= SALT_ELEMENTS:
+            molecule = rdMolStandardize.Uncharger().uncharge(
+                rdMolStandardize.LargestFragmentChooser(preferOrganic=True).choose(molecule)
+            )
+        return Chem.MolToInchiKey(molecule).split("-")[0] or None
+
+
+def parent_groups(molecules: pd.DataFrame) -> pd.Series:
+    """[n] label of each molecule: the skeleton of its parent structure (`parent_key`), so that a
+    salt and its free base share one; its own id where it has no structure.
+    """
+    keys = [
+        (parent_key(smiles) if isinstance(smiles, str) else None) or f"id {label}"
+        for label, smiles in molecules["smiles"].items()
+    ]
+    return pd.Series(keys, index=molecules.index, name="compound")
+
+
 def scaffold_of(smiles: object) -> str:
     """Bemis-Murcko scaffold of a structure as SMILES, without chirality; "" where it has no ring or
     there is no structure.
@@ -48,11 +87,13 @@ def scaffold_of(smiles: object) -> str:
     >>> scaffold_of("CC(=O)Oc1ccccc1C(=O)O"), scaffold_of("CCO"), scaffold_of(None)
     ('c1ccccc1', '', '')
     """
+    from rdkit import rdBase
     from rdkit.Chem.Scaffolds import MurckoScaffold
 
     if not isinstance(smiles, str):
         return ""
-    return MurckoScaffold.MurckoScaffoldSmiles(smiles, includeChirality=False)
+    with rdBase.BlockLogs():
+        return MurckoScaffold.MurckoScaffoldSmiles(smiles, includeChirality=False)
 
 
 def scaffold_groups(drugs: pd.DataFrame) -> pd.Series:

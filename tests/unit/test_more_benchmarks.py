@@ -709,7 +709,7 @@ def test_data_check_lists_what_is_there_and_names_what_is_not(folder, capsys):
     for name in NEW:
         (folder / RESPONSES[name]).unlink()
     assert main(["data", "check", str(folder)]) == 0
-    assert capsys.readouterr().out.count("not in this folder") == 4
+    assert capsys.readouterr().out.count("not in this folder") == 6
 
 
 def test_run_tells_that_bounds_were_read_as_measured(folder, tmp_path, monkeypatch, capsys):

@@ -1,0 +1,1 @@
+"""Drug-target interaction: proteins x drugs."""

@@ -1,0 +1,1 @@
+"""Label tables: molecules x assays, for probing what a representation knows."""
