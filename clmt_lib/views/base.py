@@ -22,6 +22,7 @@ from clmt_lib.io import DataError
 from clmt_lib.views.controls import CONTROLS, drug_vectors
 from clmt_lib.views.geometry import molecule_graphs
 from clmt_lib.views.molecules import fingerprints, listed, membership
+from clmt_lib.views.structure import ranked
 from clmt_lib.views.text import BUNDLED, describe_cells, describe_drugs, encode
 
 NOBODY = np.zeros(0, dtype=np.int64)
@@ -164,7 +165,7 @@ class Ranged(Raw):
         low, spread = x.min(0), x.max(0) - x.min(0)
         spread = np.where(spread > 1e-8, spread, 1.0)
         variance = ((x - low) / spread).var(0)
-        kept = np.sort(np.argsort(-variance, kind="stable")[: self.most])
+        kept = np.sort(ranked(variance)[: self.most])
         return replace(named, low=low, spread=spread, kept=kept, fitted_on=rows)
 
     def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:

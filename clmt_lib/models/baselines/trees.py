@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from clmt_lib.io import DataError
-from clmt_lib.models.base import Model
+from clmt_lib.models.base import Model, improves
 from clmt_lib.tasks import selection_score
 from clmt_lib.tasks.metrics import additive_effects
 from clmt_lib.views.molecules import fingerprints
@@ -54,7 +54,7 @@ class Trees(Model):
                 found = selection_score(
                     benchmark, split, table[tuple(pairs[split.valid].T)] + model.predict(valid)
                 )
-                if best is None or found < best:
+                if improves(found, best):
                     best, self.chosen, self.base, self.model = (
                         found,
                         {"base": base, **settings},
