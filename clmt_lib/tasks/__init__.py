@@ -5,7 +5,7 @@ of predictions made anywhere; `Bootstrap` and `pool` give intervals.
 """
 
 from clmt_lib.tasks import interaction, probing, response, retrieval
-from clmt_lib.tasks.base import TASKS, Task, bootstrap, get, of, register, score, selection_score
+from clmt_lib.tasks.base import TASKS, Task, bootstrap_of, get, of, register, score, selection_score
 from clmt_lib.tasks.bootstrap import DRAWS, Bootstrap, draws_used, interval, pool, with_interval
 from clmt_lib.tasks.metrics import METRICS, Metric, evaluate, find
 from clmt_lib.tasks.response import UNSEEN_DRUG_SPLITS
@@ -19,7 +19,7 @@ __all__ = [
     "Bootstrap",
     "Metric",
     "Task",
-    "bootstrap",
+    "bootstrap_of",
     "draws_used",
     "evaluate",
     "find",

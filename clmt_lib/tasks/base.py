@@ -134,7 +134,7 @@ def of(benchmark) -> Task:
     return get(benchmark.task).on((rows.name, columns.name), columns.keys)
 
 
-def bootstrap(benchmark, draws: int = DRAWS, seed: int = 0) -> Bootstrap:
+def bootstrap_of(benchmark, draws: int = DRAWS, seed: int = 0) -> Bootstrap:
     """The bootstrap of a benchmark: draws the entities of the sides that its task says."""
     task = of(benchmark)
     return Bootstrap(benchmark.shape, draws, seed, task.sides, task.resampled, task.fewest)

@@ -118,8 +118,8 @@ def concordance(y: np.ndarray, p: np.ndarray) -> float:
     predictions put in the same order. Equal predictions count one half, as in the code of the
     drug-target field (DeepDTA, GraphDTA); 0.5 is chance. NaN where `y` is constant.
 
-    It follows from Kendall's tau-b in O(n log n): concordant minus discordant pairs over the pairs
-    with different `y` is tau * sqrt(pairs with different p / pairs with different y).
+    It follows from Kendall's tau-b in O(n log n): tau is concordant minus discordant pairs, over
+    sqrt(pairs with different y * pairs with different p).
 
     >>> round(concordance(np.array([1.0, 2, 3]), np.array([0.1, 0.1, 0.9])), 4)
     0.8333
@@ -131,8 +131,9 @@ def concordance(y: np.ndarray, p: np.ndarray) -> float:
         return float("nan")
     if not different_p:
         return 0.5
-    tau = kendalltau(y, p, method="asymptotic").statistic
-    return float(0.5 + 0.5 * tau * np.sqrt(different_p / different_y))
+    tau = kendalltau(y, p).statistic
+    surplus = np.rint(tau * np.sqrt(different_y) * np.sqrt(different_p))  # a whole number
+    return float(0.5 + 0.5 * surplus / different_y)
 
 
 def _different(values):

@@ -7,7 +7,7 @@ from scipy import stats
 from clmt_lib import tasks
 from clmt_lib.io import DataError
 from clmt_lib.tasks.bootstrap import Bootstrap, draws_used, interval, pool, with_interval
-from clmt_lib.tasks.metrics import FEWEST, pearson, per_group, rmse
+from clmt_lib.tasks.metrics import FEWEST, METRICS, mae, mse, pearson, per_group, rmse
 
 rng = np.random.default_rng(0)
 
@@ -25,16 +25,18 @@ def drawn(pairs, counts, draw):
 
 def per_entity(pairs, counts, draw, side, y, p, statistic):
     """Mean over entities drawn, each as often as it was: in each, the pairs whose *other* entity
-    was drawn. Entities with too few pairs in the table, or fewer than two drawn, do not count.
+    was drawn. Entities with too few pairs in the table, too few drawn (a correlation needs two), or
+    without a value do not count.
     """
+    least = 2 if statistic in (pearson, METRICS["rm2"].function, METRICS["r2"].function) else 1
     other, values = 1 - side, []
     for entity in range(counts[side].shape[1]):
         own = [row for row in range(len(pairs)) if pairs[row][side] == entity]
         rows = [row for row in own for _ in range(int(counts[other][draw][pairs[row][other]]))]
-        if len(own) < FEWEST or len(rows) < 2:
+        if len(own) < FEWEST or len(rows) < least:
             continue
         value = statistic(y[rows], p[rows])
-        values += [value] * int(counts[side][draw][entity])
+        values += [value] * int(counts[side][draw][entity]) if np.isfinite(value) else []
     return np.mean(values) if values else np.nan
 
 
@@ -50,7 +52,7 @@ def table(seed, shape=(12, 5), density=0.6):
 def test_every_draw_equals_drawing_pairs_one_by_one(seed):
     pairs, y, p = table(seed)
     boot = Bootstrap((12, 5), draws=40, seed=seed)
-    names = ("rmse", "pcc", "pcc_per_drug", "pcc_per_cell", "mae", "mse")
+    names = ("rmse", "pcc", "pcc_per_drug", "pcc_per_cell", "mae", "mse", "rmse_per_drug")
     found = boot.statistics(pairs, y, p, names)
     for draw in range(40):
         rows = drawn(pairs, boot.counts, draw)
@@ -62,11 +64,83 @@ def test_every_draw_equals_drawing_pairs_one_by_one(seed):
             "pcc": pearson(y[rows], p[rows]),
             "pcc_per_drug": per_entity(pairs, boot.counts, draw, 1, y, p, pearson),
             "pcc_per_cell": per_entity(pairs, boot.counts, draw, 0, y, p, pearson),
-            "mae": np.abs(y[rows] - p[rows]).mean(),
-            "mse": np.square(y[rows] - p[rows]).mean(),
+            "mae": mae(y[rows], p[rows]),
+            "mse": mse(y[rows], p[rows]),
+            "rmse_per_drug": per_entity(pairs, boot.counts, draw, 1, y, p, rmse),
         }
         for name, value in expected.items():
             assert found[name][draw] == pytest.approx(value, nan_ok=True), (name, draw)
+
+
+def test_a_drug_of_which_no_line_was_drawn_does_not_count():
+    r = np.random.default_rng(9)
+    pairs = np.array([(c, d) for d in range(6) for c in r.permutation(40)[:5]])
+    y, p = r.normal(size=30), r.normal(size=30)
+    boot = Bootstrap((40, 6), draws=200, seed=9)
+    found = boot.statistics(pairs, y, p, ["rmse_per_drug", "pcc_per_drug"])
+    without = 0
+    for draw in range(200):
+        drawn_lines = [boot.counts[0][draw][pairs[pairs[:, 1] == d, 0]].sum() for d in range(6)]
+        without += 0 in drawn_lines
+        for name, statistic in (("rmse_per_drug", rmse), ("pcc_per_drug", pearson)):
+            expected = per_entity(pairs, boot.counts, draw, 1, y, p, statistic)
+            assert found[name][draw] == pytest.approx(expected, nan_ok=True)
+    assert without > 3
+
+
+RANKED = ("auroc", "auprc", "ece", "ci", "rm2", "r2")
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("ties", [False, True])
+def test_rank_metrics_of_every_draw_equal_drawing_pairs_one_by_one(seed, ties):
+    pairs, y, p = table(seed, density=0.8)
+    labels, p = (y > 2).astype(float), 1 / (1 + np.exp(-p))
+    if ties:
+        y, p = np.round(y), np.round(p, 1)
+    boot = Bootstrap((12, 5), draws=25, seed=seed)
+    for name in RANKED:
+        truth, function = (y if name in ("ci", "rm2", "r2") else labels), METRICS[name].function
+        names = [name, f"{name}_per_drug", f"{name}_per_cell"]
+        found = boot.statistics(pairs, truth, p, names)
+        weights = boot.weights(pairs, names, truth)
+        for draw in range(25):
+            rows = drawn(pairs, boot.counts, draw)
+            expected = {
+                name: function(truth[rows], p[rows]) if len(rows) else np.nan,
+                f"{name}_per_drug": per_entity(pairs, boot.counts, draw, 1, truth, p, function),
+                f"{name}_per_cell": per_entity(pairs, boot.counts, draw, 0, truth, p, function),
+            }
+            for asked, value in expected.items():
+                assert found[asked][draw] == pytest.approx(value, nan_ok=True), (asked, draw)
+                assert (weights[asked][draw] == 0) == np.isnan(value), (asked, draw)
+
+
+def test_rank_metrics_in_small_parts_are_the_same(monkeypatch):
+    pairs, y, p = table(3)
+    whole = Bootstrap((12, 5), draws=20).statistics(pairs, y, p, ["ci", "ci_per_drug"])
+    monkeypatch.setattr("clmt_lib.tasks.bootstrap.AT_ONCE", 100)
+    monkeypatch.setattr("clmt_lib.tasks.bootstrap.BLOCK", 7)
+    parts = Bootstrap((12, 5), draws=20).statistics(pairs, y, p, ["ci", "ci_per_drug"])
+    for name, values in whole.items():
+        np.testing.assert_array_equal(values, parts[name])
+
+
+def test_retrieval_draws_queries_again():
+    r = np.random.default_rng(3)
+    pairs = np.argwhere(np.ones((30, 12)))
+    y, p = (r.integers(0, 12, 30)[:, None] == np.arange(12)).astype(float).ravel(), r.random(360)
+    y[:12] = 0  # a query without a right candidate
+    boot = Bootstrap((30, 12), 50, 1, ("query", "candidate"), ("query",), fewest=1)
+    found = boot.statistics(pairs, y, p, ["top1_per_query"])["top1_per_query"]
+    each = np.array([METRICS["top1"](*part) for part in zip(y.reshape(30, 12), p.reshape(30, 12))])
+    counts = boot.counts[0][:, 1:]
+    np.testing.assert_allclose(found, (counts * each[1:]).sum(1) / counts.sum(1))
+    both = Bootstrap((30, 12), 50, 1, ("query", "candidate"), fewest=1)
+    with pytest.raises(DataError, match="no bootstrap of 'top1_per_query'"):
+        both.statistics(pairs, y, p, ["top1_per_query"])
+    with pytest.raises(DataError, match="need y"):
+        boot.weights(pairs, ["top1_per_query"])
 
 
 def test_a_drug_with_too_few_pairs_never_counts_and_one_drawn_twice_counts_twice():

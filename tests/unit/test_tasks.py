@@ -1,0 +1,288 @@
+"""What each task asks: its metrics, headline and selection; scores of two-sided benchmarks."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
+
+from clmt_lib import data, tasks
+from clmt_lib.data import Benchmark, Side
+from clmt_lib.io import DataError
+from clmt_lib.tasks import metrics
+
+rng = np.random.default_rng(0)
+
+
+def side(name, n, **facts):
+    """A side of n entities."""
+    ids = pd.Index([f"{name}{i}" for i in range(n)])
+    return Side(name, pd.DataFrame({"name": ids, **facts}, index=ids), keys=dict.fromkeys(facts))
+
+
+def table(task, rows, columns, y, density=0.6, censored=None):
+    """A benchmark of random pairs."""
+    pairs = np.argwhere(rng.random((len(rows), len(columns))) < density)
+    values = y(pairs)
+    bound = np.zeros(len(pairs), dtype=bool) if censored is None else values <= censored
+    return Benchmark("toy", (rows, columns), pairs, values, bound, task=task)
+
+
+@pytest.fixture(scope="module")
+def world():
+    benchmark = data.load("simulated", cells=60)
+    return benchmark, data.make_split(benchmark, "mixed")
+
+
+@pytest.fixture(scope="module")
+def affinities():
+    """Proteins x drugs; a third of the values sit on a bound, as in Davis."""
+    return table(
+        "affinity",
+        side("protein", 30),
+        side("drug", 25),
+        lambda pairs: np.maximum(5.0, 5.5 + rng.normal(size=len(pairs)) + 0.05 * pairs[:, 1]),
+        censored=5.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def assays():
+    """Molecules x assays with gaps, 0 or 1."""
+    return table(
+        "labels",
+        side("molecule", 120),
+        side("assay", 6),
+        lambda pairs: (rng.random(len(pairs)) < 0.1 + 0.1 * pairs[:, 1]).astype(float),
+    )
+
+
+def test_drug_response_equals_scipy_and_scikit_learn(world):
+    benchmark, split = world
+    y = benchmark.y[split.test]
+    p = y + rng.normal(size=len(y))
+    found = tasks.score(benchmark, split, p)
+    assert found["pairs"] == len(y)
+    assert found["rmse"] == np.sqrt(np.mean((y - p) ** 2))
+    assert found["mae"] == pytest.approx(mean_absolute_error(y, p))
+    assert found["r2"] == pytest.approx(r2_score(y, p))
+    assert found["spearman"] == pytest.approx(stats.spearmanr(y, p)[0])
+    for column, name in ((0, "cell"), (1, "drug")):
+        label = benchmark.pairs[split.test, column]
+        each = [
+            stats.pearsonr(y[label == entity], p[label == entity])[0]
+            for entity in np.unique(label)
+            if (label == entity).sum() >= metrics.FEWEST
+        ]
+        expected = np.mean(each) if each else np.nan
+        assert found[f"pcc_per_{name}"] == pytest.approx(expected, nan_ok=True)
+    mean, cell, drug = metrics.additive_effects(benchmark, split.train)
+    base = mean + cell[benchmark.pairs[split.test, 0]] + drug[benchmark.pairs[split.test, 1]]
+    assert found["pcc_normalised"] == pytest.approx(stats.pearsonr(y - base, p - base)[0])
+    assert set(found) == {"pairs", *tasks.of(benchmark).metrics} | {
+        "pcc_normalised",
+        "r2_normalised",
+    }
+
+
+def test_effects_alone_are_zero_after_normalising(world):
+    benchmark, split = world
+    mean, cell, drug = metrics.additive_effects(benchmark, split.train)
+    pairs = benchmark.pairs[split.test]
+    found = tasks.score(benchmark, split, mean + cell[pairs[:, 0]] + drug[pairs[:, 1]])
+    assert found["r2_normalised"] == pytest.approx(0, abs=1e-12)
+
+
+def test_effects_minimise_the_ridge_objective(world):
+    benchmark, split = world
+    pairs, y = benchmark.pairs[split.train], benchmark.y[split.train]
+    rows, columns = benchmark.shape
+    x = np.zeros((len(y), rows + columns))
+    x[np.arange(len(y)), pairs[:, 0]] = 1
+    x[np.arange(len(y)), rows + pairs[:, 1]] = 1
+    exact = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ (y - y.mean()))
+    _, cell, drug = metrics.additive_effects(benchmark, split.train)
+    assert np.abs(x @ (np.concatenate([cell, drug]) - exact)).max() < 1e-3
+
+
+@pytest.mark.filterwarnings("error")
+def test_without_shrinkage_an_entity_without_pairs_still_has_effect_zero(world):
+    benchmark, split = world
+    pairs = benchmark.pairs[split.train]
+    kept = split.train[(pairs[:, 0] != 0) & (pairs[:, 1] != 0)]
+    _, cell, drug = metrics.additive_effects(benchmark, kept, shrink=0)
+    assert cell[0] == drug[0] == 0 and cell.any() and drug.any()
+    assert np.isfinite(cell).all() and np.isfinite(drug).all()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_predictions_that_are_not_finite_are_refused(world, wrong):
+    benchmark, split = world
+    p = np.zeros(len(split.test))
+    p[3] = wrong
+    with pytest.raises(DataError, match="1 not finite"):
+        tasks.score(benchmark, split, p)
+    with pytest.raises(DataError, match="shape"):
+        tasks.score(benchmark, split, p[:-1])
+
+
+def test_affinities_are_scored_per_protein_and_per_drug_and_without_bounds(affinities):
+    split = data.make_split(affinities, "mixed")
+    y = affinities.y[split.test]
+    p = y + rng.normal(size=len(y))
+    found = tasks.score(affinities, split, p)
+    right = [
+        1.0 if a[1] > b[1] else 0.5 if a[1] == b[1] else 0.0
+        for a in zip(y, p, strict=True)
+        for b in zip(y, p, strict=True)
+        if a[0] > b[0]
+    ]
+    assert found["ci"] == pytest.approx(np.mean(right))
+    bound = affinities.censored[split.test]
+    assert 0.1 < found["censored"] < 0.6 and found["censored"] == bound.mean()
+    assert found["mse_measured"] == pytest.approx(np.mean((y - p)[~bound] ** 2))
+    assert found["rmse_measured"] == pytest.approx(np.sqrt(found["mse_measured"]))
+    for column, name in ((0, "protein"), (1, "drug")):
+        label = affinities.pairs[split.test, column]
+        values = [
+            metrics.concordance(y[label == entity], p[label == entity])
+            for entity in np.unique(label)
+            if (label == entity).sum() >= metrics.FEWEST
+        ]
+        assert found[f"ci_per_{name}"] == pytest.approx(
+            np.nanmean(values) if values else np.nan, nan_ok=True
+        )
+    assert set(tasks.of(affinities).reported) <= set(found)
+
+
+def test_assays_are_scored_one_by_one(assays):
+    split = data.make_split(assays, "molecule_blind")
+    y = assays.y[split.test]
+    p = rng.random(len(y)) + 0.3 * y
+    found = tasks.score(assays, split, p)
+    label = assays.pairs[split.test, 1]
+    areas = [
+        roc_auc_score(y[label == assay], p[label == assay])
+        for assay in np.unique(label)
+        if len(set(y[label == assay])) == 2 and (label == assay).sum() >= metrics.FEWEST
+    ]
+    assert len(areas) > 3 and found["auroc_per_assay"] == pytest.approx(np.mean(areas))
+    assert found["auroc"] == pytest.approx(roc_auc_score(y, p)) and found["auroc"] > 0.5
+    assert 0 <= found["ece_per_assay"] <= 1 and "rmse" not in found and "censored" not in found
+
+
+def test_selection_is_by_error_or_by_rank_inside_new_drugs(world):
+    benchmark, mixed = world
+    for kind in ("mixed", "drug_blind", "tissue_blind", "scaffold_blind", "both_blind"):
+        split = mixed if kind == "mixed" else data.make_split(benchmark, kind)
+        y, (_, drug) = benchmark.y[split.valid], benchmark.pairs[split.valid].T
+        p = y + rng.normal(size=len(y))
+        found = tasks.selection_score(benchmark, split, p)
+        if kind in ("mixed", "tissue_blind"):
+            assert found == metrics.rmse(y, p)
+        else:
+            assert found == -metrics.per_group(y, p, drug)
+        better = tasks.selection_score(benchmark, split, y + 0.1 * (p - y))
+        assert better < found
+
+
+def test_selection_of_labels_is_by_the_area_inside_assays(assays):
+    split = data.make_split(assays, "molecule_blind")
+    y, assay = assays.y[split.valid], assays.pairs[split.valid, 1]
+    p = rng.random(len(y))
+    expected = -metrics.per_group(y, p, assay, metrics.auroc)
+    assert tasks.selection_score(assays, split, p) == expected
+    assert tasks.selection_score(assays, split, y) == -1.0
+
+
+@pytest.mark.parametrize(
+    "name, kind, headline",
+    [
+        ("response", "mixed", "rmse"),
+        ("response", "cell_blind", "rmse"),
+        ("response", "tissue_blind", "rmse"),
+        ("response", "drug_blind", "pcc_per_drug"),
+        ("response", "pathway_blind", "pcc_per_drug"),
+        ("response", "both_blind", "pcc_per_drug"),
+        ("affinity", "drug_blind", "rmse"),
+        ("labels", "molecule_blind", "auroc_per_assay"),
+        ("retrieval", "mixed", "top1_per_query"),
+    ],
+)
+def test_the_headline_depends_on_what_is_held_out(name, kind, headline):
+    task = tasks.get(name)
+    assert task.headline(kind) == task.selection(kind) == headline
+
+
+def test_names_come_from_the_sides(affinities):
+    renamed = Benchmark(
+        "toy",
+        (side("kinase", 30), side("inhibitor", 25)),
+        affinities.pairs,
+        affinities.y,
+        affinities.censored,
+        task="affinity",
+    )
+    task = tasks.of(renamed)
+    assert {"ci_per_kinase", "pcc_per_inhibitor"} <= set(task.metrics)
+    boot = tasks.bootstrap_of(renamed, draws=5)
+    assert boot.names == ("kinase", "inhibitor") and boot.resampled == boot.names
+    assert tasks.get("affinity").resampled == ("protein", "drug")
+    own = side("cell", 9), side("drug", 8, family=list("aabbccdd"))
+    keyed = table("response", *own, lambda pairs: rng.normal(size=len(pairs)))
+    assert tasks.of(keyed).headline("family_blind") == "pcc_per_drug"
+
+
+def test_what_is_reported_can_be_drawn_again(world, affinities, assays):
+    for benchmark, kind in ((world[0], "mixed"), (affinities, "mixed"), (assays, "mixed")):
+        task, split = tasks.of(benchmark), data.make_split(benchmark, kind)
+        boot = tasks.bootstrap_of(benchmark, draws=200)
+        pairs, y = benchmark.pairs[split.test], benchmark.y[split.test]
+        p = y + rng.normal(size=len(y))
+        draws = boot.statistics(pairs, y, p, task.reported)
+        weights = boot.weights(pairs, task.reported, y)
+        point = tasks.score(benchmark, split, p)
+        for name in task.reported:
+            if np.isnan(point[name]):
+                continue
+            pooled = tasks.pool([draws[name]], [weights[name]])
+            low, high = tasks.interval(pooled)
+            assert low <= point[name] <= high, (task.name, name)
+            assert tasks.draws_used(pooled) > 190
+
+
+def test_assays_stay_and_molecules_are_drawn(assays):
+    boot = tasks.bootstrap_of(assays, draws=20)
+    assert (boot.counts[1] == 1).all() and boot.counts[0].std() > 0
+
+
+def test_unknown_tasks_and_tasks_of_the_same_name_are_refused(affinities):
+    with pytest.raises(DataError, match="unknown task 'toxicity'"):
+        tasks.get("toxicity")
+    with pytest.raises(DataError, match="there is a task 'labels' already"):
+        tasks.register(tasks.Task("labels", "?", ("rmse",), ("rmse",), "rmse"))
+    with pytest.raises(DataError, match="unknown metric 'accuracy'"):
+        tasks.register(tasks.Task("other", "?", ("accuracy",), ("rmse",), "rmse"))
+    assert "other" not in tasks.TASKS and tasks.register(tasks.get("labels")) is not None
+
+
+def test_retrieval_against_a_loop():
+    similarity, label = np.round(rng.normal(size=(40, 40)), 1), rng.integers(0, 15, 40)
+    found = tasks.retrieve(similarity, label[:, None] == label[None], k=(1, 3))
+    for k in (1, 3):
+        hits = []
+        for query in range(40):
+            order = np.array([np.lexsort([rng.random(40), -similarity[query]]) for _ in range(200)])
+            hits.append((label[order[:, :k]] == label[query]).any(1).mean())
+        assert found[f"top{k}"] == pytest.approx(np.mean(hits), abs=0.02)
+    assert tasks.retrieve(np.zeros((20, 20)), k=(1,)) == {"top1": pytest.approx(1 / 20)}
+    assert tasks.retrieve(np.eye(5), k=(1,)) == {"top1": 1.0}
+
+
+def test_retrieval_of_nonsense_is_refused():
+    with pytest.raises(DataError, match="queries, candidates"):
+        tasks.retrieve(np.zeros((3, 4)))
+    with pytest.raises(DataError, match="not finite"):
+        tasks.retrieve(np.full((3, 3), np.nan))
+    with pytest.raises(DataError, match="no query has a right candidate"):
+        tasks.retrieve(np.zeros((3, 3)), np.zeros((3, 3), dtype=bool))
