@@ -122,9 +122,33 @@ def rung(name):
     }
 
 
+class Stopwatch(Callback):
+    """(wall, processor) seconds spent in steps, at every evaluation; evaluations are left out."""
+
+    def __init__(self) -> None:
+        self.spent, self.ticks = (0.0, 0.0), []
+        self.went_on = self.now()
+
+    @staticmethod
+    def now() -> tuple[float, float]:
+        """(wall, processor) clocks."""
+        return time.perf_counter(), time.process_time()
+
+    def on_step(self, step, module, out, learning_rate) -> None:
+        """Add what the step took."""
+        now = self.now()
+        self.spent = tuple(s + t - b for s, t, b in zip(self.spent, now, self.went_on, strict=True))
+        self.went_on = now
+
+    def on_evaluate(self, step, module, row) -> None:
+        """Note what the steps took so far, and go on."""
+        self.ticks.append(self.spent)
+        self.went_on = self.now()
+
+
 def learning(kind, device):
     """Learning curve of the repaired published network with random batches, with tiles of the same
-    number of pairs, or with random batches in half precision.
+    number of pairs, or with random batches in half precision: RMSE after every pass.
     """
     benchmark = data.load(DATASET)
     split = data.make_split(benchmark, SPLIT, SEED)
@@ -134,58 +158,40 @@ def learning(kind, device):
         "defects": (),
         "precision": "bfloat16" if kind == "bfloat16" else "float32",
     }
-    config, device = published.PublishedConfig(**settings), torch.device(device)
-    model = published.Published(config)
-    model.inputs = inputs = published.Inputs(benchmark, split, config, device)
-    pairs, y = (
-        torch.as_tensor(x[split.train], device=device)
-        for x in (benchmark.pairs, benchmark.y.astype("float32"))
-    )
-    draw, size = (
-        published.tiles(pairs.cpu(), config.tile)
-        if config.tile
-        else (lambda: torch.randperm(len(pairs))[: config.batch], config.batch)
-    )
-    spent, began = (
-        [0.0, 0.0],
-        [time.perf_counter(), time.process_time()],
-    )  # in steps so far, looks left out; since when
-    curve, every = [], len(pairs) // size  # a look a pass
-
-    def step(net):
-        rows = draw().to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=kind == "bfloat16"):
-            return published.objective(net, inputs, pairs[rows], y[rows], config)
-
-    def look(net):
-        spent[:] = (
-            spent[0] + time.perf_counter() - began[0],
-            spent[1] + time.process_time() - began[1],
-        )
-        error = metrics.rmse(
-            benchmark.y[split.valid], model._predict(net, benchmark.pairs[split.valid])
-        )
-        curve.append(
-            {
-                "step": every * (len(curve) + 1),
-                "pairs": size * every * (len(curve) + 1),
-                "seconds": spent[0],
-                "cpu_seconds": spent[1],
-                "valid": error,
-            }
-        )
-        began[:] = time.perf_counter(), time.process_time()
-        return error
-
+    config = published.PublishedConfig(**settings)
+    model, watch = published.Published(config), Stopwatch()
+    inputs = model.prepare(benchmark, split, torch.device(device))
+    batches, valid = model.batches(inputs), benchmark.pairs[split.valid]
+    size = published.tiles(inputs.pairs.cpu(), config.tile)[1] if config.tile else config.batch
     length = TrainConfig(
-        config.epochs * every,
+        config.epochs * batches.steps,
         RATE,
         config.weight_decay,
-        evaluate_every=every,
+        evaluate_every=batches.steps,
         schedule="step",
         fused=kind == "bfloat16",
     )
-    train(lambda: published.Network(inputs, config), step, length, evaluate=look, device=device)
+    _, history = train(
+        partial(model.build, inputs),
+        lambda net, rows: model.loss(net, inputs, rows),
+        length,
+        batches=batches,
+        evaluate=lambda net: metrics.rmse(
+            benchmark.y[split.valid], model.predicted(net, inputs, valid)
+        ),
+        callbacks=[watch],
+        device=device,
+    )
+    curve = [
+        {
+            "step": row["step"],
+            "pairs": size * row["step"],
+            "seconds": seconds,
+            "cpu_seconds": cpu,
+            "valid": row["valid"],
+        }
+        for row, (seconds, cpu) in zip(history, watch.ticks, strict=True)
+    ]
     return {"curve": curve, "pairs_per_step": size}
 
 

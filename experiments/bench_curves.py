@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from bench_tools import Tensors, bench_config, clock, fresh, peak_memory_mb, train_step
+from bench_tools import bench_config, clock, fresh, invented, peak_memory_mb, train_step
 
 from clmt_lib.models.clmt import published
 
@@ -39,7 +39,7 @@ def point(lines, drugs, pairs, rounds, device):
     over `pairs` random pairs, after a first one.
     """
     config = bench_config(width=WIDTH)
-    inputs = Tensors(config, lines, drugs, BASE["genes"], device=device)
+    inputs = invented(config, lines, drugs, BASE["genes"], device=device)
     torch.manual_seed(0)
     net = published.Network(inputs, config).to(device)
     optimiser = torch.optim.AdamW(net.parameters(), config.learning_rate)

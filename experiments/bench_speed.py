@@ -8,7 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import per_pair
 import torch
@@ -16,12 +18,12 @@ import torch.nn.functional as F
 from bench_tools import (
     SIZES,
     THREADS,
-    Tensors,
     bench_config,
     clock,
     fresh,
     gflop,
     interleaved,
+    invented,
     matmul_gflops,
     peak_memory_mb,
     train_step,
@@ -30,7 +32,6 @@ from bench_tools import (
 from clmt_lib import data, models
 from clmt_lib.models import clmt
 from clmt_lib.models.clmt import published
-from clmt_lib.nn import encoders, molecular
 from clmt_lib.training import pick_device
 
 PER_PAIR, RANDOM, TILE = (
@@ -47,17 +48,23 @@ CHECKS = (
 
 
 @contextmanager
-def library_layers():
-    """PyTorch's dropout and PyG's GraphNorm in place of ours: another mask of the same kind, and
-    the same norm.
+def library_layers(net: torch.nn.Module) -> Iterator[None]:
+    """PyTorch's dropout and PyG's GraphNorm in place of ours, in one network: another mask of the
+    same kind, and the same norm.
     """
-    ours = encoders.dropout, molecular.dropout, molecular.graph_norm
-    encoders.dropout = molecular.dropout = F.dropout
-    molecular.graph_norm = lambda norm, x, graph, n: norm(x, graph, n)
+    ours = [(module, dict(vars(module))) for module in net.modules() if hasattr(module, "lose")]
+    for module, _ in ours:
+        module.lose = F.dropout
+        if hasattr(module, "normalise"):
+            module.normalise = lambda norm, x, graph, n: norm(x, graph, n)
     try:
         yield
     finally:
-        encoders.dropout, molecular.dropout, molecular.graph_norm = ours
+        for module, before in ours:
+            for name in ("lose", "normalise"):
+                module.__dict__.pop(name, None)
+                if name in before:
+                    setattr(module, name, before[name])
 
 
 def draws(inputs):
@@ -100,7 +107,7 @@ def steps(inputs, config, names=PATHS):
     draw, out = draws(inputs), {}
     for name in names:
         half = name.endswith("bfloat16")
-        layers = library_layers if name.endswith("library") else nullcontext
+        layers = partial(library_layers, net) if name.endswith("library") else nullcontext
 
         def objective(
             pick=draw[name], module=per_pair if name == "per_pair" else published, layers=layers
@@ -118,7 +125,7 @@ def steps(inputs, config, names=PATHS):
 def paths(short, device):
     """{sizes, paths, equality, parts}."""
     config = bench_config()
-    inputs = Tensors(config, **SIZES, device=device)
+    inputs = invented(config, **SIZES, device=device)
     net, actions = steps(inputs, config, PATHS + CHECKS)
     sizes = {
         **{name: SIZES[name] for name in ("lines", "drugs", "genes")},
@@ -320,7 +327,7 @@ def _parts(net, inputs, config, pairs, plain):
 def memory(path, device):
     """{peak_memory_mb} of this process after two steps of one path."""
     config = bench_config()
-    step = steps(Tensors(config, **SIZES, device=device), config, (path,))[1][path]
+    step = steps(invented(config, **SIZES, device=device), config, (path,))[1][path]
     for _ in range(2):
         step()
     return {"peak_memory_mb": peak_memory_mb(device)}

@@ -7,13 +7,14 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from clmt_lib.data.response import simulated
-from clmt_lib.models.clmt.published import Inputs, PublishedConfig
+from clmt_lib.models.clmt.published import Inputs, PublishedConfig, Relation
 from clmt_lib.views.geometry import molecule_graphs
 
 THREADS = 2
@@ -40,73 +41,78 @@ def bench_config(**changes):
     return PublishedConfig(**{"defects": AS_PUBLISHED, **changes})
 
 
+@dataclass(frozen=True, eq=False)
 class Tensors(Inputs):
-    """`Inputs` of the network, drawn at random: real molecules (those of the simulated world, in
+    """`Inputs` of the network whose graph is given and not made from similarities."""
+
+    graph: dict[Relation, torch.Tensor]
+
+
+def invented(
+    config: PublishedConfig,
+    lines: int = 969,
+    drugs: int = 222,
+    genes: int = 8000,
+    mutations: int = 636,
+    copy_numbers: int = 694,
+    text: int = 768,
+    bits: int = 2048,
+    device: str = "cpu",
+) -> Tensors:
+    """Inputs of the network, drawn at random: real molecules (those of the simulated world, in
     turn), everything else noise of the right size.
 
     Every pair is measured, and the graph is the published one (`AS_PUBLISHED`) with random
     neighbours.
-
-    Attributes
-    ----------
-    pairs : [lines * drugs, 2]; y : [lines * drugs]
     """
+    draw = torch.Generator().manual_seed(0)
 
-    def __init__(
-        self,
-        config,
-        lines=969,
-        drugs=222,
-        genes=8000,
-        mutations=636,
-        copy_numbers=694,
-        text=768,
-        bits=2048,
-        device="cpu",
-    ):
-        draw = torch.Generator().manual_seed(0)
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=draw).to(device)
 
-        def normal(*shape):
-            return torch.randn(*shape, generator=draw).to(device)
+    def some(share: float, *shape: int) -> torch.Tensor:
+        return (torch.rand(*shape, generator=draw) < share).float().to(device)
 
-        def some(share, *shape):
-            return (torch.rand(*shape, generator=draw) < share).float().to(device)
+    def neighbours(n: int) -> torch.Tensor:
+        k = min(config.neighbours, n - 1)
+        chosen = torch.randint(n, (n, k), generator=draw)
+        return torch.zeros(n, n).scatter(1, chosen, 1.0).to(device)
 
-        def neighbours(n):
-            k = min(config.neighbours, n - 1)
-            return (
-                torch.zeros(n, n)
-                .scatter(1, torch.randint(n, (n, k), generator=draw), 1.0)
-                .to(device)
-            )
+    def classes(n: int, size: int) -> torch.Tensor:
+        return torch.randint(n, (size,), generator=draw).to(device)
 
-        self.config, self.device = config, torch.device(device)
-        self.expression, self.mutation, self.copy_number = (
-            torch.rand(lines, genes, generator=draw).to(device),
-            some(0.02, lines, mutations),
-            normal(lines, copy_numbers),
-        )
-        known = molecule_graphs(simulated.facts())
-        self.molecules = known.take(torch.arange(drugs) % known.n).to(device)
-        self.bits, self.wide_bits = some(0.03, drugs, bits), some(0.04, drugs, bits)
-        self.text_cell, self.text_drug = normal(lines, text), normal(drugs, text)
-        self.has_text_cell, self.has_text_drug = (
-            torch.ones(n, dtype=torch.bool, device=device) for n in (lines, drugs)
-        )
-        self.pairs = torch.cartesian_prod(torch.arange(lines), torch.arange(drugs)).to(device)
-        self.y = normal(len(self.pairs))
-        self.graph = {
+    known = molecule_graphs(simulated.facts())
+    pairs = torch.cartesian_prod(torch.arange(lines), torch.arange(drugs)).to(device)
+    number = {"cell_type": 28, "pathway": 23}
+    return Tensors(
+        expression=torch.rand(lines, genes, generator=draw).to(device),
+        mutation=some(0.02, lines, mutations),
+        copy_number=normal(lines, copy_numbers),
+        molecules=known.take(torch.arange(drugs) % known.n).to(device),
+        bits=some(0.03, drugs, bits),
+        wide_bits=some(0.04, drugs, bits),
+        text_cell=normal(lines, text),
+        text_drug=normal(drugs, text),
+        has_text_cell=torch.ones(lines, dtype=torch.bool, device=device),
+        has_text_drug=torch.ones(drugs, dtype=torch.bool, device=device),
+        pairs=pairs,
+        y=normal(len(pairs)),
+        graph={
             ("cell", "similar", "cell"): neighbours(lines),
             ("drug", "similar", "drug"): neighbours(drugs),
             ("cell", "response", "drug"): torch.ones(drugs, lines, device=device),
-        }
-        self.same_drug = torch.eye(drugs, dtype=torch.bool, device=device)
-        self.classes = {"cell_type": 28, "pathway": 23}
-        self.aims = {
-            "cell_type": torch.randint(28, (lines,), generator=draw).to(device),
-            "pathway": torch.randint(23, (drugs,), generator=draw).to(device),
+        },
+        same_drug=torch.eye(drugs, dtype=torch.bool, device=device),
+        classes=number,
+        aims={
+            "cell_type": classes(number["cell_type"], lines),
+            "pathway": classes(number["pathway"], drugs),
             "threshold": normal(drugs),
-        }
+        },
+        links=None,
+        recipes={},
+        fitted={},
+    )
 
 
 def synchronise(device):

@@ -99,6 +99,24 @@ class MoleculeGraphs:
             self.known[drugs],
         )
 
+    def joined(self, more: "MoleculeGraphs") -> "MoleculeGraphs":
+        """These drugs' graphs, then those of `more`."""
+        values = {}
+        for field in fields(self):
+            name = field.name
+            mine, theirs = getattr(self, name), getattr(more, name)
+            if name == "n":
+                values[name] = mine + theirs
+                continue
+            ahead = {
+                "molecule": self.n,
+                "bond_index": len(self.atom),
+                "angle_index": len(self.bond),
+            }.get(name)
+            theirs = theirs if ahead is None else theirs + ahead
+            values[name] = torch.cat([mine, theirs], -1 if name.endswith("_index") else 0)
+        return MoleculeGraphs(**values)
+
 
 def _blocks(owner, drugs, n):
     """Rows of an ascending `owner` that belong to each drug in turn, and how far each drug's rows

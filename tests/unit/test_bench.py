@@ -38,7 +38,7 @@ REPAIRED, HELD_OUT = bench_tools.AS_PUBLISHED, ("no_drug_to_cell", "unweighted_r
 
 @pytest.fixture(scope="module")
 def tensors():
-    return bench_tools.Tensors(bench_tools.bench_config(width=16), **SMALL)
+    return bench_tools.invented(bench_tools.bench_config(width=16), **SMALL)
 
 
 def network(tensors, **changes):
@@ -95,50 +95,59 @@ def test_the_plain_path_encodes_a_drug_as_often_as_it_is_named(tensors):
     assert seen == [50, 1]
 
 
+def layers_of(net):
+    """(kinds of dropout, kinds of graph norm) that a network uses."""
+    kinds = [
+        {getattr(module, name) for module in net.modules() if hasattr(module, name)}
+        for name in ("lose", "normalise")
+    ]
+    return tuple(kinds)
+
+
 def test_library_layers_are_those_of_the_libraries_inside_and_ours_again_outside(tensors):
     """In evaluation the loss is the same; what runs is PyG's GraphNorm and PyTorch's dropout, and
     only inside, even after an error.
     """
     config, net = network(tensors)
-    ours, norms, losses = (encoders.dropout, molecular.dropout, molecular.graph_norm), [], []
+    other, norms, losses = network(tensors)[1], [], []
+    ours = {encoders.dropout}, {molecular.graph_norm}
     net.geometry.atom_blocks[0].graph_norm.register_forward_hook(lambda *_: norms.append(1))
-    for layers, runs in (
-        (bench_speed.nullcontext, 0),
-        (bench_speed.library_layers, 1),
-        (bench_speed.nullcontext, 1),
-    ):
-        with layers():
-            losses.append(
-                published.objective(
-                    net, tensors, tensors.pairs[:100], tensors.y[:100], config
-                ).total.item()
-            )
-            inside = encoders.dropout is molecular.dropout is torch.nn.functional.dropout
-        assert len(norms) == runs and inside == (layers is bench_speed.library_layers)
+
+    def loss():
+        rows = tensors.pairs[:100], tensors.y[:100]
+        losses.append(published.objective(net, tensors, *rows, config).total.item())
+
+    loss()
+    assert layers_of(net) == ours and not norms
+    with bench_speed.library_layers(net):
+        loss()
+        lost, normed = layers_of(net)
+        assert lost == {torch.nn.functional.dropout} and not normed & ours[1]
+        assert layers_of(other) == ours, "another network is left alone"
+    loss()
+    assert layers_of(net) == ours and len(norms) == 1
     assert losses[1] == pytest.approx(losses[0], rel=1e-5) and losses[2] == losses[0]
-    with pytest.raises(KeyboardInterrupt), bench_speed.library_layers():
+    with pytest.raises(KeyboardInterrupt), bench_speed.library_layers(net):
         raise KeyboardInterrupt
-    assert (encoders.dropout, molecular.dropout, molecular.graph_norm) == ours
+    assert layers_of(net) == ours
 
 
-def test_paths_that_check_the_factors_train_with_the_layers_they_name(tensors, monkeypatch):
+def test_paths_that_check_the_factors_train_with_the_layers_they_name(tensors):
     """A path of the libraries' layers draws its mask by PyTorch's dropout, the headline path does
     not.
     """
     config, _ = network(tensors)
-    _, actions = bench_speed.steps(tensors, config, ("random_256", "random_library"))
-    inside, objective = [], published.objective
-    monkeypatch.setattr(
-        published,
-        "objective",
-        lambda net, inputs, pairs, *more: (
-            inside.append((len(pairs), encoders.dropout is torch.nn.functional.dropout))
-            or objective(net, inputs, pairs, *more)
-        ),
+    net, actions = bench_speed.steps(tensors, config, ("random_256", "random_library"))
+    inside = []
+    net.head.register_forward_hook(
+        lambda module, given, out: inside.append((len(out), layers_of(net)[0]))
     )
     for action in actions.values():
         action()
-    assert inside == [(bench_speed.PER_PAIR, False), (bench_speed.RANDOM, True)]
+    assert inside == [
+        (bench_speed.PER_PAIR, {encoders.dropout}),
+        (bench_speed.RANDOM, {torch.nn.functional.dropout}),
+    ]
 
 
 def test_the_plain_ways_share_of_molecules_is_timed_on_the_plain_encoder(tensors, monkeypatch):
@@ -159,7 +168,7 @@ def test_the_fast_path_is_faster_than_the_plain_path_by_ratio():
     path's pairs a processor second (it is some 20 times).
     """
     config = bench_tools.bench_config(width=32)
-    tensors = bench_tools.Tensors(config, 200, 60, 1000)
+    tensors = bench_tools.invented(config, 200, 60, 1000)
     _, actions = bench_speed.steps(tensors, config, ("per_pair", "random"))
     found = bench_tools.interleaved(actions, 2)
     pairs = {"per_pair": bench_speed.PER_PAIR, "random": bench_speed.RANDOM}

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny import renamed
 
 from clmt_lib import data, models
 from clmt_lib.io import DataError
@@ -113,17 +114,6 @@ def test_what_is_missing_is_masked_and_a_row_of_zeros_in_a_table_is_a_fact(world
     assert out.cell["mutation"][4].any()  # the tower's constant reaches it
     has = given.present_drug["fingerprint"]
     assert torch.equal(out.drug["fingerprint"].any(1), has)
-
-
-def renamed(world, lines=(), drugs=()):
-    """The benchmark with other ids for some lines and drugs: to a model, new ones."""
-    frames = {}
-    for name, frame, rows in (("cell", world.cells, lines), ("drug", world.drugs, drugs)):
-        labels = frame.index.to_numpy(object).copy()
-        labels[list(rows)] = [f"new {label}" for label in labels[list(rows)]]
-        frames[name] = frame.set_axis(labels)
-    omics = {name: table.set_axis(frames["cell"].index) for name, table in world.omics.items()}
-    return world.with_views(cell=omics).with_frames(**frames)
 
 
 SPLITS = {

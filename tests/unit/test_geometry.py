@@ -64,6 +64,11 @@ def test_atoms_and_bonds_are_those_of_pyg():
     assert ours.molecule.tolist() == [0] * 6 + [1] * 3 and ours.n == 2
 
 
+@pytest.mark.parametrize("cut", [0, 2, 3, 7])
+def test_graphs_that_are_joined_are_those_of_all(cut):
+    assert same(graphs(ALL[:cut]).joined(graphs(ALL[cut:])), graphs(ALL))
+
+
 def test_lengths_and_angles_are_those_of_the_molecule():
     benzene = graphs([BENZENE])
     assert benzene.embedded.all() and torch.allclose(

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tiny import renamed
 
 from clmt_lib import data, models
 from clmt_lib.audit import proves_blind
@@ -16,12 +17,12 @@ from clmt_lib.models.clmt.corrected import CLMTConfig
 from clmt_lib.models.clmt.published import (
     DEFECTS,
     Batch,
-    Inputs,
     Network,
     Published,
     PublishedConfig,
     contrastive,
     objective,
+    prepare,
 )
 
 SMALL = {"width": 8, "epochs": 1, "batch": 256, "mates": 16}
@@ -37,19 +38,17 @@ def made(world, *defects, kind="mixed", **changes):
     """(config, inputs, network in eval mode, split): one set of weights whatever the defects."""
     config = PublishedConfig(defects=defects, **{**SMALL, **changes})
     split = data.make_split(world, kind)
-    inputs = Inputs(world, split, config, torch.device("cpu"))
+    inputs = prepare(world, split, config)
     torch.manual_seed(0)
     return config, inputs, Network(inputs, config).eval(), split
 
 
 def said(world, *defects, batch=64, order=None, **changes):
     config, inputs, net, split = made(world, *defects, batch=batch, **changes)
-    model = Published(config)
-    model.inputs = inputs
-    pairs = world.pairs[split.test]
+    model, pairs = Published(config), world.pairs[split.test]
     order = np.arange(len(pairs)) if order is None else order
     out = np.empty(len(pairs))
-    out[order] = model._predict(net, pairs[order])
+    out[order] = model.predicted(net, inputs, pairs[order])
     return out
 
 
@@ -75,9 +74,10 @@ def test_norm_over_the_batch_makes_mates_matter(world):
 def test_dropout_at_test_makes_two_calls_differ_and_predict_still_repeats_itself(world):
     config, inputs, net, split = made(world, "dropout_at_test")
     model = Published(config)
-    model.inputs, model.module = inputs, net
+    model.inputs, model.networks = inputs, [net]
     pairs = world.pairs[split.test]
-    assert np.abs(model._predict(net, pairs) - model._predict(net, pairs)).max() > 1e-4
+    two = [model.predicted(net, inputs, pairs) for _ in range(2)]
+    assert np.abs(two[0] - two[1]).max() > 1e-4
     assert np.array_equal(model.predict(pairs), model.predict(pairs))
 
 
@@ -152,9 +152,8 @@ def test_test_graph_is_made_of_the_pairs_asked_about(world):
         ("unweighted_responses",),
     ):
         config, inputs, _, split = made(world, *defects)
-        model, pairs = Published(config), world.pairs[split.test]
-        model.inputs = inputs
-        model._predict(spy, pairs)
+        pairs = world.pairs[split.test]
+        Published(config).predicted(spy, inputs, pairs)
         edges = given[-1]
         if edges is None:
             continue
@@ -188,11 +187,8 @@ def test_scaling_and_thresholds_leak_only_where_they_are_told_to(world):
     corrupt = replace(world, y=y)
     for defects, same in (((), True), (("threshold_from_all_responses",), False)):
         a, b = (
-            Inputs(
-                w,
-                data.make_split(world, "mixed"),
-                PublishedConfig(defects=defects, **SMALL),
-                torch.device("cpu"),
+            prepare(
+                w, data.make_split(world, "mixed"), PublishedConfig(defects=defects, **SMALL)
             ).fitted["threshold"]
             for w in (world, corrupt)
         )
@@ -308,3 +304,48 @@ def test_presets_and_bad_names(world):
         PublishedConfig(defects=("gremlin",))
     with pytest.raises(DataError, match="no setting 'stride'"):
         models.build("clmt_published", stride=2)
+
+
+@pytest.mark.parametrize("kind", ["cell_blind", "drug_blind"])
+def test_a_new_entity_gets_the_prediction_of_a_held_out_one_and_a_saved_model_says_the_same(
+    world, kind, tmp_path
+):
+    """In the repaired network only training entities speak, so one more node changes nothing for
+    the others, and hears what a held-out one hears.
+    """
+    split, axis = data.make_split(world, kind), int(kind == "drug_blind")
+    model = Published(PublishedConfig(defects=(), **SMALL)).fit(world, split)
+    new, known = np.unique(world.pairs[split.test, axis]), model.predict(world.pairs)
+    other = renamed(world, **{("lines", "drugs")[axis]: new})
+    found = model.predict(world.pairs, other)
+    assert np.allclose(found, known, rtol=0, atol=1e-4) and known.std() > 0
+    model.save(tmp_path / "it")
+    again = models.load(tmp_path / "it")
+    assert np.array_equal(again.predict(world.pairs), known)
+    assert np.array_equal(again.predict(world.pairs, other), found)
+    state, kept = again.state(), model.state()
+    assert state.keys() == kept.keys() and "0.head.2.weight" in state
+    for name, value in kept.items():  # a held-out drug's threshold is NaN
+        np.testing.assert_array_equal(state[name], value)
+
+
+def test_new_lines_and_drugs_at_once_are_nodes_without_responses(world):
+    """With every defect on, too, as far as the code goes: there they also speak."""
+    for defects in ((), tuple(DEFECTS)):
+        config = PublishedConfig(defects=defects, **SMALL)
+        split = data.make_split(world, "mixed")
+        model = Published(config).fit(world, split)
+        other = renamed(world, lines=[0, 5], drugs=[3])
+        pairs = np.array([[0, 3], [5, 3], [1, 3], [0, 2], [1, 2]])
+        found = model.predict(pairs, other)
+        assert np.isfinite(found).all() and np.array_equal(found, model.predict(pairs, other))
+        places, inputs = model.placed(pairs, other)
+        n, m = world.shape
+        assert places.tolist() == [[n, m], [n + 1, m], [1, m], [n, 2], [1, 2]]
+        for (source, _, target), table in inputs.graph.items():
+            old = {"cell": n, "drug": m}
+            heard = table[:, old[source] :]
+            speaks = source == target and "transductive_neighbours" in defects
+            assert bool(heard.any()) is speaks
+            if source != target:
+                assert not table[old[target] :].any()

@@ -132,6 +132,17 @@ def gaps(shape, share, groups, seed):
     return Benchmark("gaps", (rows, columns), pairs, rng.normal(size=len(pairs)), none)
 
 
+def renamed(world, lines=(), drugs=()):
+    """The benchmark with other ids for some lines and drugs: to a model, new ones."""
+    frames = {}
+    for name, frame, rows in (("cell", world.cells, lines), ("drug", world.drugs, drugs)):
+        labels = frame.index.to_numpy(object).copy()
+        labels[list(rows)] = [f"new {label}" for label in labels[list(rows)]]
+        frames[name] = frame.set_axis(labels)
+    omics = {name: table.set_axis(frames["cell"].index) for name, table in world.omics.items()}
+    return world.with_views(cell=omics).with_frames(**frames)
+
+
 def prepared_folder(root, responses="parquet"):
     """Write the tables as a prepared folder (`gdsc/`, `ids/`), the responses in the official
     layout; return the root.

@@ -22,29 +22,40 @@ Not kept, and the same in every variant measured here:
   and read by the bundled encoder.
 """
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from clmt_lib.models.base import Configured, check_names
+from clmt_lib.models.base import check_names
 from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.models.clmt import auxiliary
+from clmt_lib.models.network import NetworkModel
 from clmt_lib.nn.contrast import info_nce
 from clmt_lib.nn.encoders import Dropout
 from clmt_lib.nn.heads import LossOutput
 from clmt_lib.nn.message_passing import HeteroSAGE
 from clmt_lib.nn.molecular import FingerprintEncoder, GeometricEncoder
-from clmt_lib.tasks import selection_score
 from clmt_lib.tasks.metrics import pearson, rmse
-from clmt_lib.training import TrainConfig, pick_device, train
-from clmt_lib.views.geometry import molecule_graphs
-from clmt_lib.views.molecules import fingerprints
-from clmt_lib.views.omics import train_cells
+from clmt_lib.training import TrainConfig
+from clmt_lib.views.base import (
+    Fingerprint,
+    Molecules,
+    Ranged,
+    Raw,
+    Recipe,
+    Text,
+    fit_views,
+    make_views,
+)
+from clmt_lib.views.geometry import MoleculeGraphs
 from clmt_lib.views.structure import relations
-from clmt_lib.views.text import BUNDLED, describe_cells, describe_drugs, encode
+from clmt_lib.views.text import BUNDLED
 
 DEFECTS = {  # switch -> what the authors' code does where it is on; off is the repair
     "dropout_at_test": "dropout of the drug encoder stays on at validation and test: "
@@ -79,6 +90,7 @@ DEFECTS = {  # switch -> what the authors' code does where it is on; off is the 
     "then overwritten",
 }
 SITES = ("text", "graph", "attribute")
+Relation = tuple[str, str, str]  # (source, name, target)
 
 
 @dataclass(frozen=True)
@@ -137,7 +149,7 @@ class PublishedConfig:
     precision: str = "float32"
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Raises DataError for an unknown defect, view, task or precision."""
         check_names(
             self,
@@ -147,186 +159,148 @@ class PublishedConfig:
             precision=("float32", "bfloat16"),
         )
 
-    def has(self, defect):
+    def has(self, defect: str) -> bool:
         """Whether this defect is on."""
         return defect in self.defects
 
 
 @dataclass
-class Published(Configured):
+class Published(NetworkModel):
     """`PublishedConfig` behind the interface of every model.
 
     Predictions are made batch by batch of the pairs asked about, because with some defects the
-    batch matters.
+    batch matters. A line or drug that was not there at fit is one more node of the graph, without
+    responses; with `transductive_neighbours` it speaks to the others, too.
     """
 
     config: PublishedConfig = field(default_factory=PublishedConfig)
-    device: str = "auto"
-    checkpoint: Path | None = None
-    progress: bool = False
     Config = PublishedConfig
     version = 1
-    accelerated = True
     tolerance = 0.05
 
-    def fit(self, benchmark, split):
-        """Train on train, keep the weights best on valid."""
-        config, device = self.config, pick_device(self.device)
-        self.device_used, self.inputs = str(device), Inputs(benchmark, split, config, device)
-        pairs, y = (
-            torch.as_tensor(x[split.train], device=device)
-            for x in (benchmark.pairs, benchmark.y.astype(np.float32))
-        )
-        draw, size = (
-            tiles(pairs.cpu(), config.tile)
-            if config.tile
-            else (lambda: torch.randperm(len(pairs))[: config.batch], config.batch)
-        )
-        steps = max(1, len(pairs) // size)  # an epoch
+    def prepare(self, benchmark: Any, split: Any, device: torch.device) -> "Inputs":
+        """See `prepare`."""
+        return prepare(benchmark, split, self.config, device)
 
-        def step(net):
-            rows = draw().to(device)
-            with torch.autocast(
-                device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
-            ):
-                return objective(net, self.inputs, pairs[rows], y[rows], config)
+    def build(self, inputs: "Inputs") -> "Network":
+        """See `Network`."""
+        return Network(inputs, self.config)
 
-        def score(net):
-            predicted, measured = (
-                self._predict(net, benchmark.pairs[split.valid]),
-                benchmark.y[split.valid],
-            )
-            return (
-                (rmse(measured, predicted), -pearson(measured, predicted))
-                if config.has("or_selection")
-                else selection_score(benchmark, split, predicted)
-            )
+    def _draw(self, inputs: "Inputs") -> tuple[Callable[[], torch.Tensor], int]:
+        """(() -> positions into the training pairs of one step; steps of a pass)."""
+        pairs, config = inputs.pairs, self.config
+        if config.tile:
+            draw, size = tiles(pairs.cpu(), config.tile)
+        else:
+            draw, size = lambda: torch.randperm(len(pairs))[: config.batch], config.batch
+        return draw, max(1, len(pairs) // size)
 
-        self.module, self.history = train(
-            lambda: Network(self.inputs, config),
-            step,
-            TrainConfig(
-                config.epochs * steps,
-                config.learning_rate,
-                config.weight_decay,
-                evaluate_every=2 * steps,
-                patience=config.patience,
-                checkpoint_every=4 * steps,
-                seed=config.seed,
-                schedule="step",
-                milestone=config.milestone * steps,
-                fused=config.precision == "bfloat16",
-            ),
-            evaluate=score,
-            checkpoint=self.checkpoint,
-            device=device,
-            progress=self.progress,
+    def batches(self, inputs: "Inputs") -> "Draws":
+        """Every step draws its pairs afresh."""
+        return Draws(*self._draw(inputs))
+
+    def loss(self, net: "Network", inputs: "Inputs", *batch: torch.Tensor) -> LossOutput:
+        """See `objective`; `batch` is positions into the training pairs."""
+        rows, device = batch[0].to(inputs.device), inputs.device.type
+        half = self.config.precision == "bfloat16"
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            return objective(net, inputs, inputs.pairs[rows], inputs.y[rows], self.config)
+
+    def schedule(self, inputs: "Inputs") -> TrainConfig:
+        """As in the code: a constant rate, a tenth from a milestone on, patience."""
+        config, steps = self.config, self._draw(inputs)[1]
+        return TrainConfig(
+            config.epochs * steps,
+            config.learning_rate,
+            config.weight_decay,
+            evaluate_every=2 * steps,
+            patience=config.patience,
+            checkpoint_every=4 * steps,
+            schedule="step",
+            milestone=config.milestone * steps,
+            fused=config.precision == "bfloat16",
         )
-        self.chosen = {
-            "best_valid": min(row["valid"] for row in self.history),
-            "epochs": self.history[-1]["step"] // steps,
-        }
+
+    def score(
+        self, net: "Network", inputs: "Inputs", benchmark: Any, split: Any
+    ) -> float | tuple[float, ...]:
+        """The score that selects everywhere, or, as in the code, either of two criteria."""
+        if not self.config.has("or_selection"):
+            return super().score(net, inputs, benchmark, split)
+        measured = benchmark.y[split.valid]
+        predicted = self.predicted(net, inputs, benchmark.pairs[split.valid])
+        return rmse(measured, predicted), -pearson(measured, predicted)
+
+    def fit(self, benchmark: Any, split: Any) -> Self:
+        """Train on the training set, keep the weights that are best on the validation set."""
+        super().fit(benchmark, split)
+        steps = self._draw(self.inputs)[1]
+        self.chosen = {**self.chosen, "epochs": self.history[-1]["step"] // steps}
         return self
 
-    def predict(self, pairs):
+    def predict(self, pairs: np.ndarray, benchmark: Any = None) -> np.ndarray:
         """[n] ln IC50 (ln uM) of [n, 2] positions (cell, drug); the same for the same call,
         whatever is random inside.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
-            return self._predict(self.module, np.asarray(pairs))
+            return super().predict(pairs, benchmark)
 
-    def _predict(self, net, pairs):
+    def predicted(self, net: "Network", inputs: "Inputs", pairs: np.ndarray) -> np.ndarray:
+        """[n] of one network, batch by batch."""
         pairs, config = torch.tensor(pairs), self.config
-        fixed = torch.Generator().manual_seed(
-            0
-            # some order, as responses come sorted by drug: the same at every call but for
-            # `shuffled_test`
-        )
+        # some order, as responses come sorted by drug: the same at every call but for
+        # `shuffled_test`
+        fixed = torch.Generator().manual_seed(0)
         order = torch.randperm(len(pairs), generator=None if config.has("shuffled_test") else fixed)
-        edges = self.inputs.edges(pairs.numpy()) if config.has("test_graph_of_test_pairs") else None
+        edges = None
+        if config.has("test_graph_of_test_pairs"):
+            edges = inputs.links.tables(pairs.numpy(), inputs.device)
         out = torch.empty(len(pairs))
+        size = config.mates if config.has("graph_norm_over_batch") else config.batch
         with torch.inference_mode():
-            for rows in order.split(
-                config.mates if config.has("graph_norm_over_batch") else config.batch
-            ):
-                out[rows] = net(
-                    self.inputs, pairs[rows].to(self.inputs.device), edges
-                ).prediction.cpu()
+            for rows in order.split(size):
+                out[rows] = net(inputs, pairs[rows].to(inputs.device), edges).prediction.cpu()
         return out.numpy().astype(np.float64)
 
-    def state(self):
-        """Every fitted array by name."""
-        return {
-            name: value.cpu().numpy() for name, value in self.module.state_dict().items()
-        } | self.inputs.fitted
+    def extended(self, more: Mapping[str, Any]) -> "Inputs":
+        """See `Inputs.extended`."""
+        return self.inputs.extended(more)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Every weight, and what the views and tasks are scaled by."""
+        return super().state() | self.inputs.fitted
 
 
-class Inputs:
-    """A benchmark's views on a device, fitted on the train role but where a defect says otherwise."""
+@dataclass(frozen=True)
+class Draws:
+    """An endless stream of batches, in passes of `steps`."""
 
-    def __init__(self, benchmark, split, config, device):
-        self.device = device
+    draw: Callable[[], torch.Tensor]
+    steps: int
 
-        def tensor(x):
-            return torch.tensor(np.asarray(x, dtype=np.float32), device=device)
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return (self.draw() for _ in range(self.steps))
 
-        low, spread, genes = _min_max(benchmark, split, config)
-        scaled = ((benchmark.omics["expression"].to_numpy(np.float64) - low) / spread)[:, genes]
-        self.expression, self.mutation, self.copy_number = (
-            tensor(scaled),
-            *(tensor(benchmark.omics[name]) for name in ("mutation", "copy_number")),
-        )
-        self.molecules = molecule_graphs(benchmark.drugs, config.conformers).to(device)
-        bits = fingerprints(benchmark.drugs)
-        self.bits, self.wide_bits = tensor(bits), tensor(fingerprints(benchmark.drugs, radius=3))
-        omics = {name: benchmark.omics[name] for name in ("mutation", "copy_number")}
-        texts = (
-            describe_cells(benchmark.cells, config.cell_text, omics),
-            describe_drugs(benchmark.drugs, config.drug_text),
-        )
-        (self.text_cell, self.has_text_cell), (self.text_drug, self.has_text_drug) = (
-            self._read(side, config, tensor) for side in texts
-        )
-        self.target, self.config = per_drug_targets(benchmark, split)[0], config
-        seen = [np.isfinite(self.target).any(1), np.isfinite(self.target).any(0)]
-        self.speaks = (
-            [np.ones_like(known) for known in seen]
-            if config.has("transductive_neighbours")
-            else seen
-        )
-        self.alike = [
-            np.where(may[None], table, 0.0)
-            for may, table in zip(self.speaks, (_pearson(scaled), _dice(bits)), strict=True)
-        ]
-        self.graph = self.edges(benchmark.pairs[split.train])
-        compound = torch.as_tensor(benchmark.drugs["compound"].factorize()[0], device=device)
-        self.same_drug = compound[:, None] == compound[None]
-        aims = auxiliary.auxiliary_targets(
-            benchmark,
-            np.arange(len(benchmark.y))
-            if config.has("threshold_from_all_responses")
-            else split.train,
-        )
-        self.classes = {name: aims[name].max() + 1 for name in ("cell_type", "pathway")}
-        self.aims = {
-            name: tensor(x) if x.dtype.kind == "f" else torch.as_tensor(x, device=device)
-            for name, x in aims.items()
-        }
-        self.fitted = {"low": low, "range": spread, "genes": genes, "threshold": aims["threshold"]}
 
-    def _read(self, texts, config, tensor):
-        """([n, dim] embeddings, [n] bool there); what the tail defect leaves of a text, and what an
-        empty one counts as.
-        """
-        if config.has("text_tail"):
-            texts = [text[800:] or None if text else None for text in texts]
-        there = [text is not None or config.has("missing_as_text") for text in texts]
-        if config.has("missing_as_text"):
-            texts = [text or "" for text in texts]
-        return tensor(encode(texts, config.encoder)), torch.as_tensor(there, device=self.device)
+@dataclass(frozen=True, eq=False)
+class Links:
+    """Who may hear whom: what the tables of a graph are made of, for any response edges.
 
-    def edges(self, pairs):
+    Attributes
+    ----------
+    config : which defects the graph has, and k
+    target : [C, D] standardised training residuals, NaN elsewhere
+    alike : ([C, C], [D, D]) similarities of lines and of drugs, 0 where the second may not speak
+    speaks : ([C], [D]) bool, who may be a neighbour: those with training pairs, or everybody
+    """
+
+    config: PublishedConfig
+    target: np.ndarray
+    alike: tuple[np.ndarray, np.ndarray]
+    speaks: tuple[np.ndarray, np.ndarray]
+
+    def tables(self, pairs: np.ndarray, device: torch.device | str) -> dict[Relation, torch.Tensor]:
         """Relation -> [n_target, n_source] table, with the response edges of these pairs."""
         kept = {
             name: self.config.has(name)
@@ -339,15 +313,87 @@ class Inputs:
         }
         tables = relations(pairs, self.target, *self.alike, self.config.neighbours, **kept)
         for node, speaks in zip(("cell", "drug"), self.speaks, strict=True):
-            tables[node, "similar", node][:, ~speaks] = (
-                0  # who lists a node must not speak to it either
-            )
+            # who lists a node must not speak to it either
+            tables[node, "similar", node][:, ~speaks] = 0
         return {
-            name: torch.as_tensor(table, dtype=torch.float32, device=self.device)
+            name: torch.as_tensor(table, dtype=torch.float32, device=device)
             for name, table in tables.items()
         }
 
-    def without(self, pairs):
+    def extended(self, axis: int, likeness: np.ndarray) -> Self:
+        """With further lines (axis 0) or drugs (axis 1), which have no responses.
+
+        Parameters
+        ----------
+        likeness : [new, known + new] similarities of the further ones
+        """
+        n, known = len(likeness), len(self.speaks[axis])
+        everybody = self.config.has("transductive_neighbours")
+        speaks = np.append(self.speaks[axis], np.full(n, everybody))
+        alike = np.zeros((known + n, known + n))
+        alike[:known, :known] = self.alike[axis]
+        alike[known:], alike[:known, known:] = likeness, likeness[:, :known].T
+        alike = np.where(speaks[None], alike, 0.0)
+        wider = ((0, n), (0, 0)) if axis == 0 else ((0, 0), (0, n))
+        return replace(
+            self,
+            target=np.pad(self.target, wider, constant_values=np.nan),
+            alike=(alike, self.alike[1]) if axis == 0 else (self.alike[0], alike),
+            speaks=(speaks, self.speaks[1]) if axis == 0 else (self.speaks[0], speaks),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What the network reads of C lines and D drugs, on one device: fitted on the training set, but
+    where a defect says otherwise.
+
+    Attributes
+    ----------
+    expression, mutation, copy_number : [C, genes]
+    text_cell, text_drug : [C, dim], [D, dim] embeddings of texts
+    has_text_cell, has_text_drug : [C], [D] bool, whose text counts as there
+    bits : [D, 2048] fingerprints of radius 2, features of the graph's drugs
+    wide_bits : [D, 2048] fingerprints of radius 3, read by the fingerprint branch
+    molecules : graphs of the D structures
+    same_drug : [D, D] bool, two ids of one compound
+    pairs, y : [n, 2] positions and [n] responses of the training pairs
+    aims : auxiliary task -> [C] or [D] target; classes : of those that have some, how many
+    links : who may hear whom
+    recipes : side -> view -> how it was made
+    fitted : arrays that were fitted, by name
+    """
+
+    expression: torch.Tensor
+    mutation: torch.Tensor
+    copy_number: torch.Tensor
+    text_cell: torch.Tensor
+    has_text_cell: torch.Tensor
+    text_drug: torch.Tensor
+    has_text_drug: torch.Tensor
+    bits: torch.Tensor
+    wide_bits: torch.Tensor
+    molecules: MoleculeGraphs
+    same_drug: torch.Tensor
+    pairs: torch.Tensor
+    y: torch.Tensor
+    aims: dict[str, torch.Tensor]
+    classes: dict[str, int]
+    links: Links
+    recipes: dict[str, dict[str, Recipe]]
+    fitted: dict[str, np.ndarray]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.expression.device
+
+    @cached_property
+    def graph(self) -> dict[Relation, torch.Tensor]:
+        """Relation -> [n_target, n_source] table of the training graph."""
+        return self.links.tables(self.pairs.cpu().numpy(), self.device)
+
+    def without(self, pairs: torch.Tensor) -> dict[Relation, torch.Tensor]:
         """The training graph less these pairs [n, 2]."""
         out = {}
         for (source, name, target), table in self.graph.items():
@@ -360,26 +406,134 @@ class Inputs:
             out[source, name, target] = table
         return out
 
+    def extended(self, more: Mapping[str, Any]) -> Self:
+        """The same inputs with further lines or drugs at the end, for predicting: no responses and
+        no auxiliary targets of theirs.
 
-def _min_max(benchmark, split, config):
-    """(minimum [genes], range [genes], [kept] positions of the most variable genes after scaling)."""
-    x = benchmark.omics["expression"].to_numpy(np.float64)
-    x = x if config.has("scaled_on_all_cells") else x[train_cells(benchmark, split)]
-    low, spread = x.min(0), x.max(0) - x.min(0)
-    spread = np.where(spread > 1e-8, spread, 1.0)
-    return (
-        low,
-        spread,
-        np.sort(np.argsort(-((x - low) / spread).var(0), kind="stable")[: config.genes]),
+        Parameters
+        ----------
+        more : "cell" or "drug" -> `Side` of the further entities
+        """
+        out = self
+        for name, side in more.items():
+            out = out._with_lines(side) if name == "cell" else out._with_drugs(side)
+        return out
+
+    def _with_lines(self, side: Any) -> Self:
+        views = make_views(side, self.recipes["cell"])
+        new = {name: view.tensor(self.device) for name, view in views.items()}
+        known = len(self.expression)
+        expression = torch.cat([self.expression, new["expression"]])
+        likeness = _pearson(expression.cpu().numpy().astype(np.float64))[known:]
+        return replace(
+            self,
+            expression=expression,
+            mutation=torch.cat([self.mutation, new["mutation"]]),
+            copy_number=torch.cat([self.copy_number, new["copy_number"]]),
+            text_cell=torch.cat([self.text_cell, new["text"]]),
+            has_text_cell=torch.cat([self.has_text_cell, views["text"].mask(self.device)]),
+            links=self.links.extended(0, likeness),
+        )
+
+    def _with_drugs(self, side: Any) -> Self:
+        views = make_views(side, self.recipes["drug"])
+        new = {name: view.tensor(self.device) for name, view in views.items()}
+        known, n = len(self.bits), len(side)
+        bits = torch.cat([self.bits, new["bits"]])
+        likeness = _dice(bits.cpu().numpy().astype(np.float64))[known:]
+        return replace(
+            self,
+            bits=bits,
+            wide_bits=torch.cat([self.wide_bits, new["wide_bits"]]),
+            molecules=self.molecules.joined(new["molecules"]),
+            text_drug=torch.cat([self.text_drug, new["text"]]),
+            has_text_drug=torch.cat([self.has_text_drug, views["text"].mask(self.device)]),
+            same_drug=F.pad(self.same_drug, (0, n, 0, n)),
+            links=self.links.extended(1, likeness),
+        )
+
+
+def recipes(config: PublishedConfig) -> dict[str, dict[str, Recipe]]:
+    """How the views are made, with the defects that concern them."""
+    reading = {
+        "encoder": config.encoder,
+        "skip": 800 if config.has("text_tail") else 0,
+        "empty_counts": config.has("missing_as_text"),
+    }
+    return {
+        "cell": {
+            "expression": Ranged(
+                "expression", most=config.genes, everyone=config.has("scaled_on_all_cells")
+            ),
+            "mutation": Raw("mutation"),
+            "copy_number": Raw("copy_number"),
+            "text": Text(config.cell_text, **reading),
+        },
+        "drug": {
+            "bits": Fingerprint(),
+            "wide_bits": Fingerprint(radius=3),
+            "molecules": Molecules(config.conformers),
+            "text": Text(config.drug_text, **reading),
+        },
+    }
+
+
+def prepare(
+    benchmark: Any, split: Any, config: PublishedConfig, device: torch.device | str = "cpu"
+) -> Inputs:
+    """Everything the network needs about a benchmark.
+
+    Raises
+    ------
+    DataError
+        The benchmark lacks what a view is made from.
+    """
+    views = fit_views(benchmark, split, recipes(config))
+    cell, drug = views["cell"], views["drug"]
+    target = per_drug_targets(benchmark, split)[0]
+    seen = np.isfinite(target).any(1), np.isfinite(target).any(0)
+    if config.has("transductive_neighbours"):
+        seen = np.ones_like(seen[0]), np.ones_like(seen[1])
+    alike = _pearson(cell["expression"].values), _dice(drug["bits"].values)
+    masked = tuple(np.where(may[None], table, 0.0) for may, table in zip(seen, alike, strict=True))
+    everything = np.arange(len(benchmark.y))
+    aims = auxiliary.auxiliary_targets(
+        benchmark, everything if config.has("threshold_from_all_responses") else split.train
+    )
+    compound = torch.as_tensor(benchmark.drugs["compound"].factorize()[0], device=device)
+    scaling = cell["expression"].recipe
+    return Inputs(
+        **{name: cell[name].tensor(device) for name in ("expression", "mutation", "copy_number")},
+        text_cell=cell["text"].tensor(device),
+        has_text_cell=cell["text"].mask(device),
+        text_drug=drug["text"].tensor(device),
+        has_text_drug=drug["text"].mask(device),
+        **{name: drug[name].tensor(device) for name in ("bits", "wide_bits", "molecules")},
+        same_drug=compound[:, None] == compound[None],
+        pairs=torch.as_tensor(benchmark.pairs[split.train], device=device),
+        y=torch.as_tensor(benchmark.y[split.train].astype(np.float32), device=device),
+        aims={
+            name: torch.as_tensor(x.astype(np.float32) if x.dtype.kind == "f" else x, device=device)
+            for name, x in aims.items()
+        },
+        classes={name: int(aims[name].max()) + 1 for name in ("cell_type", "pathway")},
+        links=Links(config, target, masked, seen),
+        recipes=views.recipes,
+        fitted={
+            "low": scaling.low,
+            "range": scaling.spread,
+            "genes": scaling.kept,
+            "threshold": aims["threshold"],
+        },
     )
 
 
-def _pearson(x):
+def _pearson(x: np.ndarray) -> np.ndarray:
     """[n, n] correlation of rows, negative ones set to 0."""
     return np.corrcoef(x).clip(min=0)
 
 
-def _dice(bits):
+def _dice(bits: np.ndarray) -> np.ndarray:
     """[n, n] Dice similarity of 0/1 rows; 0 for an empty row."""
     size = bits.sum(1)
     total = size[:, None] + size[None]
@@ -388,29 +542,39 @@ def _dice(bits):
 
 @dataclass(frozen=True)
 class Batch:
-    """What the network says about a batch: predictions [n]; embeddings by view of its unique lines
-    and drugs; where each pair finds them.
+    """What the network says about a batch of n pairs.
+
+    Attributes
+    ----------
+    prediction : [n] in the benchmark's units
+    cells, drugs : positions of its unique lines and drugs
+    cell, drug : view -> [unique, width] embeddings of those
+    row, column : [n] where each pair finds its line and its drug among them
     """
 
     prediction: torch.Tensor
     cells: torch.Tensor
     drugs: torch.Tensor
-    cell: dict
-    drug: dict
+    cell: dict[str, torch.Tensor]
+    drug: dict[str, torch.Tensor]
     row: torch.Tensor
     column: torch.Tensor
 
 
-def _layer(features, width, drop):
+def _layer(features: int, width: int, drop: float) -> nn.Sequential:
     return nn.Sequential(nn.Linear(features, width), nn.ReLU(), Dropout(drop))
 
 
 class Network(nn.Module):
     """Attribute, structure and text branches, and a head over their concatenation whose first layer
     is split into a line's and a drug's half.
+
+    Shapes
+    ------
+    pairs : [n, 2]; graph : relation -> [n_target, n_source]; out : `Batch` of n predictions
     """
 
-    def __init__(self, inputs, config):
+    def __init__(self, inputs: Inputs, config: PublishedConfig) -> None:
         super().__init__()
         w, drop = config.width, config.drop
         self.config = config
@@ -455,7 +619,12 @@ class Network(nn.Module):
             nn.Linear(w // 2, 1),
         )
 
-    def forward(self, inputs, pairs, graph=None):
+    def forward(
+        self,
+        inputs: Inputs,
+        pairs: torch.Tensor,
+        graph: dict[Relation, torch.Tensor] | None = None,
+    ) -> Batch:
         """`Batch` of [n, 2] pairs, from the training graph or the one given."""
         cells, row = pairs[:, 0].unique(return_inverse=True)
         drugs, column = pairs[:, 1].unique(return_inverse=True)
@@ -506,7 +675,7 @@ class Network(nn.Module):
         )
 
 
-def tiles(pairs, tile):
+def tiles(pairs: torch.Tensor, tile: tuple[int, int]) -> tuple[Callable[[], torch.Tensor], int]:
     """How to draw a batch that is a block of the table, and how many pairs it holds on average.
 
     Parameters
@@ -536,7 +705,13 @@ def tiles(pairs, tile):
     return draw, max(1, round(len(pairs) * sides[0] * sides[1] / (len(known[0]) * len(known[1]))))
 
 
-def objective(net, inputs, pairs, y, config):
+def objective(
+    net: Network,
+    inputs: Inputs,
+    pairs: torch.Tensor,
+    y: torch.Tensor,
+    config: PublishedConfig,
+) -> LossOutput:
     """LossOutput of a batch: squared error, contrast within and across views, auxiliary tasks."""
     out = net(
         inputs,
@@ -558,12 +733,12 @@ def objective(net, inputs, pairs, y, config):
     return LossOutput(total, parts)
 
 
-def contrastive(out, inputs, config):
+def contrastive(out: Batch, inputs: Inputs, config: PublishedConfig) -> torch.Tensor:
     """Attribute against structure and against text, lines and drugs apart: over a batch's unique
     entities, or, as the code does, over its pairs.
     """
     total = 0.0
-    for side, ids, told, same, where in (
+    for side, ids, has_text, same, where in (
         (out.cell, out.cells, inputs.has_text_cell, None, out.row),
         (out.drug, out.drugs, inputs.has_text_drug, inputs.same_drug, out.column),
     ):
@@ -574,7 +749,7 @@ def contrastive(out, inputs, config):
                 "both": not config.has("one_direction"),
                 "positive": not config.has("positive_left_out"),
             }
-            a, b, known = side["anchor"], side[view], told[ids] if view == "text" else None
+            a, b, known = side["anchor"], side[view], has_text[ids] if view == "text" else None
             if not config.has("false_negatives"):
                 total = total + info_nce(
                     a,
