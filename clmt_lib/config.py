@@ -73,13 +73,8 @@ class RunConfig(Checked):
     ) -> None:
         try:
             super().__init__(
-                dataset=dataset,
-                split=split,
-                model=model,
-                seed=seed,
-                fold=fold,
-                settings=plain(settings or {}),
-                options=plain(options or {}),
+                **{"dataset": dataset, "split": split, "model": model, "seed": seed, "fold": fold},
+                **{"settings": plain(settings or {}), "options": plain(options or {})},
             )
         except ValidationError as error:
             raise _explained(error, RunConfig, "a run", None, "") from None
@@ -263,7 +258,7 @@ class Untestable(Checked):
     untestable: str
 
 
-CLAIM_TESTS = {
+CLAIM_TESTS: dict[str, type[Checked]] = {
     "compare": Compare,
     "reach": Reach,
     "clear_of": ClearOf,

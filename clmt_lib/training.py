@@ -156,7 +156,13 @@ def train(
             fused=config.fused or None,
         )
         schedule = _schedule(optimiser, config)
-        state = {"step": 0, "best": None, "weights": None, "since": 0, "history": []}
+        state: dict[str, Any] = {
+            "step": 0,
+            "best": None,
+            "weights": None,
+            "since": 0,
+            "history": [],
+        }
         state |= {"taken": 0, "pass_began": None}  # batches of this pass, its generator
         state = _resume(checkpoint, module, optimiser, schedule, state, config, device)
         stream = None if batches is None else _batches(batches, state)

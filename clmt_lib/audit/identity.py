@@ -83,7 +83,7 @@ def twins(side: Side) -> tuple[Twins, Twins]:
     if "sequence" in side.views:
         columns["sequence"] = side.views["sequence"]
     if "expression" in side.views:
-        profiles = np.asarray(side.views["expression"])
+        profiles: np.ndarray = np.asarray(side.views["expression"])
         columns["expression profile"] = [row.tobytes().hex() for row in profiles]
     found = _pairs_of_one(_evidence(columns), side.keys[side.identity])
     namesakes: Twins = {}

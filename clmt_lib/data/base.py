@@ -9,14 +9,14 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
 
 from clmt_lib.io import DataError, require_columns
 
-View = pd.DataFrame | pd.Series | np.ndarray
+View: TypeAlias = pd.DataFrame | pd.Series | np.ndarray
 KeyRule = str | np.ndarray | Callable[[pd.DataFrame], Any]
 ALIASES = {  # DrEval's names of splits: leave pairs, cell lines, drugs or tissues out
     "LPO": "mixed",
@@ -162,7 +162,7 @@ class Side:
         views = {key: _stacked(key, view, more) for key, view in self.views.items()}
         gaps = {key for key in views if key in self.present or not more.has(key).all()}
         present = {key: np.concatenate([self.has(key), more.has(key)]) for key in gaps}
-        rules = {key: _longer(rule, more.ids) for key, rule in self.keys.rules.items()}
+        rules = {key: _longer(rule, more.ids) for key, rule in cast(Keys, self.keys).rules.items()}
         return replace(
             self,
             frame=frame.rename_axis(self.frame.index.name),
@@ -174,7 +174,7 @@ class Side:
 
 def _stacked(key: str, view: View, more: Side) -> View:
     """Rows of a view, then those of the further entities (empty ones where they lack the view)."""
-    other = more.views.get(key)
+    other: Any = more.views.get(key)
     if isinstance(view, pd.DataFrame):
         if other is None:
             zeros = np.zeros((len(more), len(view.columns)), dtype=view.to_numpy().dtype)

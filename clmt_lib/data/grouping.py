@@ -4,6 +4,7 @@ and 09b).
 
 from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,7 @@ def parent_key(smiles: str | None) -> str | None:
         molecule = Chem.MolFromSmiles(smiles) if isinstance(smiles, str) else None
         if molecule is None or not molecule.GetNumAtoms():
             return None
-        plain = not any(mark in smiles for mark in (".", "+", "-]"))
+        plain = not any(mark in str(smiles) for mark in (".", "+", "-]"))
         if not plain and {atom.GetAtomicNum() for atom in molecule.GetAtoms()} <= SALT_ELEMENTS:
             molecule = rdMolStandardize.Uncharger().uncharge(
                 rdMolStandardize.LargestFragmentChooser(preferOrganic=True).choose(molecule)
@@ -160,7 +161,7 @@ def connected(facts: Iterable[Iterable]) -> np.ndarray:
     return pd.factorize(label)[0].astype(np.int64)
 
 
-def check_smiles(drugs: pd.DataFrame, file: object = None) -> None:
+def check_smiles(drugs: pd.DataFrame, file: str | Path | None = None) -> None:
     """Raise `DataError` for the first SMILES of the table that RDKit cannot read. A missing one is
     allowed.
     """

@@ -8,6 +8,7 @@ import zlib
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -135,7 +136,8 @@ def make_split(benchmark: Benchmark, kind: str, seed: int = 0, fold: int = 0) ->
                 f"{kind} of {benchmark.name}, seed {seed}, fold {fold}: no pair is left for {name}",
                 remedy="use another seed or fold, or a table with fewer gaps",
             )
-    return Split(kind, *where, seed, fold, folds, benchmark.name, benchmark.checksum)
+    train, valid, test = where
+    return Split(kind, train, valid, test, seed, fold, folds, benchmark.name, benchmark.checksum)
 
 
 def _sets_of(
@@ -236,7 +238,9 @@ def read_split_csv(path: str | Path, benchmark: Benchmark) -> Split:
             file=path,
             remedy="restore it, or make it anew",
         )
-    sets = {name: np.sort(where[(table["set"] == name).to_numpy()]) for name in SETS}
+    sets: dict[str, Any] = {
+        name: np.sort(where[(table["set"] == name).to_numpy()]) for name in SETS
+    }
     return Split(**{key: about[key] for key in FACTS}, **sets)
 
 

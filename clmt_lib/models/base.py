@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, get_args, get_type_hints
+from typing import Any, ClassVar, Self, cast, get_args, get_type_hints
 
 import numpy as np
 
@@ -257,7 +257,8 @@ class Configured(Model):
     @classmethod
     def make(cls, **settings: Any) -> Self:
         """A model with some settings changed (lists become tuples, as JSON has none)."""
-        return cls(cls.Config(**{name: _tuples(value) for name, value in settings.items()}))
+        config = cls.Config(**{name: _tuples(value) for name, value in settings.items()})
+        return cast(Any, cls)(config)
 
     def resolved(self, kind: str | None = None) -> dict[str, Any]:
         """Every field of the configuration with its exact value, as plain JSON."""
@@ -287,7 +288,7 @@ class TableModel(Model):
     too.
     """
 
-    table: np.ndarray = field(default=None, init=False, repr=False)
+    table: Any = field(default=None, init=False, repr=False)
     fitted: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     def predict(self, pairs: np.ndarray, benchmark=None) -> np.ndarray:

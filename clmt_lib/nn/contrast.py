@@ -8,6 +8,7 @@ or another loss of two views, over pairs of any number of views, some of them mi
 import math
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -110,7 +111,7 @@ def multi_view(
     """
     known, more = known or {}, {} if same is None else {"same": same}
     asked = list(combinations(z, 2)) if isinstance(pairs, str) else list(pairs)
-    wrong = pairs if isinstance(pairs, str) and pairs != "all" else None
+    wrong: Any = pairs if isinstance(pairs, str) and pairs != "all" else None
     wrong = next((pair for pair in asked if len(set(pair) & set(z)) < 2), wrong)
     if wrong is not None:
         raise DataError(
@@ -214,7 +215,8 @@ def soft_alignment(
     -------
     scalar in nats; 0 if fewer than two entities are known.
     """
-    z_a, z_b, targets = _known(z_a, z_b, known, targets)
+    z_a, z_b, kept = _known(z_a, z_b, known, targets)
+    targets = targets if kept is None else kept
     if len(z_a) < 2:
         return z_a.sum() * 0.0
     if known is not None:

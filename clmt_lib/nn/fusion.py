@@ -30,7 +30,8 @@ def masked_sum(z: Embeddings, present: Embeddings) -> torch.Tensor:
     >>> masked_sum(z, {"text": torch.tensor([True, False])}).tolist()
     [[4.0], [3.0]]
     """
-    return sum(masked(_some(z), present).values())
+    first, *others = masked(_some(z), present).values()
+    return sum(others, start=first)
 
 
 def masked_mean(z: Embeddings, present: Embeddings) -> torch.Tensor:
@@ -61,10 +62,11 @@ class GatedFusion(nn.Module):
 
     def __init__(self, views: Iterable[str], dim: int) -> None:
         super().__init__()
-        self.gates = nn.ModuleDict({view: nn.Linear(dim, 1) for view in views})
-        for gate in self.gates.values():
+        gates = {view: nn.Linear(dim, 1) for view in views}
+        for gate in gates.values():
             nn.init.zeros_(gate.weight)
             nn.init.zeros_(gate.bias)
+        self.gates = nn.ModuleDict(gates)
 
     def weights(self, z: Embeddings, present: Embeddings) -> torch.Tensor:
         """[n, views] weights that sum to one over the views an entity has, in the order of `z`."""
@@ -81,7 +83,8 @@ class GatedFusion(nn.Module):
     def forward(self, z: Embeddings, present: Embeddings) -> torch.Tensor:
         """[n, dim]."""
         share = self.weights(z, present)
-        return sum(share[:, [i]] * x for i, x in enumerate(masked(z, present).values()))  # [n, dim]
+        first, *others = (share[:, [i]] * x for i, x in enumerate(masked(z, present).values()))
+        return sum(others, start=first)
 
 
 def _some(z: Embeddings) -> Embeddings:

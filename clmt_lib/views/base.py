@@ -122,8 +122,8 @@ class Standardised(Raw):
     mean, deviation : [features]
     """
 
-    mean: np.ndarray | None = field(default=None, repr=False)
-    deviation: np.ndarray | None = field(default=None, repr=False)
+    mean: Any = field(default=None, repr=False)
+    deviation: Any = field(default=None, repr=False)
 
     def fit(self, side: Any, rows: np.ndarray) -> Self:
         """Mean and deviation over `rows` alone."""
@@ -153,9 +153,9 @@ class Ranged(Raw):
 
     most: int = 8000
     everyone: bool = False
-    low: np.ndarray | None = field(default=None, repr=False)
-    spread: np.ndarray | None = field(default=None, repr=False)
-    kept: np.ndarray | None = field(default=None, repr=False)
+    low: Any = field(default=None, repr=False)
+    spread: Any = field(default=None, repr=False)
+    kept: Any = field(default=None, repr=False)
 
     def fit(self, side: Any, rows: np.ndarray) -> Self:
         """Minimum, range and choice of columns over `rows`, or over all entities."""
@@ -225,7 +225,7 @@ class Annotation(Recipe):
         """[n, names] float64 0/1."""
         parts = zip(self.columns, self.names, strict=True)
         table = np.hstack([membership(side.frame[column], names) for column, names in parts])
-        return table, table.any(1)
+        return table, (table != 0).any(axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,7 +266,9 @@ class Text(Recipe):
         """[n, dim] float32 embeddings."""
         if self.entity == "drug" and self.source in CONTROLS:
             z = drug_vectors(side.frame, self.source, self.seed, self.encoder)
-            return z, z.any(1)  # a control deals out vectors, that of a missing text too
+            return z, (z != 0).any(
+                axis=1
+            )  # a control deals out vectors, that of a missing text too
         texts = self.texts(side)
         there = np.array([text is not None for text in texts])
         return encode(texts, self.encoder), there
