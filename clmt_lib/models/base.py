@@ -9,10 +9,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self, cast, get_args, get_type_hints
 
 import numpy as np
+import pandas as pd
 
 from clmt_lib.data.response.auxiliary import load_auxiliary
 from clmt_lib.io import DataError
 from clmt_lib.models import saving
+from clmt_lib.models.known import check_sides, places
 from clmt_lib.tasks import selection_score
 
 RUNNING = ("device", "checkpoint", "progress")  # how a fit runs, not what it finds: no settings
@@ -282,7 +284,7 @@ Candidate = tuple[dict[str, Any], np.ndarray, dict[str, np.ndarray]]
 @dataclass
 class TableModel(Model):
     """A model whose predictions are one [R, C] table, made at the end of `fit`, for the entities of
-    the benchmark it was fitted on.
+    the benchmark it was fitted on; of others it knows what `new_table` says.
 
     What it reads besides the benchmark, it says in `also_read`, and a record's provenance says it,
     too.
@@ -290,16 +292,56 @@ class TableModel(Model):
 
     table: Any = field(default=None, init=False, repr=False)
     fitted: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    ids: tuple[pd.Index, pd.Index] = field(default=None, init=False, repr=False)
+    names: tuple[str, str] = field(default=None, init=False, repr=False)
 
     def predict(self, pairs: np.ndarray, benchmark=None) -> np.ndarray:
-        """[n] predictions of [n, 2] positions (row, column)."""
-        cell, drug = np.asarray(pairs).T
-        return self.table[cell, drug]
+        """[n] predictions of [n, 2] positions (row, column); see `Model.predict`."""
+        row, column = np.asarray(pairs).T
+        if benchmark is None:
+            return self.table[row, column]
+        check_sides(self.names, benchmark)
+        at = [places(self.ids[i], benchmark, i, part) for i, part in enumerate((row, column))]
+        known = (at[0] >= 0) & (at[1] >= 0)
+        out = np.empty(len(row))
+        out[known] = self.table[at[0][known], at[1][known]]
+        if not known.all():
+            rows, i = np.unique(row[~known], return_inverse=True)
+            columns, j = np.unique(column[~known], return_inverse=True)
+            out[~known] = self.new_table(benchmark, rows, columns)[i, j]
+        return out
+
+    def new_table(self, benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """[rows, columns] predictions for entities of another benchmark, some of them unknown.
+
+        Parameters
+        ----------
+        rows, columns : positions in `benchmark`
+
+        Raises
+        ------
+        DataError
+            The model cannot: here, always.
+        """
+        raise DataError(
+            f"{type(self).__name__} cannot predict for entities that were not there at fit",
+            remedy="fit it on a benchmark that has them, without values of theirs",
+        )
+
+    def padded(self, values: np.ndarray, benchmark, axis: int, positions: np.ndarray) -> np.ndarray:
+        """[n] values of fitted entities for those asked about, 0 for a new one."""
+        return np.append(values, 0.0)[places(self.ids[axis], benchmark, axis, positions)]
+
+    def remember(self, benchmark) -> None:
+        """Keep the ids of a benchmark's entities, and the names of its sides."""
+        self.ids = tuple(side.ids for side in benchmark.sides)
+        self.names = tuple(side.name for side in benchmark.sides)
 
     def choose(self, benchmark, split, candidates: Iterable[Candidate]) -> Self:
         """Keep the (settings, table, state) with the best score on the validation set; the first
         wins a tie (`improves`).
         """
+        self.remember(benchmark)
         cell, drug = benchmark.pairs[split.valid].T
         best = None
         for settings, table, state in candidates:

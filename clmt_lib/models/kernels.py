@@ -1,56 +1,77 @@
-"""Pairwise (Kronecker) kernel ridge on observed pairs, and its learned-kernel sister (chapter 08)."""
+"""Pairwise (Kronecker) kernel ridge on observed pairs, and its learned-kernel sister (chapter 08).
 
+Each side of a benchmark has a kernel of its own, chosen by name: of omics, structures, sequences,
+annotation or texts, whatever the side has.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from clmt_lib.data.base import Benchmark
+from clmt_lib.data.response.auxiliary import AuxiliaryOmics
+from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError
-from clmt_lib.models.base import TableModel, check_names, cosine
+from clmt_lib.models.base import Candidate, TableModel, cosine
 from clmt_lib.models.baselines.factors import factorise
 from clmt_lib.models.baselines.linear import per_drug_targets
+from clmt_lib.models.known import joined, training_set, whole_split
 from clmt_lib.tasks.metrics import additive_effects
 from clmt_lib.views.controls import drug_vectors
 from clmt_lib.views.molecules import fingerprints, jaccard, membership
 from clmt_lib.views.omics import average_platforms, binary, fit_omics, train_cells
+from clmt_lib.views.proteins import kmer_counts
 from clmt_lib.views.text import centred
 
 TOLERANCE, MOST_STEPS = (
     1e-5,
     1500,
 )  # stopping early looks right to a correlation and wrong to an error: solve to tolerance
+Eigen = tuple[np.ndarray, np.ndarray]  # of a kernel: values [n], vectors [n, n]
 
 
-def solve_pairs(k_cell, k_drug, residual, seen, ridge, start=None):
-    """Dual weights A of kernel ridge on the seen pairs: (K_cell A K_drug)[seen] + ridge A =
+def solve_pairs(
+    k_row: np.ndarray,
+    k_column: np.ndarray,
+    residual: np.ndarray,
+    seen: np.ndarray,
+    ridge: float,
+    start: np.ndarray | None = None,
+    eigen: Eigen | None = None,
+) -> np.ndarray:
+    """Dual weights A of kernel ridge on the seen pairs: (K_row A K_column)[seen] + ridge A =
     residual, by preconditioned conjugate gradients.
 
-    A pair's kernel is the product of its line's and its drug's (Kronecker), so one step costs two
+    A pair's kernel is the product of its row's and its column's (Kronecker), so one step costs two
     matrix products over entities, not one over pairs.
 
     Parameters
     ----------
-    k_cell [C, C], k_drug [D, D] : positive semi-definite kernels
-    residual [C, D] : targets; seen [C, D] bool : where they count
-    start [C, D] : a first guess
+    k_row [R, R], k_column [C, C] : positive semi-definite kernels
+    residual [R, C] : targets; seen [R, C] bool : where they count
+    start [R, C] : a first guess
+    eigen : of the row kernel among rows that have a pair, where many systems share it
 
     Returns
     -------
-    A [C, D], zero where not seen.
+    A [R, C], zero where not seen.
 
     Raises
     ------
     ArithmeticError
         1,500 steps leave a relative residual above 1e-4; it stops at 1e-5.
     """
-    cells, drugs = seen.any(1), seen.any(0)  # an entity without a pair has no weight
-    some = np.ix_(cells, drugs)
-    k_cell, k_drug = k_cell[np.ix_(cells, cells)], k_drug[np.ix_(drugs, drugs)]
+    rows, columns = seen.any(1), seen.any(0)  # an entity without a pair has no weight
+    some = np.ix_(rows, columns)
+    k_row, k_column = k_row[np.ix_(rows, rows)], k_column[np.ix_(columns, columns)]
     w, target = seen[some].astype(float), np.where(seen, residual, 0.0)[some]
-    full = _full_table_inverse(k_cell, k_drug, w.mean(), ridge)
+    eigen = np.linalg.eigh(k_row) if eigen is None else eigen
+    full = _full_table_inverse(eigen, np.linalg.eigh(k_column), w.mean(), ridge)
 
     out = np.zeros(seen.shape)
     out[some] = _conjugate_gradients(
-        lambda a: w * (k_cell @ a @ k_drug) + ridge * a,
+        lambda a: w * (k_row @ a @ k_column) + ridge * a,
         lambda rest: w * full(rest),
         target,
         0 * target if start is None else start[some] * w,
@@ -58,7 +79,12 @@ def solve_pairs(k_cell, k_drug, residual, seen, ridge, start=None):
     return out
 
 
-def _conjugate_gradients(apply, near, target, a):
+def _conjugate_gradients(
+    apply: Callable[[np.ndarray], np.ndarray],
+    near: Callable[[np.ndarray], np.ndarray],
+    target: np.ndarray,
+    a: np.ndarray,
+) -> np.ndarray:
     """Solve apply(a) = target from a first guess, `near` being a rough inverse of `apply` (the
     preconditioner).
     """
@@ -83,51 +109,57 @@ def _conjugate_gradients(apply, near, target, a):
     return a
 
 
-def _full_table_inverse(k_cell, k_drug, density, ridge):
+def _full_table_inverse(row: Eigen, column: Eigen, density: float, ridge: float):
     """What would solve the system at once if no pair were missing (two eigendecompositions); with
     some missing it makes conjugate gradients start close.
     """
-    (l_cell, u_cell), (l_drug, u_drug) = np.linalg.eigh(k_cell), np.linalg.eigh(k_drug)
-    spectrum = density * np.outer(l_cell, l_drug).clip(0) + ridge
-    return lambda rest: u_cell @ ((u_cell.T @ rest @ u_drug) / spectrum) @ u_drug.T
+    (l_row, u_row), (l_column, u_column) = row, column
+    spectrum = density * np.outer(l_row, l_column).clip(0) + ridge
+    return lambda rest: u_row @ ((u_row.T @ rest @ u_column) / spectrum) @ u_column.T
 
 
-def correlation(rows):
+def correlation(rows: np.ndarray) -> np.ndarray:
     """[n, n] Pearson correlation of rows."""
     return cosine(rows - rows.mean(1, keepdims=True))
 
 
-def rbf(x, rows):
+def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """[n, m] squared distances between the rows of a [n, features] and of b [m, features]."""
+    size = (a**2).sum(1)[:, None] + (b**2).sum(1)[None]
+    return np.maximum(size - 2 * a @ b.T, 0)
+
+
+def bandwidth(distance: np.ndarray, rows: np.ndarray) -> float:
+    """Median of a table of squared distances [n, n] among `rows`."""
+    return max(np.median(distance[np.ix_(rows, rows)][np.triu_indices(len(rows), 1)]), 1e-12)
+
+
+def rbf(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """[n, n] RBF kernel of the rows of x [n, features], bandwidth the median squared distance among
     `rows`.
     """
-    square = (x**2).sum(1)
-    distance = np.maximum(square[:, None] + square[None] - 2 * x @ x.T, 0)
-    width = np.median(distance[np.ix_(rows, rows)][np.triu_indices(len(rows), 1)])
-    return np.exp(-distance / max(width, 1e-12))
+    distance = squared_distances(x, x)
+    return np.exp(-distance / bandwidth(distance, rows))
 
 
-def expression_kernel(benchmark, split):
-    """[C, C] 0.3 + RBF + 0.5 I on expression standardised on training lines, bandwidth the median
-    squared distance among them.
-    """
-    z = fit_omics(benchmark, split, "expression")(benchmark)
-    return 0.3 + rbf(z, train_cells(benchmark, split)) + 0.5 * np.eye(len(z))
-
-
-def with_supervised_weights(x, target, rows):
+def with_supervised_weights(x: np.ndarray, target: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """x [C, features] with each feature weighted by the root mean square of its correlations with
     the training targets [C, D] over `rows`; mean square weight 1.
     """
     return x * unit(np.sqrt(((x[rows].T @ target[rows] / len(rows)) ** 2).mean(1)))
 
 
-def unit(weight):
+def unit(weight: np.ndarray) -> np.ndarray:
     """Weights [features] scaled to a mean square of 1."""
     return weight / max(np.sqrt((weight**2).mean()), 1e-12)
 
 
-def line_kernels(benchmark, part, target, auxiliary=None):
+def line_kernels(
+    benchmark: Benchmark,
+    part: Split,
+    target: np.ndarray,
+    auxiliary: AuxiliaryOmics | None = None,
+) -> dict[str, np.ndarray]:
     """Kernels [C, C] of lines: plain expression; expression, mutation, copy number (and events)
     weighted by what they tell of `target` [C, D] (0 where unknown); same tissue.
 
@@ -169,7 +201,7 @@ def line_kernels(benchmark, part, target, auxiliary=None):
     }
 
 
-def all_omics(k):
+def all_omics(k: dict[str, np.ndarray]) -> np.ndarray:
     """[C, C] 0.3 + everything in `line_kernels` + 0.5 I."""
     events = 0.3 * k["events"] if "events" in k else 0.0
     return (
@@ -193,116 +225,227 @@ TEXTS = {
     "shuffled": ("shuffled", (5.0, 10.0), False),
     "random": ("random", (10.0,), False),
 }
-FACTS = ("identity", "fingerprint", "pathway", "targets", "annotation")
+CONTROLS = (
+    "shuffled",
+    "random",
+)  # vectors dealt to the drugs of one benchmark: no new drug has one
+FACTS = {  # kind -> columns of the frame that it reads
+    "identity": (),
+    "fingerprint": ("smiles",),
+    "pathway": ("pathway",),
+    "targets": ("target",),
+    "annotation": ("target", "pathway"),
+}
+VIEWS = {  # kind -> views of the side that it reads
+    "expression": ("expression",),
+    "omics": ("expression", "mutation", "copy_number"),
+    "auxiliary": ("expression", "mutation", "copy_number"),
+    "kmers": ("sequence",),
+}
+KINDS = ("auto", *FACTS, *TEXTS, *VIEWS)
 
 
-def drug_kernels(benchmark, kind, split=None):
-    """Candidates for k [D, D], from facts about the drugs: [(setting, k), ...]. Only the centred
-    ones fit anything: their centre, on the training drugs of `split`.
-
-    Parameters
-    ----------
-    kind : identity (nothing), fingerprint (Tanimoto), pathway (the same one), targets (Jaccard of
-        those listed), annotation (half of each); or exp(s (cos - 1)) of embeddings:
-        text (of a sentence with target and pathway), mechanism (of a paragraph on how the drug
-        works), long (both, and what pathway and targets do in a cell), and as
-        controls name (of nothing else), shuffled (the sentences, dealt to other compounds), random
-        (no text at all)
+def suited(benchmark: Benchmark, axis: int, kind: str) -> str:
+    """`kind`, or what "auto" stands for on a side: expression, else k-mers of sequences, else
+    fingerprints of structures, else identity.
 
     Raises
     ------
     DataError
-        Unknown kind, or one that is centred without a split.
+        Unknown kind, or one that reads what the side does not have.
     """
-    if kind in FACTS:
-        return [({}, _likeness(benchmark.drugs, kind))]
-    if kind not in TEXTS:
+    side = benchmark.sides[axis]
+
+    def lacks(kind: str) -> list[str]:
+        views = [f"view {view!r}" for view in VIEWS.get(kind, ()) if view not in side.views]
+        wanted = FACTS.get(kind, ())
+        return views + [f"column {name!r}" for name in wanted if name not in side.frame]
+
+    if kind == "auto":
+        order = ("expression", "kmers", "fingerprint", "identity")
+        return next(kind for kind in order if not lacks(kind))
+    if kind not in KINDS:
         raise DataError(
-            f"unknown drug kernel {kind!r}",
-            remedy=f"use {', '.join([*FACTS, *TEXTS][:-1])} or {[*FACTS, *TEXTS][-1]}",
+            f"unknown kernel {kind!r}", remedy=f"use {', '.join(KINDS[:-1])} or {KINDS[-1]}"
         )
+    if lacks(kind):
+        raise DataError(
+            f"{side.name}s of {benchmark.name} have no {lacks(kind)[0]}, which the kernel {kind!r} "
+            "reads",
+            remedy="use another kernel, or auto",
+        )
+    return kind
+
+
+def side_kernels(
+    benchmark: Benchmark, axis: int, kind: str, split: Split | None = None
+) -> list[tuple[dict[str, float], np.ndarray]]:
+    """Candidates for k [n, n] among the entities of one side: [(setting, k), ...].
+
+    Fitted, on training entities alone: the scale and the bandwidth of expression, the centre of a
+    long text.
+
+    Parameters
+    ----------
+    kind : identity (nothing), fingerprint (Tanimoto of Morgan bits), pathway (the same one), targets
+        (Jaccard of those listed), annotation (half of each); kmers (cosine of the counts of three
+        residues, the spectrum kernel of Leslie, Eskin and Noble 2002); expression (RBF); or
+        exp(s (cos - 1)) of embeddings: text (of a sentence with target and pathway), mechanism (of
+        a paragraph on how the drug works), long (both, and what pathway and targets do in a cell),
+        and as controls name (of nothing else), shuffled (the sentences, dealt to other compounds),
+        random (no text at all)
+
+    Raises
+    ------
+    DataError
+        Unknown kind, one that the side does not serve, or one that is fitted without a split.
+    """
+    kind, side = suited(benchmark, axis, kind), benchmark.sides[axis]
+    if kind in FACTS:
+        return [({}, _likeness(side.frame, kind))]
+    if kind == "kmers":
+        return [({}, cosine(kmer_counts(side.views["sequence"])))]
+    if split is None and (kind not in TEXTS or TEXTS[kind][2]):
+        raise DataError(
+            f"the {kind} kernel is fitted on training entities", remedy="pass the split"
+        )
+    if kind == "expression":
+        z = fit_omics(benchmark, split, "expression")(benchmark)
+        return [({}, rbf(z, train_cells(benchmark, split)))]
+    if kind not in TEXTS:
+        raise DataError(f"{kind} is a sum of kernels", remedy="use it as the row kernel")
     source, sharpness, centre = TEXTS[kind]
-    if centre and split is None:
-        raise DataError(f"the {kind} kernel is centred on training drugs", remedy="pass the split")
-    z = drug_vectors(benchmark.drugs, source)
-    z = centred(z, np.unique(benchmark.pairs[split.train, 1])) if centre else z
+    z = drug_vectors(side.frame, source)
+    z = centred(z, np.unique(benchmark.pairs[split.train, axis])) if centre else z
     likeness = cosine(z)
     return [({"sharpness": s}, np.exp(s * (likeness - 1))) for s in sharpness]
 
 
-def _likeness(drugs, kind):
-    """[D, D] similarity of a kind in `FACTS`."""
+def drug_kernels(
+    benchmark: Benchmark, kind: str, split: Split | None = None
+) -> list[tuple[dict[str, float], np.ndarray]]:
+    """`side_kernels` of the columns."""
+    return side_kernels(benchmark, 1, kind, split)
+
+
+def _likeness(frame, kind: str) -> np.ndarray:
+    """[n, n] similarity of a kind in `FACTS`."""
     if kind == "identity":
-        return np.zeros((len(drugs), len(drugs)))
+        return np.zeros((len(frame), len(frame)))
     if kind == "fingerprint":
-        return jaccard(fingerprints(drugs))
-    target, pathway = (
-        (lambda: jaccard(membership(drugs["target"]))),
-        (lambda: jaccard(membership(drugs["pathway"].str.replace(",", ";")))),
-    )
-    return (
-        target()
-        if kind == "targets"
-        else pathway()
-        if kind == "pathway"
-        else 0.5 * target() + 0.5 * pathway()
-    )
+        return jaccard(fingerprints(frame))
+    if kind == "targets":
+        return jaccard(membership(frame["target"]))
+    pathway = jaccard(membership(frame["pathway"].str.replace(",", ";")))
+    if kind == "pathway":
+        return pathway
+    return 0.5 * jaccard(membership(frame["target"])) + 0.5 * pathway
+
+
+def same_entity(benchmark: Benchmark, axis: int) -> np.ndarray:
+    """[n, n] 1 where two ids of a side are one and the same thing (two ids of a compound), else 0."""
+    side = benchmark.sides[axis]
+    code = np.unique(side.keys[side.identity], return_inverse=True)[1]
+    return (code[:, None] == code[None]).astype(float)
 
 
 @dataclass
 class KernelRidge(TableModel):
-    """Pairwise kernel ridge: K_cell from expression or all omics, K_drug = 0.3 + k + s [same
-    compound].
+    """Pairwise kernel ridge on the residuals of the column effects.
+
+    K_row = 0.3 + k + 0.5 [same entity], K_column = 0.3 + k + s [same entity]; the prediction is
+    base + K_row A K_column, A from `solve_pairs`.
 
     Parameters
     ----------
-    drug_kernel : a kind of `drug_kernels`
-    lines : expression; or omics, the sum of `line_kernels`, on responses standardised per drug; or
-        auxiliary, the same with what `data.response.auxiliary` knows of the lines
-    ridges : tried on the valid role, as is the weight s of [same compound]
+    row_kernel : a kind of `side_kernels`; or omics, the sum of `line_kernels`, on responses
+        standardised per drug; or auxiliary, the same with what `data.response.auxiliary` knows of
+        the lines
+    column_kernel : a kind of `side_kernels`
+    ridges : tried on the validation set, as is the weight s of [same entity]
     """
 
-    drug_kernel: str = "text"
-    ridges: tuple = (0.1, 0.3, 1.0, 3.0, 10.0)
-    same: tuple = (0.2, 0.5)
-    lines: str = "expression"
+    row_kernel: str = "auto"
+    column_kernel: str = "auto"
+    ridges: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    same: tuple[float, ...] = (0.2, 0.5)
 
-    def __post_init__(self):
-        check_names(self, lines=("expression", "omics", "auxiliary"))
+    def __post_init__(self) -> None:
+        for kind in (self.row_kernel, self.column_kernel):
+            if kind not in KINDS:
+                raise DataError(f"unknown kernel {kind!r}", remedy=f"use one of {', '.join(KINDS)}")
 
-    def fit(self, benchmark, split):
-        """Fit on train, choose ridge and drug-kernel settings on valid."""
-        mean, cell, drug = additive_effects(benchmark, split.train)
+    def fit(self, benchmark: Benchmark, split: Split) -> "KernelRidge":
+        """Fit on train, choose ridge and column-kernel settings on valid."""
+        mean, _, column = additive_effects(benchmark, split.train)
         y = benchmark.matrix(split.train)
-        seen, base = np.isfinite(y), mean + np.broadcast_to(drug[None], y.shape)
-        k_cell, spread = self._lines(benchmark, split)
-        compound = benchmark.drugs["compound"].to_numpy()
-        one = (compound[:, None] == compound[None]).astype(float)
+        seen, base = np.isfinite(y), mean + np.broadcast_to(column[None], y.shape)
+        k_row, spread = self._rows(benchmark, split)
+        rows = seen.any(1)
+        eigen = np.linalg.eigh(k_row[np.ix_(rows, rows)])
 
-        def candidates():
-            for setting, k in drug_kernels(benchmark, self.drug_kernel, split):
-                for same in self.same:
-                    weights = None
-                    for ridge in sorted(self.ridges, reverse=True):
-                        k_drug = 0.3 + k + same * one
-                        weights = solve_pairs(
-                            k_cell, k_drug, (y - base) / spread, seen, ridge, weights
-                        )
-                        yield (
-                            {**setting, "same": same, "ridge": ridge},
-                            base + k_cell @ weights @ k_drug * spread,
-                            {"weights": weights, "drug": drug},
-                        )
+        def candidates() -> Iterator[Candidate]:
+            for setting, k_column in self._columns(benchmark, split, self.same):
+                weights = None
+                for ridge in sorted(self.ridges, reverse=True):
+                    weights = solve_pairs(
+                        k_row, k_column, (y - base) / spread, seen, ridge, weights, eigen
+                    )
+                    yield (
+                        {**setting, "ridge": ridge},
+                        base + k_row @ weights @ k_column * spread,
+                        {"weights": weights, "drug": column},
+                    )
 
-        return self.choose(benchmark, split, candidates())
+        self.choose(benchmark, split, candidates())
+        views = VIEWS.get(suited(benchmark, 0, self.row_kernel), ())
+        views += VIEWS.get(suited(benchmark, 1, self.column_kernel), ())
+        self.known, self.kind = training_set(benchmark, split, views), split.kind
+        self.weights = self.fitted["weights"][np.ix_(rows, seen.any(0))]
+        return self
 
-    def _lines(self, benchmark, split):
-        """(kernel of lines [C, C], what the residuals of each drug [D] are divided by)."""
-        if self.lines == "expression":
-            return expression_kernel(benchmark, split), 1.0
+    def _rows(self, benchmark: Benchmark, split: Split) -> tuple[np.ndarray, np.ndarray | float]:
+        """(K_row [R, R], what the residuals of each column [C] are divided by)."""
+        kind = suited(benchmark, 0, self.row_kernel)
+        if kind not in ("omics", "auxiliary"):
+            k = side_kernels(benchmark, 0, kind, split)[0][1]
+            return 0.3 + k + 0.5 * same_entity(benchmark, 0), 1.0
         target, _, spread, _ = per_drug_targets(benchmark, split)
-        auxiliary = self.load_auxiliary(benchmark) if self.lines == "auxiliary" else None
-        return all_omics(line_kernels(benchmark, split, np.nan_to_num(target), auxiliary)), spread
+        more = self.load_auxiliary(benchmark) if kind == "auxiliary" else None
+        return all_omics(line_kernels(benchmark, split, np.nan_to_num(target), more)), spread
+
+    def _columns(self, benchmark: Benchmark, split: Split, weights_of_same):
+        """(setting, K_column [C, C]) of every candidate."""
+        one = same_entity(benchmark, 1)
+        for setting, k in side_kernels(benchmark, 1, self.column_kernel, split):
+            for same in weights_of_same:
+                yield {**setting, "same": same}, 0.3 + k + same * one
+
+    def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """[rows, columns] from the kernels between new entities and those of the training set."""
+        check_dealt(self.row_kernel, self.column_kernel)
+        (n, m), chosen = self.known.shape, dict(self.chosen)
+        del chosen["ridge"]
+        joint, rows, columns = joined(self.known, benchmark, rows, columns)
+        split = whole_split(self.known, self.kind)
+        mean, _, column = additive_effects(joint, split.train)
+        k_row, spread = self._rows(joint, split)
+        k_column = next(
+            k for found, k in self._columns(joint, split, [chosen["same"]]) if found == chosen
+        )
+        spread = np.broadcast_to(spread, len(column))[columns]
+        dual = k_row[rows, :n] @ self.weights @ k_column[:m][:, columns]
+        return mean + column[columns] + dual * spread
+
+
+def check_dealt(*kinds: str) -> None:
+    """Raises DataError where a kernel is a control, whose vectors a new drug does not have."""
+    dealt = next((kind for kind in kinds if kind in CONTROLS), None)
+    if dealt is not None:
+        raise DataError(
+            f"the kernel {dealt!r} is dealt to the drugs of one benchmark: it knows no new entity",
+            remedy="use a kernel of facts or texts",
+        )
 
 
 @dataclass
@@ -314,22 +457,25 @@ class LearnedKernelRidge(TableModel):
     kernels 0.3 + exp(sharpness (R - 1)) + 0.3 I; R is recomputed once from the ridge's own
     prediction. Residuals are scaled by the drug's spread.
 
+    Of a new entity no residual is known: its prediction is the additive effect of the other side's.
+
     Parameters
     ----------
-    ridges : tried on the valid role
+    ridges : tried on the validation set
     scale : divide residuals by each drug's training standard deviation
     """
 
     rank: int = 60
     als_ridge: float = 10.0
-    ridges: tuple = (0.05, 0.1, 0.2, 0.4)
+    ridges: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
     sharpness: float = 3.0
     rounds: int = 2
     scale: bool = True
 
-    def fit(self, benchmark, split):
+    def fit(self, benchmark: Benchmark, split: Split) -> "LearnedKernelRidge":
         """Fit on train, choose the ridge on valid."""
         mean, cell, drug = additive_effects(benchmark, split.train)
+        self.mean, self.row, self.column = mean, cell, drug
         y = benchmark.matrix(split.train)
         seen, base = np.isfinite(y), mean + cell[:, None] + drug[None]
         rest = np.where(seen, y - base, 0.0)
@@ -341,7 +487,7 @@ class LearnedKernelRidge(TableModel):
         spread = np.where(spread > 1e-6, spread, 1.0)
         u, v = factorise(rest / spread, seen, self.rank, self.als_ridge)
 
-        def candidates():
+        def candidates() -> Iterator[Candidate]:
             for ridge in self.ridges:
                 smooth = u @ v.T
                 for _ in range(self.rounds):
@@ -356,5 +502,10 @@ class LearnedKernelRidge(TableModel):
 
         return self.choose(benchmark, split, candidates())
 
-    def _kernel(self, rows):
+    def _kernel(self, rows: np.ndarray) -> np.ndarray:
         return 0.3 + np.exp(self.sharpness * (correlation(rows) - 1)) + 0.3 * np.eye(len(rows))
+
+    def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """[rows, columns] additive effects."""
+        row = self.padded(self.row, benchmark, 0, rows)
+        return self.mean + row[:, None] + self.padded(self.column, benchmark, 1, columns)

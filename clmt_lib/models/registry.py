@@ -51,8 +51,8 @@ _CLMT = f"{_HERE}.clmt.corrected:CLMT"
 _PUBLISHED = f"{_HERE}.clmt.published:Published"
 
 
-def _kernel(name: str, drug_kernel: str) -> Entry:
-    return Entry(_KERNEL, {"drug_kernel": drug_kernel}, f"kernel ridge ({name})", "kernels")
+def _kernel(name: str, kind: str) -> Entry:
+    return Entry(_KERNEL, {"column_kernel": kind}, f"kernel ridge ({name})", "kernels")
 
 
 def _over_drugs(display_name: str, kind: str) -> Entry:
@@ -64,6 +64,8 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
     "global_mean": Entry(_MEANS, {"by": "global"}, "global mean", "means"),
     "drug_mean": Entry(_MEANS, {"by": "drug"}, "drug mean", "means"),
     "cell_mean": Entry(_MEANS, {"by": "cell"}, "cell mean", "means"),
+    "row_mean": Entry(_MEANS, {"by": "row"}, "row mean", "means"),  # of any two sides
+    "column_mean": Entry(_MEANS, {"by": "column"}, "column mean", "means"),
     "tissue_drug_mean": Entry(_MEANS, {"by": "tissue_drug"}, "drug mean in tissue", "means"),
     "effects": Entry(_MEANS, {"by": "effects"}, "drug + cell effects", "means"),
     "neighbours_fingerprint": Entry(
@@ -85,9 +87,17 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
     "kernel_annotation": _kernel("annotation", "annotation"),
     "kernel_text": _kernel("text", "text"),
     "kernel_mechanism": _kernel("mechanism", "mechanism"),
-    "kernel_omics": Entry(_KERNEL, {"lines": "omics"}, "kernel ridge (all omics)", "kernels"),
+    "kernel_omics": Entry(
+        _KERNEL,
+        {"row_kernel": "omics", "column_kernel": "text"},
+        "kernel ridge (all omics)",
+        "kernels",
+    ),
     "kernel_auxiliary": Entry(
-        _KERNEL, {"lines": "auxiliary"}, "kernel ridge (auxiliary data)", "auxiliary data"
+        _KERNEL,
+        {"row_kernel": "auxiliary", "column_kernel": "text"},
+        "kernel ridge (auxiliary data)",
+        "auxiliary data",
     ),
     "drugs_random": _over_drugs("random vectors", "random"),
     "drugs_shuffled": _over_drugs("sentences, shuffled", "shuffled"),

@@ -7,29 +7,43 @@ teach the second stage. Then every base is fitted on the whole training role, an
 is applied to that. The valid role chooses among second stages.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
-from clmt_lib.models.base import TableModel
+from clmt_lib.data.base import Benchmark
+from clmt_lib.data.response.auxiliary import AuxiliaryOmics
+from clmt_lib.data.splits import Split
+from clmt_lib.io import DataError
+from clmt_lib.models.base import Candidate, Model, TableModel, predicted
 from clmt_lib.models.baselines.drug_ridge import DrugRidge
 from clmt_lib.models.baselines.factors import factorise
 from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.models.kernels import (
+    VIEWS,
     all_omics,
+    bandwidth,
     correlation,
     drug_kernels,
     line_kernels,
-    rbf,
+    same_entity,
     solve_pairs,
+    squared_distances,
     unit,
 )
+from clmt_lib.models.known import joined, training_set, whole_split
 from clmt_lib.tasks import UNSEEN_DRUG_SPLITS
 from clmt_lib.tasks.metrics import additive_effects
 
 NEAREST = 8  # measured neighbours of a pair that the second stage is shown
+Kept = dict[str, Any]  # name of a base -> what it is made of when it is asked about new entities
+Part = tuple[
+    "BasePredictions", np.ndarray, np.ndarray
+]  # out of fold: bases, pairs, measured values
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +59,10 @@ class BasePredictions:
 
     offset: np.ndarray
     spread: np.ndarray
-    tables: dict
+    tables: dict[str, np.ndarray]
     target: np.ndarray
 
-    def stacked(self, pairs):
+    def stacked(self, pairs: np.ndarray) -> np.ndarray:
         """[n, bases] predictions for [n, 2] pairs."""
         cell, drug = pairs.T
         return np.stack([table[cell, drug] for table in self.tables.values()], axis=1)
@@ -79,26 +93,59 @@ class Stack(TableModel):
     seed: int = 0
     auxiliary: bool = False
 
-    def fit(self, benchmark, split):
+    def fit(self, benchmark: Benchmark, split: Split) -> "Stack":
         """Fit bases and second stages on train, choose the second stage on valid."""
-        kind = {"mixed": seen_bases, **dict.fromkeys(UNSEEN_DRUG_SPLITS, new_drug_bases)}.get(
-            split.kind, new_line_bases
-        )
-        bases = partial(
-            kind,
-            facts=drug_facts(benchmark),
-            auxiliary=self.load_auxiliary(benchmark) if self.auxiliary else None,
-        )
+        bases = self._bases(benchmark, split.kind)
         fold = inner_folds(benchmark, split, self.inner, self.seed)
         parts = []
         for k in range(self.inner):
             stage = bases(benchmark, replace(split, train=split.train[fold != k]))
             held = split.train[fold == k]
             parts.append((stage, benchmark.pairs[held], benchmark.y[held]))
-        whole = bases(benchmark, split)
-        return self.choose(benchmark, split, self._second_stages(parts, whole, split.kind))
+        kept: Kept = {}
+        whole = bases(benchmark, split, kept=kept)
+        self.choose(benchmark, split, self._second_stages(parts, whole, split.kind))
+        self.kind = split.kind
+        if self.kind != "mixed":  # bases of known entities alone have nothing to say of others
+            self.known = training_set(benchmark, split, VIEWS["omics"])
+            self.kept = _of_training_entities(kept, benchmark.pairs[split.train])
+        return self
 
-    def _second_stages(self, parts, whole, kind):
+    def _bases(self, benchmark: Benchmark, kind: str) -> Callable[..., BasePredictions]:
+        """The bases that suit a kind of split, with what they read besides responses."""
+        made = {"mixed": seen_bases, **dict.fromkeys(UNSEEN_DRUG_SPLITS, new_drug_bases)}
+        auxiliary = self.load_auxiliary(benchmark) if self.auxiliary else None
+        return partial(
+            made.get(kind, new_line_bases), facts=drug_facts(benchmark), auxiliary=auxiliary
+        )
+
+    def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """[rows, columns] from bases that compare new entities with those of the training set.
+
+        Raises
+        ------
+        DataError
+            It was fitted for pairs of known lines and known drugs.
+        """
+        if self.kind == "mixed":
+            raise DataError(
+                "this stack was fitted for pairs of known lines and known drugs",
+                remedy="fit one on a split that holds lines or drugs out: cell_blind, drug_blind",
+            )
+        joint, rows, columns = joined(self.known, benchmark, rows, columns)
+        bases = self._bases(joint, self.kind)
+        whole = bases(joint, whole_split(self.known, self.kind), kept=self.kept, asked=rows)
+        at = np.ix_(rows, columns)
+        tables = np.stack([table[at] for table in whole.tables.values()])
+        if self.chosen["second"] == "mean of bases":
+            found = tables.mean(0)
+        else:
+            found = np.tensordot(self.fitted["weights"], tables, 1)
+        return whole.offset[at] + whole.spread[columns] * found
+
+    def _second_stages(
+        self, parts: list[Part], whole: BasePredictions, kind: str
+    ) -> Iterator[Candidate]:
         everything = np.argwhere(np.ones(whole.offset.shape, dtype=bool))
         weights = blend(parts, centre=kind in UNSEEN_DRUG_SPLITS)
         tables = np.stack(list(whole.tables.values()))  # [bases, cells, drugs]
@@ -131,7 +178,7 @@ class Stack(TableModel):
             )
 
 
-def inner_folds(benchmark, split, folds, seed):
+def inner_folds(benchmark: Benchmark, split: Split, folds: int, seed: int) -> np.ndarray:
     """[train] inner fold of each training pair: groups of the split's own kind (pairs, lines,
     compounds, ...) are dealt out whole.
     """
@@ -141,7 +188,7 @@ def inner_folds(benchmark, split, folds, seed):
     return (order % folds)[groups]
 
 
-def blend(parts, centre=False):
+def blend(parts: list[Part], centre: bool = False) -> np.ndarray:
     """[bases] weights >= 0 of out-of-fold predictions, by least squares in ln uM; with `centre`
     after removing each drug's mean, which is unknowable for a new drug.
     """
@@ -162,8 +209,10 @@ def blend(parts, centre=False):
     return nnls(root.T, np.linalg.solve(root, x.T @ t))[0]
 
 
-def boosted(parts, weights, seed):
-    """Trees on what `blend` leaves of the out-of-fold errors, given `evidence`."""
+def boosted(parts: list[Part], weights: np.ndarray, seed: int):
+    """Trees on what `blend` leaves of the out-of-fold errors, given `meta_features`; an error counts
+    in the units of the benchmark, so a drug's pairs weigh the square of its spread.
+    """
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     rows, wanted, weight = [], [], []
@@ -188,7 +237,7 @@ def boosted(parts, weights, seed):
     )
 
 
-def meta_features(stage, pairs, weights):
+def meta_features(stage: BasePredictions, pairs: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """[n, features] what the second stage knows of a pair: the bases' predictions, their blend and
     spread, how well line and drug are known, and the nearest measured pairs.
     """
@@ -213,7 +262,9 @@ def meta_features(stage, pairs, weights):
     )
 
 
-def neighbour_features(similar, seen, target, row, column):
+def neighbour_features(
+    similar: np.ndarray, seen: np.ndarray, target: np.ndarray, row: np.ndarray, column: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Measured values of `row` in the columns most like `column` (its own left out): ([n, 8]
     values, [n, 8] similarities, [n, 1] mean weighted by similarity).
     """
@@ -229,30 +280,66 @@ def neighbour_features(similar, seen, target, row, column):
     return values, near, ((values * weight).sum(1) / weight.sum(1))[:, None]
 
 
-def drug_facts(benchmark):
+def drug_facts(benchmark: Benchmark) -> dict[str, np.ndarray]:
     """Kernels [D, D] of what is known of drugs, responses apart: text, annotation, fingerprint,
     same compound.
     """
-    compound = benchmark.drugs["compound"].to_numpy()
     return {
         name: drug_kernels(benchmark, name)[0][1] for name in ("text", "annotation", "fingerprint")
-    } | {"same": (compound[:, None] == compound[None]).astype(float)}
+    } | {"same": same_entity(benchmark, 1)}
 
 
-def _ridge(k_cell, k_drug, target, ridge):
-    weights = solve_pairs(k_cell, k_drug, np.nan_to_num(target), np.isfinite(target), ridge)
-    return k_cell @ weights @ k_drug
+def _ridge(
+    k_cell: np.ndarray,
+    k_drug: np.ndarray,
+    target: np.ndarray,
+    ridge: float,
+    kept: Kept | None = None,
+    name: str = "",
+) -> np.ndarray:
+    """[C, D] predictions of a pairwise kernel ridge; its weights are kept by name, or, where they
+    are kept already, those of the first entities are used.
+    """
+    if kept is None or name not in kept:
+        weights = solve_pairs(k_cell, k_drug, np.nan_to_num(target), np.isfinite(target), ridge)
+        if kept is not None:
+            kept[name] = weights
+        return k_cell @ weights @ k_drug
+    n, m = kept[name].shape
+    return k_cell[:, :n] @ kept[name] @ k_drug[:m]
 
 
-def seen_bases(benchmark, part, facts, auxiliary=None):
+def _of_training_entities(kept: Kept, pairs: np.ndarray) -> Kept:
+    """What was kept, of lines and drugs with training pairs alone."""
+    some = [np.unique(column) for column in pairs.T]
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, Model):
+            return value
+        if isinstance(value, dict):
+            return {"dual": cut(value["dual"]), "widths": value["widths"][some[1]]}
+        return value[np.ix_(*some)]
+
+    return {name: cut(value) for name, value in kept.items()}
+
+
+def seen_bases(
+    benchmark: Benchmark,
+    part: Split,
+    facts: dict[str, np.ndarray],
+    auxiliary: AuxiliaryOmics | None = None,
+    kept: Kept | None = None,
+) -> BasePredictions:
     """Stage of the mixed split, lines and drugs all known: kernels learned from denoised residuals,
     alone and with omics (the first table is the best one).
+
+    Nothing is kept: of a line or drug without responses these bases know nothing.
 
     Columns of other screens join those of this one: they are never predicted, but they tell of the
     lines.
     """
     mean, cell, drug = additive_effects(benchmark, part.train)
-    y, n = benchmark.matrix(part.train), benchmark.n_drugs
+    y, n = benchmark.matrix(part.train), benchmark.shape[1]
     offset, seen = mean + cell[:, None] + drug[None], np.isfinite(y)
     spread = np.sqrt((np.where(seen, y - offset, 0) ** 2).sum(0) / np.maximum(seen.sum(0), 1))
     spread = np.where(spread > 1e-6, spread, 1.0)
@@ -303,7 +390,7 @@ def seen_bases(benchmark, part, facts, auxiliary=None):
     return BasePredictions(offset, spread, tables, own)
 
 
-def other_columns(table):
+def other_columns(table) -> np.ndarray:
     """[C, D'] responses of another screen as `seen_bases` has its own: without the effects of drugs
     and lines, by the spread of the drug; NaN where not measured.
     """
@@ -314,34 +401,50 @@ def other_columns(table):
     return y / np.nanstd(y, axis=0)
 
 
-def _standardised(x):
+def _standardised(x: np.ndarray) -> np.ndarray:
     return (x - x.mean(0)) / np.maximum(x.std(0), 1e-9)
 
 
-def new_line_bases(benchmark, part, facts, auxiliary=None):
+def new_line_bases(
+    benchmark: Benchmark,
+    part: Split,
+    facts: dict[str, np.ndarray],
+    auxiliary: AuxiliaryOmics | None = None,
+    kept: Kept | None = None,
+    asked: np.ndarray | None = None,
+) -> BasePredictions:
     """Stage of splits that hold out lines: kernels of omics, genes weighted by all drugs together
     or drug by drug. Not one response of another screen is read.
     """
     target, offset, spread, _ = per_drug_targets(benchmark, part)
-    filled, one = np.nan_to_num(target), np.eye(benchmark.n_cells)
+    filled, one = np.nan_to_num(target), np.eye(benchmark.shape[0])
     k, k_drug = (
         line_kernels(benchmark, part, filled, auxiliary),
         0.3 + facts["text"] + 0.5 * facts["same"],
     )
+    in_all = partial(_ridge, target=target, kept=kept)
+    by_one = partial(one_by_one, target, ridge=1.5, kept=kept, asked=asked)
+    expression = (k["z"], 0.3, 1.0, False)
     tables = {
-        "plain": _ridge(0.3 + k["plain"] + 0.5 * one, k_drug, target, 0.3),
-        "weighted": _ridge(0.3 + k["expression"] + 0.5 * one, k_drug, target, 0.3),
-        "all omics": _ridge(all_omics(k), k_drug, target, 0.5),
-        "drug by drug": one_by_one(target, [(k["z"], 0.3, 1.0, False)], 1.5),
+        "plain": in_all(0.3 + k["plain"] + 0.5 * one, k_drug, ridge=0.3, name="plain"),
+        "weighted": in_all(0.3 + k["expression"] + 0.5 * one, k_drug, ridge=0.3, name="weighted"),
+        "all omics": in_all(all_omics(k), k_drug, ridge=0.5, name="all omics"),
+        "drug by drug": by_one([expression], name="drug by drug"),
     }
     if "hits" in k:
-        tables["drug by drug + events"] = one_by_one(
-            target, [(k["z"], 0.3, 1.0, False), (k["hits"], 0.6, 0.3, False)], 1.5
-        )
+        events = (k["hits"], 0.6, 0.3, False)
+        tables["drug by drug + events"] = by_one([expression, events], name="with events")
     return BasePredictions(np.broadcast_to(offset, target.shape), spread, tables, target)
 
 
-def one_by_one(target, views, ridge):
+def one_by_one(
+    target: np.ndarray,
+    views: list[tuple[np.ndarray, float, float, bool]],
+    ridge: float,
+    kept: Kept | None = None,
+    name: str = "",
+    asked: np.ndarray | None = None,
+) -> np.ndarray:
     """One kernel ridge for each column of `target` [rows, columns], on features weighted by what
     they tell of this column and of all columns.
 
@@ -350,6 +453,8 @@ def one_by_one(target, views, ridge):
     views : list of (x [rows, features] standardised, share of the weights that is the column's own,
         scale of the kernel, own): where `own`, features are the columns
         themselves, and a column may not explain itself
+    kept, name : where duals [rows, columns] and bandwidths [columns, views] are kept; if they are
+        there already, they are used, and only rows `asked` are predicted
 
     Returns
     -------
@@ -361,25 +466,47 @@ def one_by_one(target, views, ridge):
         unit(np.sqrt(((x[rows].T @ np.nan_to_num(target)[rows] / len(rows)) ** 2).mean(1)))
         for x, *_ in views
     ]
+    again = kept is not None and name in kept
+    dual = kept[name]["dual"] if again else np.zeros(target.shape)
+    widths = kept[name]["widths"] if again else np.ones((target.shape[1], len(views)))
+    to = asked if again else np.arange(len(target))
     for column in np.flatnonzero(seen.any(0)):
         known = np.flatnonzero(seen[:, column])
         level, kernel = target[known, column].mean(), 0.0
-        for (x, share, scale, own), common in zip(views, general, strict=True):
+        for i, ((x, share, scale, own), common) in enumerate(zip(views, general, strict=True)):
             weight = (
                 share * unit(np.abs(x[known].T @ (target[known, column] - level)) / len(known))
                 + (1 - share) * common
             )
             weight[column if own else []] = 0.0
+            others = known if again else to  # when fitting, all: bandwidths are over them
+            distance = squared_distances((x * weight)[to], (x * weight)[others])
+            if not again:
+                widths[column, i] = bandwidth(distance, known)
             kernel = kernel + scale * (
-                0.7 * rbf(x * weight, known) + 0.3 * (x * weight**2) @ x.T / x.shape[1]
+                0.7 * np.exp(-distance / widths[column, i])
+                + 0.3 * (x[to] * weight**2) @ x[others].T / x.shape[1]
             )
-        out[:, column] = level + kernel[:, known] @ np.linalg.solve(
-            kernel[np.ix_(known, known)] + ridge * np.eye(len(known)), target[known, column] - level
-        )
+        if not again:
+            dual[known, column] = np.linalg.solve(
+                kernel[np.ix_(known, known)] + ridge * np.eye(len(known)),
+                target[known, column] - level,
+            )
+            kernel = kernel[:, known]
+        out[to, column] = level + kernel @ dual[known, column]
+    if kept is not None:
+        kept[name] = {"dual": dual, "widths": widths}
     return out
 
 
-def new_drug_bases(benchmark, part, facts, auxiliary=None):
+def new_drug_bases(
+    benchmark: Benchmark,
+    part: Split,
+    facts: dict[str, np.ndarray],
+    auxiliary: AuxiliaryOmics | None = None,
+    kept: Kept | None = None,
+    asked: np.ndarray | None = None,
+) -> BasePredictions:
     """Stage of splits that hold out drugs: pairwise kernel ridges with one kernel of drugs each,
     and the ridge over drugs that knows the steps their targets take part in.
     """
@@ -387,58 +514,67 @@ def new_drug_bases(benchmark, part, facts, auxiliary=None):
     k_cell = (
         0.3
         + line_kernels(benchmark, part, np.nan_to_num(target), auxiliary)["expression"]
-        + 0.5 * np.eye(benchmark.n_cells)
+        + 0.5 * np.eye(benchmark.shape[0])
     )
     tables = {
-        name: _ridge(k_cell, 0.3 + facts[name] + 0.3 * facts["same"], target, 1.0)
+        name: _ridge(k_cell, 0.3 + facts[name] + 0.3 * facts["same"], target, 1.0, kept, name)
         for name in ("text", "annotation", "fingerprint")
     }
-    tables["processes"] = (DrugRidge().fit(benchmark, part).table - offset) / spread
+    if kept is not None and "processes" in kept:
+        processes = kept["processes"].new_table(benchmark, *map(np.arange, benchmark.shape))
+    else:
+        model = DrugRidge().fit(benchmark, part)
+        processes = model.table
+        if kept is not None:
+            kept["processes"] = model
+    tables["processes"] = (processes - offset) / spread
     return BasePredictions(np.broadcast_to(offset, target.shape), spread, tables, target)
 
 
 @dataclass
 class Blend(TableModel):
-    """Weighted mean of two other models of the ladder, the weight chosen on valid.
+    """Weighted mean of two other models, the weight chosen on valid.
 
     Parameters
     ----------
-    parts : names of two models on the ladder
+    parts : names of two models
     settings : name -> what overrides its defaults
     shares : weights of the first part that are tried
     """
 
-    parts: tuple = ("clmt", "kernel_text")
-    settings: dict = field(default_factory=dict)
-    shares: tuple = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    parts: tuple[str, str] = ("clmt", "kernel_text")
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shares: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
-    def resolved(self, kind=None):
+    def resolved(self, kind: str | None = None) -> dict[str, Any]:
         """Every setting with its exact value; those of the parts, too."""
         from clmt_lib.models.registry import resolve
 
         parts = {name: resolve(name, self.settings.get(name), kind) for name in self.parts}
         return {**super().resolved(kind), "settings": parts}
 
-    def fit(self, benchmark, split, tables=None):
+    def fit(
+        self, benchmark: Benchmark, split: Split, tables: list[np.ndarray] | None = None
+    ) -> "Blend":
         """Choose the share on valid. `tables` are predictions [C, D] of the parts that somebody has
         already; otherwise each part is fitted, with what suits the kind of split.
         """
         from clmt_lib.models.registry import build
 
-        state = {}
+        state, self.models = {}, {}
         if tables is None:
-            everything = np.argwhere(np.ones((benchmark.n_cells, benchmark.n_drugs), dtype=bool))
-            fitted = {
-                name: build(name, split.kind, **self.settings.get(name, {})).fit(benchmark, split)
-                for name in self.parts
-            }
+            everything = np.argwhere(np.ones(benchmark.shape, dtype=bool))
+            for name in self.parts:
+                model = build(name, split.kind, **self.settings.get(name, {}))
+                model.device, model.progress = self.device, self.progress
+                self.models[name] = model.fit(benchmark, split)
             tables = [
-                model.predict(everything).reshape(benchmark.n_cells, -1)
-                for model in fitted.values()
+                predicted(model, everything).reshape(benchmark.shape)
+                for model in self.models.values()
             ]
             state = {
                 f"{name}.{key}": value
-                for name, model in fitted.items()
+                for name, model in self.models.items()
                 for key, value in model.state().items()
             }
         first, second = tables
@@ -450,3 +586,21 @@ class Blend(TableModel):
                 for share in self.shares
             ),
         )
+
+    def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """[rows, columns] from what the parts predict.
+
+        Raises
+        ------
+        DataError
+            It was made of tables of predictions, or a part cannot.
+        """
+        if not self.models:
+            raise DataError(
+                "this blend was made of its parts' predictions, not of the parts",
+                remedy="fit it without tables",
+            )
+        pairs = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
+        first, second = (predicted(model, pairs, benchmark) for model in self.models.values())
+        share = self.chosen["share"]
+        return (share * first + (1 - share) * second).reshape(len(rows), len(columns))

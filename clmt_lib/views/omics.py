@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from clmt_lib.io import DataError
 
@@ -18,6 +19,7 @@ class OmicsTransform:
     mean, scale : [genes]; a gene without spread keeps scale 1
     components : [k, genes] or None
     fitted_on : positions of the lines it was fitted on, for the audit
+    features : [genes] their names, by which another benchmark's are found; None takes its order
     """
 
     kind: str
@@ -25,10 +27,27 @@ class OmicsTransform:
     scale: np.ndarray
     components: np.ndarray | None
     fitted_on: np.ndarray
+    features: pd.Index | None = None
 
     def __call__(self, benchmark):
-        """[C, genes] or [C, k] float64 for every line of `benchmark`."""
-        z = (benchmark.omics[self.kind].to_numpy(np.float64) - self.mean) / self.scale
+        """[C, genes] or [C, k] float64 for every line of `benchmark`.
+
+        Raises
+        ------
+        DataError
+            The benchmark has no such omics, or lacks some of the genes.
+        """
+        table = _omics(benchmark, self.kind)
+        if self.features is not None and not table.columns.equals(self.features):
+            missing = self.features.difference(table.columns)
+            if len(missing):
+                raise DataError(
+                    f"{self.kind} of {benchmark.name} lacks {len(missing)} genes, {missing[0]!r} "
+                    "first",
+                    remedy=f"give all {len(self.features)}, on the scale of the training data",
+                )
+            table = table[self.features]
+        z = (table.to_numpy(np.float64) - self.mean) / self.scale
         return z if self.components is None else z @ self.components.T  # [cells, k]
 
 
@@ -50,20 +69,26 @@ def fit_omics(benchmark, split, kind="expression", components=None):
     DataError
         The benchmark has no such omics.
     """
-    if kind not in benchmark.omics:
-        raise DataError(
-            f"{benchmark.name} has no omics {kind!r}",
-            remedy=f"use one of: {', '.join(benchmark.omics)}",
-        )
-    cells = train_cells(benchmark, split)
-    x = benchmark.omics[kind].to_numpy(np.float64)[cells]
+    table, cells = _omics(benchmark, kind), train_cells(benchmark, split)
+    x = table.to_numpy(np.float64)[cells]
     mean, scale = x.mean(0), x.std(0)
     scale = np.where(scale > 1e-8, scale, 1.0)
     rotation = None
     if components is not None:
         _, _, rotation = np.linalg.svd((x - mean) / scale, full_matrices=False)
         rotation = rotation[:components]
-    return OmicsTransform(kind, mean, scale, rotation, cells)
+    return OmicsTransform(kind, mean, scale, rotation, cells, table.columns)
+
+
+def _omics(benchmark, kind):
+    """The [C, genes] frame of one kind of omics."""
+    views = benchmark.sides[0].views
+    if kind not in views:
+        raise DataError(
+            f"{benchmark.name} has no omics {kind!r}",
+            remedy=f"use one of: {', '.join(views) or 'none'}",
+        )
+    return views[kind]
 
 
 def binary(table, rows):

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clmt_lib.data.base import Benchmark
+from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError
 from clmt_lib.models.base import TableModel
 from clmt_lib.models.baselines.factors import factorise
-from clmt_lib.models.kernels import FACTS, TEXTS, drug_kernels
+from clmt_lib.models.kernels import FACTS, TEXTS, check_dealt, drug_kernels, same_entity
+from clmt_lib.models.known import joined, training_set, whole_split
 from clmt_lib.views.genesets import reactome, steps, target_genes
 from clmt_lib.views.molecules import jaccard
 from clmt_lib.views.omics import fit_omics, train_cells
@@ -46,13 +49,13 @@ class DrugRidge(TableModel):
         Unknown part; or no gene sets for steps.
     """
 
-    kinds: tuple = ("steps", "targets", "text", "mechanism")
-    ridges: tuple = (1.0, 2.5, 6.0)
-    states: tuple = (0.0,)
+    kinds: tuple[str, ...] = ("steps", "targets", "text", "mechanism")
+    ridges: tuple[float, ...] = (1.0, 2.5, 6.0)
+    states: tuple[float, ...] = (0.0,)
     rank: int = 30
     als_ridge: float = 10.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         unknown = sorted(set(self.kinds) - set(PARTS))
         if unknown or not self.kinds:
             raise DataError(
@@ -60,42 +63,56 @@ class DrugRidge(TableModel):
                 remedy=f"use one or more of: {', '.join(PARTS)}",
             )
 
-    def fit(self, benchmark, split):
+    def fit(self, benchmark: Benchmark, split: Split) -> "DrugRidge":
         """Fit on train, choose the ridge (and a single part's sharpness) on valid."""
+        self.choose(benchmark, split, self._candidates(benchmark, split, self.ridges, self.states))
+        views = ("expression", "copy_number", "mutation") if any(self.states) else ()
+        self.known, self.kind = training_set(benchmark, split, views), split.kind
+        return self
+
+    def _candidates(self, benchmark: Benchmark, split: Split, ridges, shares):
         y = benchmark.matrix(split.train)
         rows = np.flatnonzero(np.isfinite(y).any(0))  # training drugs
         mean, spread = np.nanmean(y[:, rows], axis=0), np.nanstd(y[:, rows], axis=0)
         z = self._filled(
             (y[:, rows] - mean) / np.where(spread > 1e-6, spread, 1.0)
         )  # [C, training drugs]
-        compound = benchmark.drugs["compound"].to_numpy()
-        one = 0.3 + 0.3 * (compound[:, None] == compound[None])
+        one = 0.3 + 0.3 * same_entity(benchmark, 1)
         offset, scale = (
-            np.full(benchmark.n_drugs, mean.mean()),
-            np.full(benchmark.n_drugs, spread.mean()),
+            np.full(y.shape[1], mean.mean()),
+            np.full(y.shape[1], spread.mean()),
         )  # a new drug's potency is not known
         offset[rows], scale[rows] = mean, spread
-        states = target_states(benchmark, split, z) if any(self.states) else 0.0
+        states = target_states(benchmark, split, z) if any(shares) else 0.0
+        for setting, k in self._kernels(benchmark, split):
+            among, to_all = (one + k)[np.ix_(rows, rows)], (one + k)[rows]
+            for ridge in ridges:
+                weights = np.linalg.solve(
+                    among + ridge * np.eye(len(rows)), z.T
+                ).T  # [C, training drugs]
+                for share in shares:
+                    found = {} if self.states == (0.0,) else {"states": share}
+                    table = offset + scale * (weights @ to_all + share * states)
+                    yield (
+                        {**setting, "ridge": ridge, **found},
+                        table,
+                        {"weights": weights, "mean": mean, "spread": spread},
+                    )
 
-        def candidates():
-            for setting, k in self._kernels(benchmark, split):
-                among, to_all = (one + k)[np.ix_(rows, rows)], (one + k)[rows]
-                for ridge in self.ridges:
-                    weights = np.linalg.solve(
-                        among + ridge * np.eye(len(rows)), z.T
-                    ).T  # [C, training drugs]
-                    for share in self.states:
-                        said = {} if self.states == (0.0,) else {"states": share}
-                        table = offset + scale * (weights @ to_all + share * states)
-                        yield (
-                            {**setting, "ridge": ridge, **said},
-                            table,
-                            {"weights": weights, "mean": mean, "spread": spread},
-                        )
+    def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """[rows, columns]: a new drug from its kernel with those of the training set, a new line as
+        the mean of the drug (and the state of its targets); the small system is solved again.
+        """
+        check_dealt(*self.kinds)
+        joint, rows, columns = joined(self.known, benchmark, rows, columns)
+        split = whole_split(self.known, self.kind)
+        ridges, shares = [self.chosen["ridge"]], [self.chosen.get("states", 0.0)]
+        for found, table, _ in self._candidates(joint, split, ridges, shares):
+            if found == self.chosen:
+                return table[np.ix_(rows, columns)]
+        raise AssertionError(f"{self.chosen} is none of the candidates")
 
-        return self.choose(benchmark, split, candidates())
-
-    def _filled(self, z):
+    def _filled(self, z: np.ndarray) -> np.ndarray:
         """[C, drugs] standardised responses; a hole gets the line's mean and what a factorisation
         of the others' deviations says.
         """
@@ -106,14 +123,14 @@ class DrugRidge(TableModel):
         u, v = factorise(np.where(seen, z - line, 0.0), seen, self.rank, self.als_ridge)
         return np.where(seen, z, line + u @ v.T)
 
-    def _kernels(self, benchmark, split):
+    def _kernels(self, benchmark: Benchmark, split: Split):
         """[(setting, k [D, D])]: every candidate of a single part, else the one sum."""
         if len(self.kinds) == 1 and self.kinds != ("steps",):
             return drug_kernels(benchmark, self.kinds[0], split)
         return [({}, sum(_part(benchmark, part, split) for part in self.kinds))]
 
 
-def _part(benchmark, part, split):
+def _part(benchmark: Benchmark, part: str, split: Split) -> np.ndarray | float:
     """[D, D] kernel of one part of a sum: of an embedding the sharper kernel of a short text, the
     softer one of a long one.
     """
@@ -122,7 +139,9 @@ def _part(benchmark, part, split):
     return drug_kernels(benchmark, part, split)[-1 if part == "text" else 0][1]
 
 
-def target_states(benchmark, split, z, rank=20, loose=0.2):
+def target_states(
+    benchmark: Benchmark, split: Split, z: np.ndarray, rank: int = 20, loose: float = 0.2
+) -> np.ndarray:
     """[C, D] how much of a drug's targets a line has: their expression, mutations and copies, as
     far as responses to other drugs know of them.
 
@@ -141,7 +160,7 @@ def target_states(benchmark, split, z, rank=20, loose=0.2):
     In standard deviations, negative where there is much; 0 for a drug whose targets are not in the
     tables.
     """
-    rows, state = train_cells(benchmark, split), np.zeros((benchmark.n_cells, benchmark.n_drugs))
+    rows, state = train_cells(benchmark, split), np.zeros(benchmark.shape)
     genes, mutation = (
         target_genes(benchmark.drugs),
         benchmark.omics["mutation"].to_numpy(np.float64),
@@ -154,7 +173,7 @@ def target_states(benchmark, split, z, rank=20, loose=0.2):
     for kind, x in tables.items():
         place = {gene: i for i, gene in enumerate(benchmark.omics[kind].columns)}
         for drug, own in enumerate(genes):
-            columns = [place[gene] for gene in own if gene in place]
+            columns = sorted(place[gene] for gene in own if gene in place)
             if columns and kind == "mutation":
                 hit = x[:, columns].max(1)
                 state[:, drug] -= 4 * (

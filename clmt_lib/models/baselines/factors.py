@@ -4,23 +4,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clmt_lib.data.base import Benchmark
+from clmt_lib.data.splits import Split
 from clmt_lib.models.base import TableModel
 from clmt_lib.tasks.metrics import additive_effects
 
 
-def factorise(residual, seen, rank, ridge, sweeps=20, seed=0):
+def factorise(
+    residual: np.ndarray,
+    seen: np.ndarray,
+    rank: int,
+    ridge: float,
+    sweeps: int = 20,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
     """Alternating ridge regressions of a partly seen matrix on `rank` factors a side (Koren, Bell
     and Volinsky 2009).
 
     Parameters
     ----------
-    residual : [C, D], anything where not seen
-    seen : [C, D] bool
+    residual : [R, C], anything where not seen
+    seen : [R, C] bool
     ridge : penalty on every factor
 
     Returns
     -------
-    (cell [C, rank], drug [D, rank])
+    (row [R, rank], column [C, rank])
     """
     rng = np.random.default_rng(seed)
     w, r = seen.astype(float), np.where(seen, residual, 0.0)
@@ -31,7 +40,7 @@ def factorise(residual, seen, rank, ridge, sweeps=20, seed=0):
     return cell, drug
 
 
-def _solve(w, r, other, ridge):
+def _solve(w: np.ndarray, r: np.ndarray, other: np.ndarray, ridge: float) -> np.ndarray:
     rank = other.shape[1]
     outer = (other[:, :, None] * other[:, None, :]).reshape(len(other), -1)  # [others, rank * rank]
     normal = (w @ outer).reshape(-1, rank, rank) + ridge * np.eye(rank)
@@ -40,21 +49,25 @@ def _solve(w, r, other, ridge):
 
 @dataclass
 class ALS(TableModel):
-    """Drug + cell effects, plus a factorisation of what they leave.
+    """Row + column effects, plus a factorisation of what they leave.
+
+    A new entity has factors of zero, as one without training pairs has: its prediction is the
+    additive effect of the other side's.
 
     Parameters
     ----------
-    ranks, ridges : tried on the valid role
+    ranks, ridges : tried on the validation set
     """
 
-    ranks: tuple = (10, 30, 60)
-    ridges: tuple = (5.0, 10.0, 20.0)
+    ranks: tuple[int, ...] = (10, 30, 60)
+    ridges: tuple[float, ...] = (5.0, 10.0, 20.0)
 
-    def fit(self, benchmark, split):
+    def fit(self, benchmark: Benchmark, split: Split) -> "ALS":
         """Fit on train, choose rank and ridge on valid."""
         mean, cell, drug = additive_effects(benchmark, split.train)
         y = benchmark.matrix(split.train)
         seen, base = np.isfinite(y), mean + cell[:, None] + drug[None]
+        self.mean = mean
         tried = []
         for rank in self.ranks:
             for ridge in self.ridges:
@@ -67,3 +80,8 @@ class ALS(TableModel):
                     )
                 )
         return self.choose(benchmark, split, tried)
+
+    def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """[rows, columns] additive effects: of a new entity, no factor is known."""
+        row = self.padded(self.fitted["cell"], benchmark, 0, rows)
+        return self.mean + row[:, None] + self.padded(self.fitted["drug"], benchmark, 1, columns)

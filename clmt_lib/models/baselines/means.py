@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clmt_lib.data.base import Benchmark
+from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError
 from clmt_lib.models.base import TableModel, cosine
+from clmt_lib.models.known import joined, training_set, whole_split
 from clmt_lib.tasks.metrics import additive_effects
 from clmt_lib.views.molecules import fingerprints, jaccard
 from clmt_lib.views.text import describe_drugs, encode
@@ -13,69 +16,94 @@ from clmt_lib.views.text import describe_drugs, encode
 
 @dataclass
 class Means(TableModel):
-    """Mean of the training responses by group; an unseen group takes the next wider mean (of the
-    drug for an unseen tissue, else of everything).
+    """Mean of the training values by group; an unseen group takes the next wider mean (of the drug
+    for an unseen tissue, else of everything).
 
     Parameters
     ----------
-    by : global, drug, cell, tissue_drug (mean of the drug in the line's tissue) or effects (mean +
-        drug + cell)
+    by : global, row, column or the name of a side (cell, drug); tissue_drug (mean of the column
+        among rows of the same tissue) or effects (mean + row + column, `additive_effects`)
     """
 
     by: str = "effects"
 
-    def fit(self, benchmark, split):
+    def fit(self, benchmark: Benchmark, split: Split) -> "Means":
         """Fit on train; nothing to choose. Raises DataError for an unknown `by`."""
-        shape = (benchmark.n_cells, benchmark.n_drugs)
-        mean, cell, drug = additive_effects(benchmark, split.train, shrink=1.0)
-        known = {
-            "global": lambda: np.full(shape, mean),
-            "drug": lambda: mean + np.broadcast_to(self._raw(benchmark, split, 1, mean), shape),
-            "cell": lambda: (
-                mean + np.broadcast_to(self._raw(benchmark, split, 0, mean)[:, None], shape)
-            ),
-            "effects": lambda: mean + cell[:, None] + drug[None],
-            "tissue_drug": lambda: self._tissue(benchmark, split, mean),
-        }
-        if self.by not in known:
-            raise DataError(f"unknown mean {self.by!r}", remedy=f"use one of: {', '.join(known)}")
-        self.table = known[self.by]()
+        self.remember(benchmark)
+        mean, row, column = additive_effects(benchmark, split.train, shrink=1.0)
+        axis = self._axis(benchmark)
+        self.mean, self.row, self.column = mean, 0 * row, 0 * column
+        if self.by == "effects":
+            self.row, self.column = row, column
+        elif axis == 0:
+            self.row = self._raw(benchmark, split, 0, mean)
+        elif axis == 1 or self.by == "tissue_drug":
+            self.column = self._raw(benchmark, split, 1, mean)
+        if self.by == "tissue_drug":
+            self._fit_tissues(benchmark, split)
+        self.table = self.new_table(benchmark, *(np.arange(n) for n in benchmark.shape))
         self.fitted = {"table": self.table}
         return self
 
+    def _axis(self, benchmark: Benchmark) -> int | None:
+        """Which side `by` names, if any."""
+        named = {side.name: axis for axis, side in enumerate(benchmark.sides)}
+        known = {"row": 0, "column": 1, **named} | dict.fromkeys(["global", "tissue_drug"])
+        known["effects"] = None
+        if self.by not in known:
+            raise DataError(f"unknown mean {self.by!r}", remedy=f"use one of: {', '.join(known)}")
+        return known[self.by]
+
     @staticmethod
-    def _raw(benchmark, split, column, mean):
-        """[C] or [D] mean training response above the global mean, zero where unseen."""
-        size = (benchmark.n_cells, benchmark.n_drugs)[column]
-        ids, y = benchmark.pairs[split.train, column], benchmark.y[split.train] - mean
+    def _raw(benchmark: Benchmark, split: Split, axis: int, mean: float) -> np.ndarray:
+        """[R] or [C] mean training value above the global mean, zero where unseen."""
+        size = benchmark.shape[axis]
+        ids, y = benchmark.pairs[split.train, axis], benchmark.y[split.train] - mean
         return np.bincount(ids, y, size) / np.maximum(np.bincount(ids, minlength=size), 1)
 
-    def _tissue(self, benchmark, split, mean, shrink=2.0):
-        """[C, D] drug mean, moved towards the drug's mean in the line's tissue as its pairs there
-        allow.
+    def _fit_tissues(self, benchmark: Benchmark, split: Split, shrink: float = 2.0) -> None:
+        """[tissues, C] how a column's values in a tissue differ from its mean, as far as its pairs
+        there allow.
         """
-        drug_mean = self._raw(benchmark, split, 1, mean)
-        tissue, labels = benchmark.cells["tissue"].factorize(use_na_sentinel=False)
+        self.tissues, tissue = np.unique(_tissues(benchmark), return_inverse=True)
         cell, drug = benchmark.pairs[split.train].T
-        rest = benchmark.y[split.train] - mean - drug_mean[drug]
-        total, count = (
-            np.zeros((len(labels), benchmark.n_drugs)),
-            np.zeros((len(labels), benchmark.n_drugs)),
-        )
+        rest = benchmark.y[split.train] - self.mean - self.column[drug]
+        total, count = np.zeros((2, len(self.tissues), benchmark.shape[1]))
         np.add.at(total, (tissue[cell], drug), rest)
         np.add.at(count, (tissue[cell], drug), 1)
-        return (mean + drug_mean[None] + total / (count + shrink))[tissue]
+        self.deviation = total / (count + shrink)
+
+    def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """[rows, columns]: a new entity has no effect of its own; a new line has its tissue's."""
+        row = self.padded(self.row, benchmark, 0, rows)
+        column = self.padded(self.column, benchmark, 1, columns)
+        if self.by != "tissue_drug":
+            return self.mean + row[:, None] + column[None]
+        place = {tissue: i for i, tissue in enumerate(self.tissues)}
+        at = [place.get(tissue, -1) for tissue in _tissues(benchmark)[rows]]
+        moved = np.stack([self.padded(part, benchmark, 1, columns) for part in self.deviation])
+        return self.mean + column[None] + np.vstack([moved, np.zeros(len(columns))])[at]
 
 
-def drug_similarity(benchmark, kind):
+def _tissues(benchmark: Benchmark) -> np.ndarray:
+    """[R] tissue of each line."""
+    side = benchmark.sides[0]
+    if "tissue" not in side.keys:
+        raise DataError(
+            f"{side.name}s of {benchmark.name} have no tissue", remedy="use by='column'"
+        )
+    return side.keys["tissue"]
+
+
+def drug_similarity(benchmark: Benchmark, kind: str) -> np.ndarray:
     """[D, D] similarity in [-1, 1]: "fingerprint" (Tanimoto), "text" (cosine of description
     embeddings); unknown drugs resemble only themselves.
     """
+    drugs = benchmark.sides[1].frame
     if kind == "fingerprint":
-        return jaccard(fingerprints(benchmark.drugs))
+        return jaccard(fingerprints(drugs))
     if kind == "text":
-        texts = describe_drugs(benchmark.drugs)
-        return cosine(encode(texts))
+        return cosine(encode(describe_drugs(drugs)))
     raise DataError(f"unknown similarity {kind!r}", remedy="use fingerprint or text")
 
 
@@ -87,21 +115,24 @@ class Neighbours(TableModel):
     Parameters
     ----------
     similarity : fingerprint or text
-    sharpness : exponents tried on the valid role; weight = exp(sharpness (similarity - 1))
+    sharpness : exponents tried on the validation set; weight = exp(sharpness (similarity - 1))
     """
 
     similarity: str = "fingerprint"
-    sharpness: tuple = (2.0, 5.0, 10.0, 20.0)
+    sharpness: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0)
 
-    def fit(self, benchmark, split):
+    def fit(self, benchmark: Benchmark, split: Split) -> "Neighbours":
         """Fit on train, choose the sharpness on valid."""
+        self.known, self.kind = training_set(benchmark, split), split.kind
+        return self.choose(benchmark, split, self._tables(benchmark, split, self.sharpness))
+
+    def _tables(self, benchmark: Benchmark, split: Split, tried):
         likeness = drug_similarity(benchmark, self.similarity)
         mean, cell, drug = additive_effects(benchmark, split.train)
         y = benchmark.matrix(split.train)
         seen = np.isfinite(y)
         rest = np.where(seen, y - mean - cell[:, None] - drug[None], 0)
-        tried = []
-        for sharpness in self.sharpness:
+        for sharpness in tried:
             weight = np.exp(sharpness * (likeness - 1)) * (
                 1 - np.eye(len(likeness))
             )  # [drugs, drugs]
@@ -110,7 +141,11 @@ class Neighbours(TableModel):
             table = (
                 mean + cell[:, None] + borrowed[None] + rest @ weight.T / (seen @ weight.T + 0.1)
             )
-            tried.append(
-                ({"sharpness": sharpness}, table, {"rest": rest, "cell": cell, "drug": drug})
-            )
-        return self.choose(benchmark, split, tried)
+            yield {"sharpness": sharpness}, table, {"rest": rest, "cell": cell, "drug": drug}
+
+    def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """[rows, columns]: a new drug borrows from those like it; of a new line nothing is known."""
+        joint, rows, columns = joined(self.known, benchmark, rows, columns)
+        split = whole_split(self.known, self.kind)
+        tables = self._tables(joint, split, [self.chosen["sharpness"]])
+        return next(tables)[1][np.ix_(rows, columns)]

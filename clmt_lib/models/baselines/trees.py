@@ -2,88 +2,136 @@
 have beaten (chapter 08).
 """
 
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from clmt_lib.data.base import Benchmark
+from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError
-from clmt_lib.models.base import Model, improves
+from clmt_lib.models.base import TableModel, improves
+from clmt_lib.models.known import check_sides, places
 from clmt_lib.tasks import selection_score
 from clmt_lib.tasks.metrics import additive_effects
 from clmt_lib.views.molecules import fingerprints
 from clmt_lib.views.omics import fit_omics
 
 
-def pair_features(benchmark, split, components=50):
-    """(cell [C, k], drug [D, k]) float32: principal components of expression (training lines) and
-    of fingerprints (training drugs).
-    """
-    cell = fit_omics(benchmark, split, components=components)(benchmark)
-    bits, drugs = fingerprints(benchmark.drugs), np.unique(benchmark.pairs[split.train, 1])
-    centre = bits[drugs].mean(0)
-    rotation = np.linalg.svd(bits[drugs] - centre, full_matrices=False)[2][:components]
-    return cell.astype(np.float32), ((bits - centre) @ rotation.T).astype(np.float32)
-
-
 @dataclass
-class Trees(Model):
+class Trees(TableModel):
     """Base of the ensembles: targets are residuals from the drug's effect, or from drug + cell
-    effects, whichever the valid role prefers.
+    effects, whichever the validation set prefers.
+
+    Features of a pair are principal components of expression (of training lines) and of
+    fingerprints (of training drugs), 50 of each. There is no table: a pair is predicted when asked.
 
     Parameters
     ----------
     grid : settings tried, the same small grid on every split
+    trees : how many
+    seed : of what the ensemble draws
     """
 
-    grid: tuple = ()
+    grid: tuple[dict[str, Any], ...] = ()
     trees: int = 200
     seed: int = 0
-    chosen: dict = field(default_factory=dict, init=False, repr=False)
 
-    def fit(self, benchmark, split):
+    @abstractmethod
+    def grow(self, settings: dict[str, Any]):
+        """An unfitted ensemble with scikit-learn's `fit` and `predict`."""
+
+    @abstractmethod
+    def keep(self, ensemble) -> None:
+        """Set the attributes that `votes` reads."""
+
+    @abstractmethod
+    def votes(self, x: np.ndarray) -> np.ndarray:
+        """[n] predictions of the fitted ensemble for features [n, 2 k] float32."""
+
+    def fit(self, benchmark: Benchmark, split: Split) -> "Trees":
         """Fit on train, choose from the grid on valid."""
-        self.cell, self.drug = pair_features(benchmark, split)
-        mean, cell, drug = additive_effects(benchmark, split.train)
-        pairs, y, best = benchmark.pairs, benchmark.y, None
-        x, valid = self._features(pairs[split.train]), self._features(pairs[split.valid])
+        self.remember(benchmark)
+        self._fit_features(benchmark, split)
+        self.mean, cell, drug = additive_effects(benchmark, split.train)
+        pairs, y, best, model = benchmark.pairs, benchmark.y, None, None
+        x, valid = (self._features(pairs[part]) for part in (split.train, split.valid))
         for base in ("drug", "effects"):
-            table = mean + (cell[:, None] if base == "effects" else 0 * cell[:, None]) + drug[None]
+            row = cell if base == "effects" else 0 * cell
+            table = self.mean + row[:, None] + drug[None]
             rest = y - table[tuple(pairs.T)]
             for settings in self.grid:
-                model = self.grow(settings).fit(x, rest[split.train])
+                grown = self.grow(settings).fit(x, rest[split.train])
                 found = selection_score(
-                    benchmark, split, table[tuple(pairs[split.valid].T)] + model.predict(valid)
+                    benchmark, split, table[tuple(pairs[split.valid].T)] + grown.predict(valid)
                 )
                 if improves(found, best):
-                    best, self.chosen, self.base, self.model = (
-                        found,
-                        {"base": base, **settings},
-                        table,
-                        model,
-                    )
-        self.model.n_jobs = (
-            1  # threads would add the trees' votes in any order, and change the last bit
-        )
+                    best, model, self.chosen = found, grown, {"base": base, **settings}
+                    self.row, self.column, self.base = row, drug, table
+        self.keep(model)
         return self
 
-    def predict(self, pairs):
-        """[n] ln IC50 (ln uM) of [n, 2] positions (cell, drug)."""
-        return self.base[tuple(np.asarray(pairs).T)] + self.model.predict(self._features(pairs))
+    def _fit_features(self, benchmark: Benchmark, split: Split, components: int = 50) -> None:
+        self.transform = fit_omics(benchmark, split, components=components)
+        bits = fingerprints(benchmark.sides[1].frame)
+        drugs = np.unique(benchmark.pairs[split.train, 1])
+        self.centre = bits[drugs].mean(0)
+        rotation = np.linalg.svd(bits[drugs] - self.centre, full_matrices=False)[2]
+        self.rotation = rotation[:components]
+        self.cell = self.transform(benchmark).astype(np.float32)  # [lines, k]
+        self.drug = self._components(bits)  # [drugs, k]
 
-    def _features(self, pairs):
+    def _components(self, bits: np.ndarray) -> np.ndarray:
+        return ((bits - self.centre) @ self.rotation.T).astype(np.float32)
+
+    def _features(self, pairs: np.ndarray) -> np.ndarray:
         cell, drug = np.asarray(pairs).T
         return np.hstack([self.cell[cell], self.drug[drug]])  # [pairs, 2 k]
+
+    def predict(self, pairs: np.ndarray, benchmark: Benchmark | None = None) -> np.ndarray:
+        """[n] predictions of [n, 2] positions (row, column); see `Model.predict`."""
+        row, column = np.asarray(pairs).T
+        if benchmark is None:
+            return self.base[row, column] + self.votes(self._features(pairs))
+        check_sides(self.names, benchmark)
+        base = (
+            self.mean
+            + self.padded(self.row, benchmark, 0, row)
+            + self.padded(self.column, benchmark, 1, column)
+        )
+        at, cell = self._beside(self.cell, benchmark, 0, row)
+        of, drug = self._beside(self.drug, benchmark, 1, column)
+        return base + self.votes(np.hstack([cell[at], drug[of]]))
+
+    def _beside(self, known: np.ndarray, benchmark: Benchmark, axis: int, asked: np.ndarray):
+        """(positions [n] of the asked entities in a table of features, the table): that of `fit`,
+        and the features of new entities after it.
+        """
+        at = places(self.ids[axis], benchmark, axis, asked)
+        new, back = np.unique(asked[at < 0], return_inverse=True)
+        if not len(new):
+            return at, known
+        if axis == 0:
+            more = self.transform(benchmark)[new].astype(np.float32)
+        else:
+            more = self._components(fingerprints(benchmark.sides[1].frame.iloc[new]))
+        at[at < 0] = len(known) + back
+        return at, np.vstack([known, more])
 
 
 @dataclass
 class RandomForest(Trees):
     """Random forest (Breiman 2001), square root of the features at each cut, half of the pairs for
     each tree, 200 trees.
+
+    scikit-learn grows it; its trees are kept, and saved, as plain arrays: of every node the feature
+    it asks for, the threshold, its two children and its value.
     """
 
-    grid: tuple = ({"min_samples_leaf": 3}, {"min_samples_leaf": 10})
+    grid: tuple[dict[str, Any], ...] = ({"min_samples_leaf": 3}, {"min_samples_leaf": 10})
 
-    def grow(self, settings):
+    def grow(self, settings: dict[str, Any]):
         """An unfitted forest."""
         from sklearn.ensemble import RandomForestRegressor
 
@@ -96,24 +144,45 @@ class RandomForest(Trees):
             **settings,
         )
 
-    def state(self):
-        """Leaf values of every tree."""
-        return {
-            "leaves": np.concatenate([tree.tree_.value.ravel() for tree in self.model.estimators_]),
-            "base": self.base,
-        }
+    def keep(self, ensemble) -> None:
+        """The nodes of all trees, one tree after the other; children count from their own root."""
+        trees = [tree.tree_ for tree in ensemble.estimators_]
+        self.nodes = np.array([tree.node_count for tree in trees])
+        self.feature = np.concatenate([tree.feature for tree in trees])  # below 0 at a leaf
+        self.threshold = np.concatenate([tree.threshold for tree in trees])
+        self.children = np.concatenate(
+            [np.column_stack([tree.children_left, tree.children_right]) for tree in trees]
+        )
+        self.leaves = np.concatenate([tree.value.ravel() for tree in trees])
+
+    def votes(self, x: np.ndarray) -> np.ndarray:
+        """[n] mean of the trees, added up in their order: the same to the last bit at every call."""
+        total, everyone = np.zeros(len(x)), np.arange(len(x))
+        for root in np.cumsum(self.nodes) - self.nodes:
+            node, asked = np.full(len(x), root), everyone
+            while len(asked):
+                asked = asked[self.feature[node[asked]] >= 0]
+                at = node[asked]
+                right = x[asked, self.feature[at]] > self.threshold[at]
+                node[asked] = root + self.children[at, right.astype(np.int64)]
+            total += self.leaves[node]
+        return total / len(self.nodes)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Leaf values of every tree, and what they are added to."""
+        return {"leaves": self.leaves, "base": self.base}
 
 
 @dataclass
 class LightGBM(Trees):
-    """Gradient-boosted trees (Ke et al. 2017), 200 trees."""
+    """Gradient-boosted trees (Ke et al. 2017), 200 trees; saved as LightGBM's own text."""
 
-    grid: tuple = (
+    grid: tuple[dict[str, Any], ...] = (
         {"num_leaves": 31, "learning_rate": 0.1},
         {"num_leaves": 127, "learning_rate": 0.1},
     )
 
-    def grow(self, settings):
+    def grow(self, settings: dict[str, Any]):
         """An unfitted booster.
 
         Raises
@@ -121,12 +190,9 @@ class LightGBM(Trees):
         DataError
             LightGBM is not installed.
         """
-        try:
-            from lightgbm import LGBMRegressor
-        except ImportError:
-            raise DataError(
-                "lightgbm is not installed", remedy="pip install 'clmt-lib[experiments]'"
-            ) from None
+        _needed()
+        from lightgbm import LGBMRegressor
+
         return _Quiet(
             LGBMRegressor(
                 n_estimators=self.trees,
@@ -141,12 +207,42 @@ class LightGBM(Trees):
             )
         )
 
-    def state(self):
-        """The trees, as text in bytes."""
-        return {
-            "trees": np.frombuffer(self.model.booster.model_to_string().encode(), dtype=np.uint8),
-            "base": self.base,
-        }
+    def keep(self, ensemble) -> None:
+        """The bare booster."""
+        self.booster = ensemble.booster
+
+    def votes(self, x: np.ndarray) -> np.ndarray:
+        """[n] predictions of the booster."""
+        return self.booster.predict(x)
+
+    def pack(self) -> dict[str, Any]:
+        """Attributes, the booster as text in bytes."""
+        parts = super().pack()
+        del parts["booster"]
+        return {**parts, "trees_text": self.state()["trees"]}
+
+    def unpack(self, parts: dict[str, Any]) -> None:
+        """Take back what `pack` gave."""
+        _needed()
+        from lightgbm import Booster
+
+        text = parts.pop("trees_text").tobytes().decode()
+        super().unpack(parts)
+        self.booster = Booster(model_str=text)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The trees, as text in bytes, and what they are added to."""
+        text = self.booster.model_to_string().encode()
+        return {"trees": np.frombuffer(text, dtype=np.uint8), "base": self.base}
+
+
+def _needed() -> None:
+    try:
+        import lightgbm  # noqa: F401
+    except ImportError:
+        raise DataError(
+            "lightgbm is not installed", remedy="pip install 'clmt-lib[experiments]'"
+        ) from None
 
 
 class _Quiet:
