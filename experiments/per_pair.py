@@ -47,7 +47,7 @@ def aggregate_first(sage, x, adjacency):
                 mean = (
                     row_mean(adjacency[relation]) @ x[relation[0]]
                 )  # [n_target, features], 8,000 wide in the first layer
-                heard.append(layer.heard[name](mean) + layer.own[name](x[node]))
+                heard.append(layer.neighbour[name](mean) + layer.own[name](x[node]))
             out[node] = torch.stack(heard).mean(0) if heard else layer.alone[node](x[node])
         x = {node: sage.drop(value.relu()) for node, value in out.items()}
     return x

@@ -1,21 +1,23 @@
 """Message passing over the response graph, each entity once (chapter 04)."""
 
 import math
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
 
 from clmt_lib.io import DataError
 
+Relation = tuple[str, str, str]  # source node, name, target node
+
 
 class ResponseLayer(nn.Module):
-    """One kind of node listens to the other through its responses, and to its own kind through
-    similarity.
+    """Messages to one kind of node: from the other kind through its responses, and from its own
+    kind through similarity.
 
     A node's message is a sum over its training responses r: relu(r) e_resistant + relu(-r)
     e_sensitive of the other node, over the square root of their number + 5.
-    It is what an isolated line of a drug screen can tell about itself; a node without responses
-    hears its nearest neighbours' messages only.
+    A node without responses receives its nearest neighbours' messages only.
 
     Shapes
     ------
@@ -35,8 +37,8 @@ class ResponseLayer(nn.Module):
 
     def message(self, residual: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """[n, message] what each node's own responses say, as far as `mask` lets them through."""
-        heard = residual * mask
-        message = torch.cat([heard.clamp(min=0), (-heard).clamp(min=0)], 1) @ self.sender
+        seen = residual * mask
+        message = torch.cat([seen.clamp(min=0), (-seen).clamp(min=0)], 1) @ self.sender
         return message / (mask.sum(1, keepdim=True) + 5).sqrt()
 
     def forward(
@@ -48,23 +50,35 @@ class ResponseLayer(nn.Module):
 
 
 class SAGELayer(nn.Module):
-    """Every relation averages what its sources know and adds what the target knows itself;
-    relations that reach the same kind of node are averaged (`HeteroSAGE`).
+    """One layer of `HeteroSAGE`: every relation averages the features of its sources and adds the
+    target's own, each by a linear map; relations that reach the same kind of node are averaged.
+
+    Parameters
+    ----------
+    features : node -> number of input features
+    relations : (source node, name, target node)
+    hidden : width of the result
     """
 
-    def __init__(self, features, relations, hidden):
+    def __init__(
+        self, features: Mapping[str, int], relations: Iterable[Relation], hidden: int
+    ) -> None:
         super().__init__()
         self.relations = list(relations)
         self.incoming = {
-            node: [relation for relation in relations if relation[2] == node] for node in features
+            node: [relation for relation in self.relations if relation[2] == node]
+            for node in features
         }
-        self.heard = nn.ModuleDict(
-            {_key(relation): nn.Linear(features[relation[0]], hidden) for relation in relations}
+        self.neighbour = nn.ModuleDict(
+            {
+                _key(relation): nn.Linear(features[relation[0]], hidden)
+                for relation in self.relations
+            }
         )
         self.own = nn.ModuleDict(
             {
                 _key(relation): nn.Linear(features[relation[2]], hidden, bias=False)
-                for relation in relations
+                for relation in self.relations
             }
         )
         self.alone = nn.ModuleDict(
@@ -75,17 +89,27 @@ class SAGELayer(nn.Module):
             }
         )
 
-    def forward(self, x, mean):
-        said, out = self._project(x), {}
+    def forward(
+        self, x: Mapping[str, torch.Tensor], mean: Mapping[Relation, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """node -> [n, hidden], before an activation.
+
+        Parameters
+        ----------
+        x : node -> [n, features]
+        mean : relation -> [n_target, n_source], rows that sum to one (`row_mean`)
+        """
+        projected, out = self._project(x), {}
         for node, incoming in self.incoming.items():
             if not incoming:
-                out[node] = said[node, None] + self.alone[node].bias
+                out[node] = projected[node, None] + self.alone[node].bias
                 continue
-            heard = sum(
-                mean[relation] @ said[relation[0], relation] + self.heard[_key(relation)].bias
+            messages = sum(
+                mean[relation] @ projected[relation[0], relation]
+                + self.neighbour[_key(relation)].bias
                 for relation in incoming
             )
-            out[node] = heard / len(incoming) + said[node, None]
+            out[node] = messages / len(incoming) + projected[node, None]
         return out
 
     def _project(self, x):
@@ -100,7 +124,7 @@ class SAGELayer(nn.Module):
                 else self.alone[node].weight
             )  # the mean of linear maps is one
             weights = {None: own} | {
-                relation: self.heard[_key(relation)].weight
+                relation: self.neighbour[_key(relation)].weight
                 for relation in self.relations
                 if relation[0] == node
             }
@@ -129,9 +153,16 @@ class HeteroSAGE(nn.Module):
         `relations`.
     """
 
-    def __init__(self, features, relations, hidden=256, layers=2, drop=0.0):
+    def __init__(
+        self,
+        features: Mapping[str, int],
+        relations: Iterable[Relation],
+        hidden: int = 256,
+        layers: int = 2,
+        drop: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.relations = [tuple(relation) for relation in relations]
+        self.relations: list[Relation] = [(a, name, b) for a, name, b in relations]
         unknown = sorted(
             {node for source, _, target in self.relations for node in (source, target)}
             - set(features)
@@ -145,7 +176,9 @@ class HeteroSAGE(nn.Module):
         self.layers = nn.ModuleList(SAGELayer(width, self.relations, hidden) for width in widths)
         self.drop = nn.Dropout(drop)
 
-    def forward(self, x, adjacency):
+    def forward(
+        self, x: Mapping[str, torch.Tensor], adjacency: Mapping[Relation, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
         """node -> [n, hidden] from x: node -> [n, features] and adjacency: relation -> [n_target,
         n_source] 0/1 or weights of at least 0; rows are normalised here.
 
@@ -160,10 +193,10 @@ class HeteroSAGE(nn.Module):
         mean = {relation: row_mean(table) for relation, table in adjacency.items()}
         for layer in self.layers:
             x = {node: self.drop(value.relu()) for node, value in layer(x, mean).items()}
-        return x
+        return dict(x)
 
 
-def row_mean(table):
+def row_mean(table: torch.Tensor) -> torch.Tensor:
     """[n, m] weights with every row divided by its sum, so that a product with it averages; a row
     of zeros stays one.
     """

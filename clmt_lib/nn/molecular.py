@@ -6,18 +6,18 @@ atoms) is a row of zeros, to be masked by the caller.
 """
 
 import math
+from collections.abc import Sequence
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from clmt_lib.nn.encoders import dropout
-from clmt_lib.views.geometry import load_pyg
+from clmt_lib.views.geometry import MoleculeGraphs, load_pyg
 
-LENGTH = (
-    1.45,
-    0.15,
-)  # mean and spread of a bond in a drug, angstrom, so that the number enters near 0
+# mean and spread, so that the numbers enter the network near 0
+LENGTH = 1.45, 0.15  # of a bond in a drug, angstrom
 MASS = 13.0, 3.0  # of a heavy atom in a drug, Da
 
 
@@ -28,28 +28,25 @@ class Categories(nn.Module):
     Thousands of bonds are of a few kinds: the sum is made once a kind.
     """
 
-    def __init__(self, sizes, dim):
+    def __init__(self, sizes: Sequence[int], dim: int) -> None:
         super().__init__()
-        self.tables = nn.ModuleList([nn.Embedding(size, dim) for size in sizes])
-        for table in self.tables:
-            nn.init.normal_(
-                table.weight, std=len(sizes) ** -0.5
-            )  # so that the sum has about unit variance
+        tables = [nn.Embedding(size, dim) for size in sizes]
+        for table in tables:  # so that the sum has about unit variance
+            nn.init.normal_(table.weight, std=len(sizes) ** -0.5)
+        self.tables = nn.ModuleList(tables)
         self.sizes, self.steps = sizes, [math.prod(sizes[:i]) for i in range(len(sizes))]
 
-    def forward(self, x):
-        """[n, dim]."""
-        kinds, which = sum(
-            step * column for step, column in zip(self.steps, x.unbind(1), strict=True)
-        ).unique(return_inverse=True)
-        made = sum(
-            table(kinds // step % size)
-            for table, step, size in zip(self.tables, self.steps, self.sizes, strict=True)
-        )
-        return made.index_select(0, which)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[n, dim] from [n, columns] integers."""
+        columns = zip(self.steps, x.unbind(1), strict=True)
+        code = torch.stack([step * column for step, column in columns]).sum(0)
+        kinds, which = code.unique(return_inverse=True)
+        tables = zip(self.tables, self.steps, self.sizes, strict=True)
+        vectors = [table(kinds // step % size) for table, step, size in tables]
+        return reduce(torch.add, vectors).index_select(0, which)
 
 
-def atom_categories(dim):
+def atom_categories(dim: int) -> Categories:
     """`Categories` for the nine atom columns."""
     load_pyg()
     from torch_geometric.utils.smiles import x_map
@@ -57,14 +54,14 @@ def atom_categories(dim):
     return Categories([len(values) for values in x_map.values()], dim)
 
 
-def bond_categories(dim):
+def bond_categories(dim: int) -> Categories:
     """`Categories` for the three bond columns."""
     from torch_geometric.utils.smiles import e_map
 
     return Categories([len(values) for values in e_map.values()], dim)
 
 
-def gine(dim):
+def gine(dim: int) -> nn.Module:
     """One round of message passing, h_i + sum over neighbours j of relu(h_j + e_ji), then a
     two-layer network (Hu et al. 2020): PyG's GINEConv, width `dim`.
     """
@@ -74,7 +71,7 @@ def gine(dim):
     return GINEConv(nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim)))
 
 
-def mean_of_atoms(h, molecule, n):
+def mean_of_atoms(h: torch.Tensor, molecule: torch.Tensor, n: int) -> torch.Tensor:
     """[n, dim] mean over the atoms of each drug, zeros for a drug without atoms; `h` [N, dim],
     `molecule` [N].
     """
@@ -82,7 +79,7 @@ def mean_of_atoms(h, molecule, n):
     return total / torch.bincount(molecule, minlength=n).clamp(min=1)[:, None]
 
 
-def graph_norm(norm, x, graph, n):
+def graph_norm(norm: nn.Module, x: torch.Tensor, graph: torch.Tensor, n: int) -> torch.Tensor:
     """PyG's `GraphNorm` `norm` (Cai et al. 2021) of x [nodes, dim] over each of n graphs, `graph`
     [nodes], in fewer passes over the nodes.
     """
@@ -110,20 +107,25 @@ class Block(nn.Module):
         (their defect 2)
     """
 
-    def __init__(self, dim, drop, act, alive, whole_batch):
+    def __init__(self, dim: int, drop: float, act: bool, alive: bool, whole_batch: bool) -> None:
         super().__init__()
         from torch_geometric.nn import GraphNorm
 
-        self.pass_messages, self.layer_norm, self.graph_norm = (
-            gine(dim),
-            nn.LayerNorm(dim),
-            GraphNorm(dim),
-        )
+        self.pass_messages = gine(dim)
+        self.layer_norm, self.graph_norm = nn.LayerNorm(dim), GraphNorm(dim)
         self.drop, self.act, self.alive, self.whole_batch = drop, act, alive, whole_batch
         # ours, quicker than the libraries' on a processor: the bench puts those in their place
         self.lose, self.normalise = dropout, graph_norm
 
-    def forward(self, h, edge_index, edge, graph, n, keep=None):
+    def forward(
+        self,
+        h: torch.Tensor,
+        edge_index: torch.Tensor,
+        edge: torch.Tensor,
+        graph: torch.Tensor,
+        n: int,
+        keep: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """[nodes, dim] from h [nodes, dim], edge_index [2, edges], edge [edges, dim], graph [nodes]
         (whose drug a node is, of n); `keep` is added back, `h` if None.
         """
@@ -131,32 +133,27 @@ class Block(nn.Module):
         if not len(h):
             return keep
         out = self.layer_norm(self.pass_messages(h, edge_index, edge))
-        out = self.normalise(
-            self.graph_norm,
-            out,
-            *((torch.zeros_like(graph), 1) if self.whole_batch else (graph, n)),
-        )
-        return (
-            self.lose(F.relu(out) if self.act else out, self.drop, self.training or self.alive)
-            + keep
-        )
+        if self.whole_batch:
+            graph, n = torch.zeros_like(graph), 1
+        out = self.normalise(self.graph_norm, out, graph, n)
+        out = F.relu(out) if self.act else out
+        return self.lose(out, self.drop, self.training or self.alive) + keep
 
 
 class GeometricEncoder(nn.Module):
-    """CLMT's drug encoder: atoms hear their neighbours through bonds, bonds hear their neighbours
-    through angles (GeoGNN, Fang et al. 2022).
+    """CLMT's drug encoder: messages between atoms through bonds, and between bonds through angles
+    (GeoGNN, Fang et al. 2022).
 
         h0 = sum of atom embeddings, e0 = sum of bond embeddings
-        h(l+1) = Drop(act(GraphNorm(LN(GINE(h(l), e(l)))))) + h(l)              act: ReLU in the
-        last layer only
-        e(l+1) = Drop(act(GraphNorm(LN(GINE(b(l), MLP(angle)))))) + e(l)        b(l): bond
-        embeddings of layer l
+        h(l+1) = Drop(act(GraphNorm(LN(GINE(h(l), e(l)))))) + h(l)
+        e(l+1) = Drop(GraphNorm(LN(GINE(b(l), MLP(angle))))) + e(l)
         out = Linear(mean over atoms of [h0, ..., hL])
 
+    where act is a ReLU in the last layer only, and b(l) the bond embeddings of layer l.
     What the authors compute and never use is left out: the bond round after the last atom round
-    gets no gradient. Their read-out, two linear layers without anything
-    but BatchNorm between, is one linear layer here; self-loops on bonds are left out, since GINE
-    hears itself anyway.
+    gets no gradient. Their read-out, two linear layers without anything but BatchNorm between, is
+    one linear layer here; self-loops on bonds are left out, since GINE adds a node's own state
+    anyway.
 
     Parameters
     ----------
@@ -167,22 +164,20 @@ class GeometricEncoder(nn.Module):
 
     def __init__(
         self,
-        dim=256,
-        layers=2,
-        drop=0.4,
-        out=256,
+        dim: int = 256,
+        layers: int = 2,
+        drop: float = 0.4,
+        out: int = 256,
         *,
-        alive=False,
-        whole_batch=False,
-        use_length=True,
-        use_mass=True,
-    ):
+        alive: bool = False,
+        whole_batch: bool = False,
+        use_length: bool = True,
+        use_mass: bool = True,
+    ) -> None:
         super().__init__()
         last = [layer == layers - 1 for layer in range(layers)]
-        self.atoms, self.bonds = (
-            atom_categories(dim),
-            nn.ModuleList([bond_categories(dim) for _ in last]),
-        )  # one for e0, one for each bond round
+        self.atoms = atom_categories(dim)
+        self.bonds = nn.ModuleList([bond_categories(dim) for _ in last])  # for e0 and each b(l)
         self.mass = nn.Linear(1, dim) if use_mass else None
         self.length = nn.ModuleList([nn.Linear(1, dim) for _ in last]) if use_length else None
         self.atom_blocks = nn.ModuleList(
@@ -196,31 +191,26 @@ class GeometricEncoder(nn.Module):
         )
         self.read_out = nn.Linear((layers + 1) * dim, out)
 
-    def forward(self, graphs):
+    def forward(self, graphs: MoleculeGraphs) -> torch.Tensor:
         """`MoleculeGraphs` of n drugs -> [n, out]."""
-        return (
-            self.read_out(mean_of_atoms(self.atom_states(graphs), graphs.molecule, graphs.n))
-            * graphs.known[:, None]
-        )
+        mean = mean_of_atoms(self.atom_states(graphs), graphs.molecule, graphs.n)
+        return self.read_out(mean) * graphs.known[:, None]
 
-    def atom_states(self, graphs):
+    def atom_states(self, graphs: MoleculeGraphs) -> torch.Tensor:
         """[N, (layers + 1) dim] what each atom holds after every round; a drug's result is the mean
         of `read_out` over its atoms.
         """
         h, e, layers = self._atoms(graphs), self._bonds(graphs, 0), []
-        angles, which = graphs.angle.unique(
-            return_inverse=True
-        )  # many corners of drugs have the same angle: each is read once
+        # many corners of drugs have the same angle: each is read once
+        angles, which = graphs.angle.unique(return_inverse=True)
         for number, block in enumerate(self.atom_blocks):
             layers.append(h)
             h = block(h, graphs.bond_index, e, graphs.molecule, graphs.n)
             if number < len(self.bond_blocks):
-                angle, fresh = (
-                    self.angles[number](angles[:, None]).index_select(0, which),
-                    self._bonds(graphs, number + 1),
-                )
+                angle = self.angles[number](angles[:, None]).index_select(0, which)
+                bonds = self._bonds(graphs, number + 1)
                 e = self.bond_blocks[number](
-                    fresh, graphs.angle_index, angle, graphs.bond_molecule, graphs.n, keep=e
+                    bonds, graphs.angle_index, angle, graphs.bond_molecule, graphs.n, keep=e
                 )
         return torch.cat([*layers, h], 1)
 
@@ -230,11 +220,9 @@ class GeometricEncoder(nn.Module):
 
     def _bonds(self, graphs, number):
         e = self.bonds[number](graphs.bond)
-        return (
-            e
-            if self.length is None
-            else e + self.length[number]((graphs.length[:, None] - LENGTH[0]) / LENGTH[1])
-        )
+        if self.length is None:
+            return e
+        return e + self.length[number]((graphs.length[:, None] - LENGTH[0]) / LENGTH[1])
 
 
 class GINE(nn.Module):
@@ -242,20 +230,18 @@ class GINE(nn.Module):
     blocks, mean over atoms of all rounds, one linear layer.
     """
 
-    def __init__(self, dim=64, layers=2, drop=0.2, out=64):
+    def __init__(self, dim: int = 64, layers: int = 2, drop: float = 0.2, out: int = 64) -> None:
         super().__init__()
         self.atoms, self.bonds = atom_categories(dim), bond_categories(dim)
         self.blocks = nn.ModuleList([Block(dim, drop, True, False, False) for _ in range(layers)])
         self.read_out = nn.Linear((layers + 1) * dim, out)
 
-    def forward(self, graphs):
+    def forward(self, graphs: MoleculeGraphs) -> torch.Tensor:
         """`MoleculeGraphs` of n drugs -> [n, out]."""
-        return (
-            self.read_out(mean_of_atoms(self.atom_states(graphs), graphs.molecule, graphs.n))
-            * graphs.known[:, None]
-        )
+        mean = mean_of_atoms(self.atom_states(graphs), graphs.molecule, graphs.n)
+        return self.read_out(mean) * graphs.known[:, None]
 
-    def atom_states(self, graphs):
+    def atom_states(self, graphs: MoleculeGraphs) -> torch.Tensor:
         """[N, (layers + 1) dim], as in `GeometricEncoder`."""
         layers, e = [self.atoms(graphs.atom)], self.bonds(graphs.bond)
         for block in self.blocks:
@@ -271,7 +257,7 @@ class FingerprintEncoder(nn.Module):
     finds no neighbourhood here; it is the authors' choice.
     """
 
-    def __init__(self, bits=2048, hidden=512, out=256):
+    def __init__(self, bits: int = 2048, hidden: int = 512, out: int = 256) -> None:
         super().__init__()
         layers, length = [], bits
         for before, after in ((1, 4), (4, 8), (8, 16)):
@@ -290,7 +276,7 @@ class FingerprintEncoder(nn.Module):
             nn.Linear(hidden, out),
         )
 
-    def forward(self, bits):
+    def forward(self, bits: torch.Tensor) -> torch.Tensor:
         """[n, bits] float 0/1 -> [n, out]; a row without any bit, a drug without a structure, gives
         zeros.
         """

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from clmt_lib.data.base import Benchmark
+from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError
 from clmt_lib.tasks.bootstrap import DRAWS, Bootstrap
 from clmt_lib.tasks.metrics import (
@@ -128,19 +130,21 @@ def get(name: str) -> Task:
     return TASKS[name]
 
 
-def of(benchmark) -> Task:
+def of(benchmark: Benchmark) -> Task:
     """The task of a benchmark, between its sides."""
     rows, columns = benchmark.sides
     return get(benchmark.task).on((rows.name, columns.name), columns.keys)
 
 
-def bootstrap_of(benchmark, draws: int = DRAWS, seed: int = 0) -> Bootstrap:
+def bootstrap_of(benchmark: Benchmark, draws: int = DRAWS, seed: int = 0) -> Bootstrap:
     """The bootstrap of a benchmark: draws the entities of the sides that its task says."""
     task = of(benchmark)
     return Bootstrap(benchmark.shape, draws, seed, task.sides, task.resampled, task.fewest)
 
 
-def score(benchmark, split, predicted: np.ndarray, role: str = "test") -> dict[str, float]:
+def score(
+    benchmark: Benchmark, split: Split, predicted: np.ndarray, role: str = "test"
+) -> dict[str, float]:
     """Every metric of one run on one set.
 
     Parameters
@@ -181,7 +185,9 @@ def score(benchmark, split, predicted: np.ndarray, role: str = "test") -> dict[s
     return found
 
 
-def selection_score(benchmark, split, predicted: np.ndarray, role: str = "valid") -> float:
+def selection_score(
+    benchmark: Benchmark, split: Split, predicted: np.ndarray, role: str = "valid"
+) -> float:
     """What settings are selected by, lower is better: the task's metric for the kind of split (for
     drug response RMSE, or the per-drug r where whole drugs are held out), its sign turned where
     higher is better.

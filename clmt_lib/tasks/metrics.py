@@ -7,10 +7,12 @@ data do not define it (an AUROC of positives alone). Existing libraries compute 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import comb
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from clmt_lib.data.base import Benchmark
 from clmt_lib.io import DataError
 
 FEWEST = 5  # pairs an entity needs before a statistic of its own is counted
@@ -47,20 +49,20 @@ class Metric:
         """Value of [n] measured and [n] predicted numbers."""
         return self.function(y, predicted)
 
-    def gain(self, difference):
+    def gain(self, difference: Any) -> Any:
         """A difference (a number or an array), its sign turned so that positive is better."""
         return difference if self.higher_is_better else -difference
 
 
 def additive_effects(
-    benchmark, positions: np.ndarray, shrink: float = 1.0
+    benchmark: Benchmark, positions: np.ndarray, shrink: float = 1.0
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Row + column effects of a table (of lines and drugs: ln IC50) fitted on `positions`
     (Gauss-Seidel, each mean shrunk as if `shrink` more pairs sat at zero).
 
     Parameters
     ----------
-    benchmark : anything with `pairs`, `y` and `shape`
+    benchmark : whose `pairs`, `y` and `shape` are read
     positions : [n] of its pairs
 
     Returns

@@ -51,9 +51,9 @@ def as_pyg(net, x, tables):
         for name in net.relations:
             convs[name] = SAGEConv(
                 (x[name[0]].shape[1], x[name[2]].shape[1]),
-                layer.heard["__".join(name)].out_features,
+                layer.neighbour["__".join(name)].out_features,
             )
-            convs[name].lin_l.load_state_dict(layer.heard["__".join(name)].state_dict())
+            convs[name].lin_l.load_state_dict(layer.neighbour["__".join(name)].state_dict())
             convs[name].lin_r.load_state_dict(layer.own["__".join(name)].state_dict())
         x = {node: value.relu() for node, value in HeteroConv(convs, aggr="mean")(x, edges).items()}
         layers.append(convs)
@@ -85,7 +85,7 @@ def test_gradients_equal_pygs_so_that_training_is_the_same_too():
         sum(value.square().sum() for value in out.values()).backward()
     for layer, convs in zip(net.layers, layers, strict=True):
         for name, conv in convs.items():
-            own, heard = layer.own["__".join(name)], layer.heard["__".join(name)]
+            own, heard = layer.own["__".join(name)], layer.neighbour["__".join(name)]
             assert own.weight.grad.abs().sum() > 0
             for ours, their in (
                 (own.weight, conv.lin_r.weight),

@@ -69,8 +69,6 @@ UNTYPED = frozenset(  # modules whose public functions do not all say their type
         "models/clmt/published.py",
         "models/kernels.py",
         "models/stack.py",
-        "nn/message_passing.py",
-        "nn/molecular.py",
         "records/by_drug.py",
         "records/grids.py",
         "records/ledger.py",
@@ -80,8 +78,6 @@ UNTYPED = frozenset(  # modules whose public functions do not all say their type
         "records/studies.py",
         "records/summaries.py",
         "records/transfer.py",
-        "tasks/base.py",
-        "tasks/metrics.py",
         "views/omics.py",
     }
 )
