@@ -1,10 +1,12 @@
 """The doors of Davis and Tox21: what comes in, and what is refused with its file and row."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 
 from clmt_lib import audit
 from clmt_lib.data import load, make_split, table_of
@@ -177,6 +179,138 @@ def test_the_folder_may_hold_the_parts_or_be_one(folder, monkeypatch):
         load("davis", folder=folder / "drp")
 
 
+# Leaks planted in either
+
+
+def moved(split, positions):
+    """The split with some test pairs in train as well as their fellows of the test role."""
+    keep = np.setdiff1d(split.test, positions)
+    return replace(split, test=keep, train=np.sort(np.append(split.train, positions)))
+
+
+def leak(report, kind, *says):
+    (finding,) = (found for found in report.leaks if found.kind == kind)
+    assert all(part in finding.what for part in says), finding
+    return finding
+
+
+def plant_a_construct_of_a_known_sequence(data):
+    """Two constructs of one sequence, one in train and one in test."""
+    for fold in range(5):
+        split = make_split(data, "protein_blind", fold=fold)
+        label = data.side("protein").keys["sequence"][data.pairs[:, 0]]
+        of_one = pd.Series(data.pairs[split.test, 0]).groupby(label[split.test]).nunique()
+        if (of_one > 1).any():
+            same = split.test[label[split.test] == of_one.idxmax()]
+            return split, same[data.pairs[same, 0] == data.pairs[same[0], 0]]
+    raise AssertionError("no sequence has two constructs")
+
+
+def test_a_sequence_on_both_sides_of_a_davis_split_is_found(folder):
+    data = load("davis", folder=folder)
+    split, planted = plant_a_construct_of_a_known_sequence(data)
+    assert audit.audit(data, split).clean
+    found = leak(
+        audit.audit(data, moved(split, planted)), "shared sequence", "is in train and in test"
+    )
+    assert (
+        found.where == "split protein_blind"
+        and "KIN0" in found.what
+        and "one sequence" in (found.remedy)
+    )
+
+
+def test_a_molecule_known_from_another_assay_is_a_leak_of_a_blind_tox21_split(folder):
+    data = load("tox21", folder=folder)
+    split = make_split(data, "molecule_blind")
+    one = split.test[data.pairs[split.test, 0] == data.pairs[split.test[0], 0]]
+    leak(audit.audit(data, moved(split, one[:1])), "shared compound", "is in train and in test")
+    blind = make_split(data, "both_blind")
+    rows, columns = (np.isin(data.pairs[:, axis], data.pairs[blind.train, axis]) for axis in (0, 1))
+    tested = [np.isin(data.pairs[:, axis], data.pairs[blind.test, axis]) for axis in (0, 1)]
+    half_new = np.flatnonzero(rows & tested[1])[:3]  # a known molecule in a test assay
+    report = audit.audit(data, replace(blind, test=np.append(blind.test, half_new)))
+    assert [finding.kind for finding in report.leaks] == ["shared compound"]
+    half_new = np.flatnonzero(columns & tested[0])[:3]
+    report = audit.audit(data, replace(blind, test=np.append(blind.test, half_new)))
+    assert [finding.kind for finding in report.leaks] == ["shared assay"]
+
+
+@pytest.mark.parametrize("name, salt", [("tox21", "CCCCCCCC[NH3+].[Cl-]"), ("davis", None)])
+def test_one_thing_under_two_names_is_found_on_any_side(folder, name, salt):
+    """The table's own word for a molecule is believed by no audit: a salt beside its free base, a
+    second row of one sequence.
+    """
+    data = load(name, folder=folder)
+    if salt:
+        side = data.side("molecule")
+        table = side.frame.assign(own=side.ids)
+        table.iloc[0, table.columns.get_loc("smiles")] = salt
+        blindfolded = data.with_sides(
+            replace(side, frame=table, keys={"own": "own"}, identity="own")
+        )
+        says = ("one own under two names", "parent structure")
+    else:
+        blindfolded = data.with_sides(replace(data.side("protein"), identity="protein"))
+        says = ("one protein under two ids", "sequence")
+    assert audit.audit(data).clean
+    leak(audit.audit(blindfolded), says[0], "share " + says[1])
+
+
+@pytest.mark.parametrize("kind", ["protein_blind", "drug_blind", "both_blind"])
+def test_what_reads_test_entities_of_davis_is_proved_leaky_and_what_does_not_is_proved_blind(kind):
+    data = tiny.affinity()
+    split = make_split(data, kind)
+
+    def honest(data, split):
+        rows = np.unique(data.pairs[split.train, 0])
+        return {
+            "mean": data.y[split.train].mean(),
+            "letters": data.side("protein").views["sequence"].iloc[rows].str.len().mean(),
+        }
+
+    def of_all_proteins(data, split):
+        lengths = data.side("protein").views["sequence"].str.len().to_numpy()
+        return {"lengths": lengths @ np.arange(len(lengths))}
+
+    def of_all_structures(data, split):
+        lengths = data.side("drug").frame["smiles"].fillna("").str.len().to_numpy()
+        return {"lengths": lengths @ np.arange(len(lengths))}
+
+    report = audit.proves_blind(honest, data, split)
+    assert report.clean and "test responses permuted" in report.checks
+    for fit, side, world in (
+        (of_all_proteins, "protein", "test proteins' views replaced by noise"),
+        (of_all_structures, "drug", "test drugs' facts permuted"),
+    ):
+        told = len(audit.unseen(data, split, side)) > 1
+        assert (world in report.checks) == told
+        assert audit.proves_blind(fit, data, split).clean != told
+
+
+def test_graph_and_scaler_of_proteins_are_audited_by_side():
+    data = tiny.affinity()
+    split = make_split(data, "protein_blind")
+
+    class Scaler:
+        fitted_on = np.arange(13)
+
+    new = audit.unseen(data, split, "protein")
+    leak(audit.audit(data, split, transforms=Scaler()), "fitted beyond train", "proteins")
+    honest = Scaler()
+    honest.fitted_on = np.unique(data.pairs[split.train, 0])
+    assert audit.audit(data, split, transforms=honest).clean
+    honest.entity, honest.fitted_on = "drug", np.arange(15)
+    assert audit.audit(data, split, transforms=honest).clean
+    edges = {
+        ("drug", "binds", "protein"): data.pairs[split.test[:2]].T[::-1],
+        ("protein", "alike", "protein"): np.array([[0], [new[0]]]),
+    }
+    report = audit.audit(data, split, graph_edges=edges)
+    leak(report, "test edges in the graph", "2 of 2 edges", "protein 'P")
+    assert "transductive graph" in {finding.kind for finding in report.findings if finding.note}
+
+
 @pytest.mark.real_data
 @pytest.mark.skipif(not os.environ.get("CLMT_DATA"), reason="CLMT_DATA is not set")
 class TestRealTables:
@@ -201,3 +335,17 @@ class TestRealTables:
             split = make_split(data, kind, seed=1, fold=2)
             report = audit.audit(data, split, graph_edges=data.pairs[split.train].T)
             assert report.clean, report
+
+    def test_a_leak_planted_in_either_is_found(self):
+        data = load("davis")
+        split, planted = plant_a_construct_of_a_known_sequence(data)
+        report = audit.audit(data, moved(split, planted))
+        assert [finding.kind for finding in report.leaks] == ["shared sequence"]
+        data = load("tox21")
+        split = make_split(data, "scaffold_blind")
+        ring = data.side("molecule").frame["smiles"].str.contains("1").to_numpy()
+        planted = split.test[ring[data.pairs[split.test, 0]]][:1]
+        report = audit.audit(data, moved(split, planted))
+        assert "shared scaffold" in {finding.kind for finding in report.leaks} or (
+            "shared compound" in {finding.kind for finding in report.leaks}
+        )
