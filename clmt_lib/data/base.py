@@ -139,6 +139,26 @@ class Side:
             return np.zeros(len(self), dtype=bool)
         return np.asarray(self.present.get(view, np.ones(len(self), dtype=bool)), dtype=bool)
 
+    def on_scale(self, view: str, raw: pd.DataFrame) -> pd.DataFrame:
+        """Raw values [n, features] of new entities, standardised as this side's view was; features
+        of the view in its order.
+
+        Raises
+        ------
+        DataError
+            The side does not know what the view was standardised by, or a feature is missing.
+        """
+        if view not in self.scales or view not in self.views:
+            raise DataError(
+                f"nothing says what {view} of {self.name}s was standardised by",
+                remedy="prepare the tables with `clmt data prepare`, which keeps means and "
+                "deviations, or give values that are standardised already",
+            )
+        features = list(self.views[view].columns)
+        require_columns(raw.columns, features)
+        scale = self.scales[view].loc[features]
+        return (raw[features] - scale["mean"]) / scale["deviation"]
+
     def extended(self, more: "Side") -> "Side":
         """This side and the entities of another of the same kind, which come after its own.
 

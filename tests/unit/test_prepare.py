@@ -183,6 +183,26 @@ def test_expression_is_the_log_standardised_per_gene(downloads, tmp_path):
     assert any("1 genes" in note and "constant" in note for note in done.notes)
 
 
+def test_means_and_deviations_are_kept_so_that_a_new_line_comes_onto_the_same_scale(
+    downloads, tmp_path
+):
+    prepare(downloads, tmp_path / "out")
+    scale = table(tmp_path / "out", "gdsc/expression_scale").set_index("symbol")
+    found = table(tmp_path / "out", "gdsc/expression_zscore").set_index("COSMIC_ID")
+    assert list(scale.index) == list(found.columns) and (scale["deviation"] > 0).all()
+    known = np.array([0.0, 1, 2, 2])  # log2(TPM+1) of AAA1
+    np.testing.assert_allclose(scale.loc["AAA1"], [known.mean(), known.std()])
+    raw = found * scale["deviation"] + scale["mean"]  # log2(TPM+1) of the lines that are there
+    side = gdsc.load(tmp_path / "out", complete=False).side("cell")
+    assert list(side.scales) == ["expression"]
+    wanted = found[side.views["expression"].columns]
+    np.testing.assert_allclose(side.on_scale("expression", raw), wanted, atol=1e-6)
+    with pytest.raises(DataError, match="missing column 'AAA1'"):
+        side.on_scale("expression", raw.drop(columns="AAA1"))
+    with pytest.raises(DataError, match="nothing says what mutation of cells .*data prepare"):
+        side.on_scale("mutation", raw)
+
+
 def test_copy_number_is_the_log_ratio_to_the_median_of_the_line(downloads, tmp_path):
     prepare(downloads, tmp_path / "out")
     found = table(tmp_path / "out", "gdsc/cna_log2").set_index("symbol").drop(columns="entrez_id")
@@ -687,7 +707,7 @@ def test_real_official_files_give_the_shared_tables(real, tmp_path):
     benchmark = gdsc.load(folder=out)
     sequenced = set(
         long["COSMIC_ID"]
-        # a line without any mutation in these few genes has no row, so it does not count as sequenced
+        # a line without a mutation in these few genes has no row: it does not count as sequenced
     )
     reference = response[
         response["COSMIC_ID"].isin(sequenced)

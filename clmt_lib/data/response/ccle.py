@@ -10,14 +10,18 @@ dose, its IC50 is given as 8 uM. That is a bound, not a
 measurement, and is flagged as `censored`, as are the few IC50s that stand at the lowest dose tried.
 """
 
+import os
+from pathlib import Path
+
 import pandas as pd
 
 from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response.base import DrugResponse
-from clmt_lib.data.response.gdsc import read_cells, read_drugs
+from clmt_lib.data.response.gdsc import read_cells, read_drugs, read_scales
 from clmt_lib.data.response.joins import (
+    assemble,
+    complete_lines,
     inchikeys,
-    one_line_each,
     one_name_each,
     one_to_one,
     some_left,
@@ -45,7 +49,7 @@ NAME, DRUG, UM, AREA, DOSES = (
 )
 
 
-def load(folder=None):
+def load(folder: str | os.PathLike | None = None) -> DrugResponse:
     """TGSA's 580 x 170 set; ids are DepMap ids and GDSC drug names.
 
     Returns
@@ -61,24 +65,23 @@ def load(folder=None):
     path = folder / "ccle/response_gdsc2_tgsa_580x170.parquet"
     pairs = read_table(path, ["DEPMAP_ID", "DRUG_NAME", "LN_IC50"])
     pairs.columns = ["cell", "drug", "ln_ic50"]
-    lines = sorted(pairs["cell"].unique())
-    omics = read_omics(folder)
-    drugs = drugs_by_name(read_drugs(folder), sorted(pairs["drug"].unique()))
-    cells = read_cells(folder, "DEPMAP_ID")
-    cells = cells.loc[[line for line in lines if line in cells.index]]
-    one_line_each(cells, pairs, path)
-    files = {
-        "cells": folder / "ids/cell_lines.parquet",
-        "drugs": folder / "gdsc/drugs.parquet",
-        "responses": path,
-        **dict.fromkeys(omics, folder / "ccle"),
-    }
-    return DrugResponse.from_tables(
-        "tgsa", cells, drugs, omics, pairs, file=files, licence=LICENCE, source=SOURCE
+    return assemble(
+        "tgsa",
+        folder,
+        read_cells(folder, "DEPMAP_ID"),
+        drugs_by_name(read_drugs(folder), sorted(pairs["drug"].unique())),
+        read_omics(folder),
+        pairs,
+        path=path,
+        drug_file="gdsc/drugs.parquet",
+        omics_folder="ccle",
+        scales=read_scales(folder / "ccle"),
+        licence=LICENCE,
+        source=SOURCE,
     )
 
 
-def drugs_by_name(table, names):
+def drugs_by_name(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """[names] the GDSC drug table by name: the first id with a structure speaks for a name that has
     several.
     """
@@ -92,7 +95,7 @@ def drugs_by_name(table, names):
     return drugs.assign(compound=group_compounds(drugs))
 
 
-def read_omics(folder):
+def read_omics(folder: Path) -> dict[str, pd.DataFrame]:
     """Expression (z-score over the 580 lines), mutation (0/1) and copy number (log2(ratio + 1)) of
     706 census genes, each [lines, genes], indexed by DepMap id.
     """
@@ -107,7 +110,12 @@ def read_omics(folder):
     }
 
 
-def load_ccle(folder=None, responses=None, target="ln_ic50", complete=True):
+def load_ccle(
+    folder: str | os.PathLike | None = None,
+    responses: str | os.PathLike | None = None,
+    target: str = "ln_ic50",
+    complete: bool = True,
+) -> DrugResponse:
     """CCLE's own screen on the lines of TGSA's omics; ids are DepMap ids and CCLE's names of drugs.
 
     Parameters
@@ -135,43 +143,30 @@ def load_ccle(folder=None, responses=None, target="ln_ic50", complete=True):
     path = responses or folder / "ccle/response_ccle_np24.parquet"
     table = read_np24(path, folder)
     drugs, omics = _np24_drugs(folder), read_omics(folder)
-    lines = sorted(set.intersection(*(set(kind.index) for kind in omics.values())))
-    kept = table["cell"].isin(lines) & (
-        ~table["drug"].isin(drugs.index[drugs["smiles"].isna()]) if complete else True
-    )
-    pairs = some_left(table[kept], path)
-    drugs = drugs.loc[[drug for drug in drugs.index if drug in set(pairs["drug"])]]
-    cells, there = read_cells(folder, "DEPMAP_ID"), set(pairs["cell"])
-    cells = cells.loc[[line for line in lines if line in there and line in cells.index]]
-    one_line_each(cells, pairs, path)
-    pairs = pairs[
-        ["cell", "drug", "ln_ic50", "censored"]
-        if target == "ln_ic50"
-        else ["cell", "drug", "act_area"]
-    ]
-    drugs = drugs.assign(compound=group_compounds(drugs))
-    files = {
-        "cells": folder / "ids/cell_lines.parquet",
-        "drugs": folder / "ccle/drugs.parquet",
-        "responses": path,
-        **dict.fromkeys(omics, folder / "ccle"),
-    }
-    units = "uM" if target == "ln_ic50" else None
-    return DrugResponse.from_tables(
+    known = table["cell"].isin(complete_lines(omics))
+    if complete:
+        known &= ~table["drug"].isin(drugs.index[drugs["smiles"].isna()])
+    pairs = some_left(table[known], path)
+    there, values = set(pairs["drug"]), [target, "censored"][: 2 if target == "ln_ic50" else 1]
+    return assemble(
         "ccle",
-        cells,
-        drugs,
+        folder,
+        read_cells(folder, "DEPMAP_ID"),
+        drugs.loc[[drug for drug in drugs.index if drug in there]],
         omics,
-        pairs,
-        file=files,
-        units=units,
+        pairs[["cell", "drug", *values]],
+        path=path,
+        drug_file="ccle/drugs.parquet",
+        omics_folder="ccle",
+        scales=read_scales(folder / "ccle"),
+        units="uM" if target == "ln_ic50" else None,
         target=target,
         licence=LICENCE_NP24,
         source=SOURCE_NP24,
     )
 
 
-def read_np24(path, folder):
+def read_np24(path: str | os.PathLike, folder: Path) -> pd.DataFrame:
     """[pairs] cell (DepMap id, missing where none is known), drug, `ln_ic50` (still in uM),
     `censored` and `act_area`, rows as in the file.
 
@@ -216,7 +211,7 @@ def read_np24(path, folder):
     )
 
 
-def _np24_drugs(folder):
+def _np24_drugs(folder: Path) -> pd.DataFrame:
     path = folder / "ccle/drugs.parquet"
     columns = {
         "compound": "name",

@@ -9,15 +9,18 @@ Mixtures of two compounds (names with ":") are left out: the response to a mixtu
 one structure.
 """
 
+import os
+from pathlib import Path
+
 import pandas as pd
 
-from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.response.ccle import read_omics
-from clmt_lib.data.response.gdsc import read_cells
+from clmt_lib.data.response.gdsc import read_cells, read_scales
 from clmt_lib.data.response.joins import (
+    assemble,
+    complete_lines,
     inchikeys,
-    one_line_each,
     one_name_each,
     one_to_one,
     some_left,
@@ -33,7 +36,9 @@ LICENCE = (
 SOURCE = "CTRPv2 AUC on CCLE lines"
 
 
-def load(folder=None, responses=None):
+def load(
+    folder: str | os.PathLike | None = None, responses: str | os.PathLike | None = None
+) -> DrugResponse:
     """CTRPv2 AUC with expression, mutation and copy number of 706 census genes; ids are DepMap ids
     and CTRP's master compound ids, as strings.
 
@@ -61,29 +66,28 @@ def load(folder=None, responses=None):
     table["drug"] = whole(table, "ctrp_master_cpd_id", path)
     one_to_one(table, "drug", "compound", "drug", path)
     drugs, omics = read_drugs(folder), read_omics(folder)
-    lines = sorted(set.intersection(*(set(kind.index) for kind in omics.values())))
     pairs = table.rename(columns={"DEPMAP_ID": "cell", "AUC": "auc"})[["cell", "drug", "auc"]]
-    pairs = some_left(
-        pairs[pairs["cell"].isin(lines) & ~pairs["drug"].isin(drugs.index[drugs["mixture"]])], path
-    )
+    known = pairs["cell"].isin(complete_lines(omics))
+    pairs = some_left(pairs[known & ~pairs["drug"].isin(drugs.index[drugs["mixture"]])], path)
     there = set(pairs["drug"])
-    drugs = drugs.loc[[drug for drug in drugs.index if drug in there]].drop(columns="mixture")
-    cells, there = read_cells(folder, "DEPMAP_ID"), set(pairs["cell"])
-    cells = cells.loc[[line for line in lines if line in there and line in cells.index]]
-    one_line_each(cells, pairs, path)
-    drugs = drugs.assign(compound=group_compounds(drugs))
-    files = {
-        "cells": folder / "ids/cell_lines.parquet",
-        "drugs": folder / "ctrp/compounds.parquet",
-        "responses": path,
-        **dict.fromkeys(omics, folder / "ccle"),
-    }
-    return DrugResponse.from_tables(
-        "ctrp", cells, drugs, omics, pairs, file=files, target="auc", licence=LICENCE, source=SOURCE
+    return assemble(
+        "ctrp",
+        folder,
+        read_cells(folder, "DEPMAP_ID"),
+        drugs.loc[[drug for drug in drugs.index if drug in there]].drop(columns="mixture"),
+        omics,
+        pairs,
+        path=path,
+        drug_file="ctrp/compounds.parquet",
+        omics_folder="ccle",
+        scales=read_scales(folder / "ccle"),
+        target="auc",
+        licence=LICENCE,
+        source=SOURCE,
     )
 
 
-def read_drugs(folder):
+def read_drugs(folder: Path) -> pd.DataFrame:
     """[compounds] structures, targets, pathways where GDSC's table knows the compound, and
     `mixture` (bool), indexed by CTRP's master compound id.
     """

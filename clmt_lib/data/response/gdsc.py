@@ -5,12 +5,16 @@ Sources: Genomics of Drug Sensitivity in Cancer (Yang et al. 2013; Iorio et al. 
 Passports, COSMIC Cell Lines Project.
 """
 
+import os
+from collections.abc import Collection
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from clmt_lib.data.grouping import check_smiles, group_compounds
+from clmt_lib.data.grouping import check_smiles
 from clmt_lib.data.response.base import DrugResponse
-from clmt_lib.data.response.joins import one_line_each
+from clmt_lib.data.response.joins import assemble, complete_lines
 from clmt_lib.io import DataError, locate, read_table
 
 RESPONSE_COLUMNS = (
@@ -47,7 +51,7 @@ EMPTY_COPY_NUMBER = (
 )
 
 
-def read_responses(path):
+def read_responses(path: str | os.PathLike) -> pd.DataFrame:
     """GDSC2 responses in the official 19 columns, from CSV (also gzipped) or Parquet: the same
     table either way.
 
@@ -71,7 +75,11 @@ def read_responses(path):
     return frame
 
 
-def load(folder=None, responses=None, complete=True):
+def load(
+    folder: str | os.PathLike | None = None,
+    responses: str | os.PathLike | None = None,
+    complete: bool = True,
+) -> DrugResponse:
     """GDSC2 with expression, binary mutation, log2 copy number, structures, targets and pathways,
     joined by COSMIC id and GDSC drug id.
 
@@ -93,16 +101,10 @@ def load(folder=None, responses=None, complete=True):
     """
     folder = locate(folder)
     path = responses or folder / "gdsc/response_gdsc2.parquet"
-    table = read_responses(path)[["COSMIC_ID", "SANGER_MODEL_ID", "DRUG_ID", "LN_IC50"]]
-    drugs = read_drugs(folder)
+    table = read_responses(path)
+    drugs, omics = read_drugs(folder), read_omics(folder)
     if complete:
         drugs = drugs[drugs["smiles"].notna()]
-    omics = read_omics(folder)
-    lines = (
-        omics["expression"]
-        .index.intersection(omics["mutation"].index)
-        .intersection(omics["copy_number"].index)
-    )
     pairs = pd.DataFrame(
         {
             "cell": table["COSMIC_ID"].astype(str),
@@ -110,25 +112,25 @@ def load(folder=None, responses=None, complete=True):
             "ln_ic50": table["LN_IC50"],
         }
     )
-    pairs = pairs[pairs["cell"].isin(lines) & pairs["drug"].isin(drugs.index)]
-    drugs = drugs.loc[sorted(pairs["drug"].unique(), key=int)]
-    lines = sorted(pairs["cell"].unique(), key=int)
-    cells = read_cells(folder, "COSMIC_ID", table["SANGER_MODEL_ID"].unique())
-    cells = cells.loc[[line for line in lines if line in cells.index]]
-    one_line_each(cells, pairs, path)
-    drugs = drugs.assign(compound=group_compounds(drugs))
-    files = {
-        "cells": folder / "ids/cell_lines.parquet",
-        "drugs": folder / "gdsc/drugs.parquet",
-        "responses": path,
-        **dict.fromkeys(omics, folder / "gdsc"),
-    }
-    return DrugResponse.from_tables(
-        "gdsc2", cells, drugs, omics, pairs, file=files, licence=LICENCE, source=SOURCE
+    pairs = pairs[pairs["cell"].isin(complete_lines(omics)) & pairs["drug"].isin(drugs.index)]
+    return assemble(
+        "gdsc2",
+        folder,
+        read_cells(folder, "COSMIC_ID", table["SANGER_MODEL_ID"].unique()),
+        drugs.loc[sorted(pairs["drug"].unique(), key=int)],
+        omics,
+        pairs,
+        path=path,
+        drug_file="gdsc/drugs.parquet",
+        omics_folder="gdsc",
+        order=int,
+        scales=read_scales(folder / "gdsc"),
+        licence=LICENCE,
+        source=SOURCE,
     )
 
 
-def read_drugs(folder):
+def read_drugs(folder: Path) -> pd.DataFrame:
     """[drug ids] structures, targets and pathways, indexed by GDSC drug id; `smiles` missing where
     no public structure is known.
     """
@@ -149,7 +151,7 @@ def read_drugs(folder):
     return table
 
 
-def read_cells(folder, key, models=()):
+def read_cells(folder: Path, key: str, models: Collection[str] = ()) -> pd.DataFrame:
     """[lines] names, tissue, cancer type, MSI status and every other id, indexed by `key`
     ("COSMIC_ID" or "DEPMAP_ID").
 
@@ -180,54 +182,75 @@ def read_cells(folder, key, models=()):
     return table.set_index(table[key].astype(str)).rename(columns=columns).rename(columns=str.lower)
 
 
-def read_omics(folder):
+def read_omics(folder: Path) -> dict[str, pd.DataFrame]:
     """Expression (z-score), mutation (0/1) and copy number (log2 ratio to ploidy), each [lines,
     genes], indexed by COSMIC id.
 
     Mutation and copy number keep the genes of the expression table that both know; a mutation is
     any non-zero score.
+
+    Raises
+    ------
+    DataError
+        From `read_table`; a sequenced line that appears twice, or a mutation of one that does not.
     """
     gdsc = folder / "gdsc"
-    path = next(
-        (
-            gdsc / name
-            for name in ("expression_zscore.parquet", "expression_zscore_656g.parquet")
-            if (gdsc / name).exists()
-        ),
-        gdsc / "expression_zscore.parquet",
-    )
-    expression = read_table(path)
-    expression = expression.set_index(expression["COSMIC_ID"].astype(str)).drop(columns="COSMIC_ID")
-    genes = set(expression.columns)
+    expression = _read_expression(gdsc)
     long = read_table(gdsc / "mutation_long.parquet", ["COSMIC_ID", "symbol", "score"])
-    long = long[long["symbol"].isin(genes) & (long["score"] != 0)]
-    known = (
-        set(read_table(gdsc / "mutation_genes.parquet", ["symbol"])["symbol"])
-        if (gdsc / "mutation_genes.parquet").exists()
-        else set(long["symbol"])
-    )
-    copy = read_table(gdsc / "cna_log2.parquet")
-    copy = (
-        copy[copy["symbol"].isin(genes & known)]
-        .drop_duplicates("symbol")
-        .set_index("symbol")
-        .drop(columns="entrez_id", errors="ignore")
-        .T
-    )
+    long = long[long["symbol"].isin(expression.columns) & (long["score"] != 0)]
+    copy = _read_copy_number(gdsc, set(expression.columns) & _sequenced_genes(gdsc, long))
     shared = [gene for gene in expression.columns if gene in set(copy.columns)]
-    lines = read_table(gdsc / "mutation_lines.parquet", ["COSMIC_ID"])["COSMIC_ID"].astype(str)
+    return {
+        "expression": expression,
+        "mutation": _mutation_table(gdsc, long, shared),
+        "copy_number": copy.loc[copy.isna().mean(axis=1) < EMPTY_COPY_NUMBER, shared],
+    }
+
+
+def _read_expression(gdsc: Path) -> pd.DataFrame:
+    """[lines, genes] z-scores: the whole table where it is there, else the one of census genes."""
+    names = ("expression_zscore.parquet", "expression_zscore_656g.parquet")
+    path = next((gdsc / name for name in names if (gdsc / name).exists()), gdsc / names[0])
+    table = read_table(path)
+    return table.set_index(table["COSMIC_ID"].astype(str)).drop(columns="COSMIC_ID")
+
+
+def read_scales(part: Path) -> dict[str, pd.DataFrame]:
+    """What the expression of a prepared folder was standardised by, where it says so: "expression"
+    -> frame indexed by gene with `mean` and `deviation` of log2(TPM+1).
+    """
+    path = part / "expression_scale.parquet"
+    if not path.exists():
+        return {}
+    return {"expression": read_table(path, ["symbol", "mean", "deviation"]).set_index("symbol")}
+
+
+def _sequenced_genes(gdsc: Path, long: pd.DataFrame) -> set[str]:
+    """Symbols that were looked at; without a list of them, those that were found mutated."""
+    path = gdsc / "mutation_genes.parquet"
+    return set((read_table(path, ["symbol"]) if path.exists() else long)["symbol"])
+
+
+def _read_copy_number(gdsc: Path, genes: set[str]) -> pd.DataFrame:
+    """[lines, genes] log2 ratios of those genes; the first row of a symbol speaks for it."""
+    table = read_table(gdsc / "cna_log2.parquet")
+    table = table[table["symbol"].isin(genes)].drop_duplicates("symbol").set_index("symbol")
+    return table.drop(columns="entrez_id", errors="ignore").T
+
+
+def _mutation_table(gdsc: Path, long: pd.DataFrame, genes: list[str]) -> pd.DataFrame:
+    """[sequenced lines, genes] 0/1 from rows of mutated genes; a line without a row has none."""
+    path = gdsc / "mutation_lines.parquet"
+    lines = read_table(path, ["COSMIC_ID"])["COSMIC_ID"].astype(str)
     if lines.duplicated().any():
         twice = int(np.flatnonzero(lines.duplicated())[0])
         raise DataError(
             f"line {lines.iloc[twice]} appears twice",
-            file=gdsc / "mutation_lines.parquet",
+            file=path,
             row=twice + 2,
             remedy="keep one row for each line",
         )
-    long = long[long["symbol"].isin(shared)]
-    block = np.zeros(
-        (len(lines), len(shared)), np.float32
-    )  # a line without a row in the long table has no mutation
+    long = long[long["symbol"].isin(genes)]
     row = pd.Index(lines).get_indexer(long["COSMIC_ID"].astype(str))
     if (row < 0).any():
         stranger = long["COSMIC_ID"].to_numpy()[row < 0][0]
@@ -236,7 +259,6 @@ def read_omics(folder):
             file=gdsc / "mutation_long.parquet",
             remedy="add it there, or drop its mutations",
         )
-    block[row, pd.Index(shared).get_indexer(long["symbol"])] = 1
-    mutation = pd.DataFrame(block, index=pd.Index(lines), columns=shared)
-    copy = copy.loc[copy.isna().mean(axis=1) < EMPTY_COPY_NUMBER, shared]
-    return {"expression": expression, "mutation": mutation, "copy_number": copy}
+    block = np.zeros((len(lines), len(genes)), np.float32)
+    block[row, pd.Index(genes).get_indexer(long["symbol"])] = 1
+    return pd.DataFrame(block, index=pd.Index(lines), columns=genes)

@@ -2,12 +2,15 @@
 the prepared GDSC tables.
 """
 
+import os
+from collections.abc import Collection
+from pathlib import Path
+
 import pandas as pd
 
-from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response.base import DrugResponse
-from clmt_lib.data.response.gdsc import LICENCE, read_cells, read_drugs, read_omics
-from clmt_lib.data.response.joins import one_line_each, some_left, whole
+from clmt_lib.data.response.gdsc import LICENCE, read_cells, read_drugs, read_omics, read_scales
+from clmt_lib.data.response.joins import assemble, complete_lines, some_left, whole
 from clmt_lib.io import locate, read_table
 
 SOURCE = (
@@ -16,7 +19,11 @@ SOURCE = (
 )
 
 
-def load(folder=None, responses=None, complete=True):
+def load(
+    folder: str | os.PathLike | None = None,
+    responses: str | os.PathLike | None = None,
+    complete: bool = True,
+) -> DrugResponse:
     """GDSC1 with expression, binary mutation, log2 copy number, structures, targets and pathways,
     joined by COSMIC id and GDSC drug id.
 
@@ -50,32 +57,26 @@ def load(folder=None, responses=None, complete=True):
     drugs, omics = read_drugs(folder), read_omics(folder)
     if complete:
         drugs = drugs[drugs["smiles"].notna()]
-    lines = (
-        omics["expression"]
-        .index.intersection(omics["mutation"].index)
-        .intersection(omics["copy_number"].index)
-    )
-    pairs = some_left(pairs[pairs["cell"].isin(lines) & pairs["drug"].isin(drugs.index)], path)
-    drugs = drugs.loc[sorted(pairs["drug"].unique(), key=int)]
-    cells, there = (
+    known = pairs["cell"].isin(complete_lines(omics)) & pairs["drug"].isin(drugs.index)
+    pairs = some_left(pairs[known], path)
+    return assemble(
+        "gdsc1",
+        folder,
         read_cells(folder, "COSMIC_ID", _models(folder)),
-        sorted(pairs["cell"].unique(), key=int),
-    )
-    cells = cells.loc[[line for line in there if line in cells.index]]
-    one_line_each(cells, pairs, path)
-    drugs = drugs.assign(compound=group_compounds(drugs))
-    files = {
-        "cells": folder / "ids/cell_lines.parquet",
-        "drugs": folder / "gdsc/drugs.parquet",
-        "responses": path,
-        **dict.fromkeys(omics, folder / "gdsc"),
-    }
-    return DrugResponse.from_tables(
-        "gdsc1", cells, drugs, omics, pairs, file=files, licence=LICENCE, source=SOURCE
+        drugs.loc[sorted(pairs["drug"].unique(), key=int)],
+        omics,
+        pairs,
+        path=path,
+        drug_file="gdsc/drugs.parquet",
+        omics_folder="gdsc",
+        order=int,
+        scales=read_scales(folder / "gdsc"),
+        licence=LICENCE,
+        source=SOURCE,
     )
 
 
-def _models(folder):
+def _models(folder: Path) -> Collection[str]:
     """Sanger model ids of GDSC2's lines, where it is there: v17 names lines by COSMIC id alone, and
     one id may stand for two lines of the table.
     """

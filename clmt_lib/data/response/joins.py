@@ -1,11 +1,17 @@
-"""What must be one must be one: checks of the tables of a screen before they are joined, and facts
-that another table knows of the same compound.
+"""What must be one must be one: checks of the tables of a screen before they are joined, facts that
+another table knows of the same compound, and the joining.
 """
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from clmt_lib.data.grouping import check_smiles
+from clmt_lib.data.grouping import check_smiles, group_compounds, skeletons
+from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.io import DataError, read_table
 
 REGISTRY = {
@@ -16,7 +22,57 @@ REGISTRY = {
 }
 
 
-def whole(table, column, path):
+def assemble(
+    name: str,
+    folder: Path,
+    cells: pd.DataFrame,
+    drugs: pd.DataFrame,
+    omics: Mapping[str, pd.DataFrame],
+    pairs: pd.DataFrame,
+    *,
+    path: str | os.PathLike,
+    drug_file: str,
+    omics_folder: str,
+    order: Callable[[str], Any] | None = None,
+    **about: Any,
+) -> DrugResponse:
+    """The benchmark of a screen's pairs: the lines they name and `cells` knows, in the order of
+    their ids, compounds grouped.
+
+    Parameters
+    ----------
+    cells : frame indexed by line id; lines without a pair are left out
+    drugs : frame indexed by drug id, exactly those of the pairs
+    pairs : columns `cell`, `drug` (ids) and the target's; rows numbered as in the file `path`
+    drug_file, omics_folder : where these tables came from, in the folder, for messages
+    order : of line ids; None takes that of text
+    about : to `DrugResponse.from_tables`
+
+    Raises
+    ------
+    DataError
+        A line under two ids; from `DrugResponse.from_tables`.
+    """
+    cells = cells.loc[
+        [line for line in sorted(set(pairs["cell"]), key=order) if line in cells.index]
+    ]
+    one_line_each(cells, pairs, path)
+    files = {
+        "cells": folder / "ids/cell_lines.parquet",
+        "drugs": folder / drug_file,
+        "responses": path,
+        **dict.fromkeys(omics, folder / omics_folder),
+    }
+    drugs = drugs.assign(compound=group_compounds(drugs))
+    return DrugResponse.from_tables(name, cells, drugs, omics, pairs, file=files, **about)
+
+
+def complete_lines(omics: Mapping[str, pd.DataFrame]) -> set[str]:
+    """Ids of the lines that every table of omics has."""
+    return set.intersection(*(set(table.index) for table in omics.values()))
+
+
+def whole(table: pd.DataFrame, column: str, path: str | os.PathLike) -> pd.Series:
     """[n] ids of whole numbers as text; the row and value of the first that is none are named."""
     number = pd.to_numeric(table[column], errors="coerce")
     bad = number.isna() | (number % 1 != 0)
@@ -30,7 +86,9 @@ def whole(table, column, path):
     return number.astype("int64").astype(str)
 
 
-def one_to_one(table, one, other, what, path):
+def one_to_one(
+    table: pd.DataFrame, one: str, other: str, what: str, path: str | os.PathLike
+) -> None:
     """Raise for the first row of `table` (numbered from 0) where a value of `one` stands beside a
     second value of `other`, or the reverse.
 
@@ -55,7 +113,7 @@ def one_to_one(table, one, other, what, path):
             )
 
 
-def some_left(pairs, path):
+def some_left(pairs: pd.DataFrame, path: str | os.PathLike) -> pd.DataFrame:
     """The pairs, or an error where joining has left none."""
     if pairs.empty:
         raise DataError(
@@ -67,7 +125,7 @@ def some_left(pairs, path):
     return pairs
 
 
-def one_line_each(cells, pairs, path):
+def one_line_each(cells: pd.DataFrame, pairs: pd.DataFrame, path: str | os.PathLike) -> None:
     """Raise where two lines of `cells` (indexed by id) share a registry id; names the rows of
     `pairs` (column `cell`) that bring them in.
     """
@@ -91,7 +149,7 @@ def one_line_each(cells, pairs, path):
             )
 
 
-def one_name_each(drugs, path):
+def one_name_each(drugs: pd.DataFrame, path: str | os.PathLike) -> None:
     """Raise where two rows of a table of drugs (numbered from 0) have one name but for capitals,
     one PubChem id, or one whole structure.
 
@@ -120,7 +178,7 @@ def one_name_each(drugs, path):
             )
 
 
-def inchikeys(drugs, path):
+def inchikeys(drugs: pd.DataFrame, path: str | os.PathLike) -> pd.Series:
     """[D] InChIKey of each SMILES, None where there is none. Raises `DataError` for one that cannot
     be parsed.
     """
@@ -135,7 +193,7 @@ def inchikeys(drugs, path):
     return pd.Series(keys, index=drugs.index, dtype="str")
 
 
-def with_pathways(drugs, folder):
+def with_pathways(drugs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """The drugs with `pathway` and `gdsc_name` of the same compound (first InChIKey block, else
     name) in GDSC's table; both missing where it has none.
 
@@ -149,7 +207,7 @@ def with_pathways(drugs, folder):
         else pd.DataFrame(columns=["drug_name", "inchikey_rdkit", "target_pathway"], dtype="str")
     )
     facts = facts.assign(
-        block=_block(facts["inchikey_rdkit"]),
+        block=skeletons(facts["inchikey_rdkit"]),
         low=facts["drug_name"].astype("str").str.strip().str.lower(),
     )
     by_block, by_name = (
@@ -157,12 +215,8 @@ def with_pathways(drugs, folder):
     )
     out = {}
     for column, source in (("pathway", "target_pathway"), ("gdsc_name", "drug_name")):
-        found = _block(drugs["inchikey"]).map(by_block[source])
+        found = skeletons(drugs["inchikey"]).map(by_block[source])
         out[column] = found.where(
             found.notna(), drugs["name"].str.strip().str.lower().map(by_name[source])
         ).astype("str")
     return drugs.assign(**out)
-
-
-def _block(keys):
-    return keys.astype("str").str.extract("^([^-]+)", expand=False)

@@ -1,14 +1,13 @@
 """From a folder of official downloads to the prepared tables the readers take (chapter 01).
 
 Official tables come in many layouts; the prepared ones in one: COSMIC ids for lines, GDSC ids for
-drugs, HGNC symbols for genes. Nothing is imputed or invented:
-what an optional input would have given is reported as missing. The folder appears whole or not at
-all.
+drugs, HGNC symbols for genes. Nothing is imputed or invented: what an optional input would have
+given is reported as missing. The folder appears whole or not at all.
 
 Two choices are made here and written down: expression is log2(TPM+1), standardised per gene over
-all lines of the file (test lines included, which a strict
-cell-blind evaluation should say); copy number is log2 of the ratio to the line's median (absolute
-numbers) or to diploid (DepMap's relative numbers).
+all lines of the file (test lines included, which a strict cell-blind evaluation should say), and
+the means and deviations are kept, so that a new line can be put on the same scale; copy number is
+log2 of the ratio to the line's median (absolute numbers) or to diploid (DepMap's relative numbers).
 """
 
 import os
@@ -16,9 +15,11 @@ import re
 import shutil
 import zipfile
 import zlib
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,7 +104,9 @@ class Prepared:
     notes: list = field(default_factory=list)
 
 
-def prepare(downloads, out, genes=None):
+def prepare(
+    downloads: str | os.PathLike, out: str | os.PathLike, genes: Iterable[str] | None = None
+) -> Prepared:
     """Turn a folder of official downloads (csv, csv.gz, xlsx, zip) into the prepared layout, all of
     it or nothing.
 
@@ -136,7 +139,7 @@ def prepare(downloads, out, genes=None):
         }
         keep = None if genes is None else frozenset(genes)
         if "expression" in found:
-            tables["gdsc/expression_zscore"] = _expression(found["expression"], lines, keep, done)
+            tables |= _expression(found["expression"], lines, keep, done)
         if "mutations" in found:
             tables |= _mutations(found["mutations"], lines, keep)
         if "copy number" in found:
@@ -146,7 +149,7 @@ def prepare(downloads, out, genes=None):
     return done
 
 
-def drug_cids(folder):
+def drug_cids(folder: str | os.PathLike) -> dict[int, int]:
     """PubChem ids named by the GDSC drug list in a folder of downloads, GDSC drug id -> CID (for
     `pubchem_smiles`).
 
@@ -166,7 +169,7 @@ def drug_cids(folder):
 
 
 @contextmanager
-def _appearing(out):
+def _appearing(out: Path) -> Iterator[Path]:
     """A folder to fill that takes the place of `out` at the end, or vanishes after an error."""
     new = out.with_name(f".{out.name}.partial")
     try:
@@ -194,7 +197,7 @@ def _appearing(out):
 # Finding the inputs
 
 
-def _listing(folder):
+def _listing(folder: str | os.PathLike) -> list[Path]:
     try:
         return sorted(path for path in Path(folder).expanduser().iterdir() if path.is_file())
     except OSError as error:
@@ -206,7 +209,7 @@ def _listing(folder):
         ) from None
 
 
-def _pick(files, kind):
+def _pick(files: list[Path], kind: str) -> Path | None:
     """The file for one input, or None; two files of one layout are a question for the reader."""
     for pattern in INPUTS[kind]:
         hits = [path for path in files if re.fullmatch(pattern, path.name, re.IGNORECASE)]
@@ -221,7 +224,7 @@ def _pick(files, kind):
     return None
 
 
-def _find_inputs(downloads, unpacked, done):
+def _find_inputs(downloads: str | os.PathLike, unpacked: Path, done: Prepared) -> dict[str, Path]:
     files = [path for path in _listing(downloads) if _is_input(path.name)]
     for path in files:
         if not os.access(path, os.R_OK):
@@ -251,14 +254,14 @@ def _find_inputs(downloads, unpacked, done):
     return found
 
 
-def _is_input(name):
+def _is_input(name: str) -> bool:
     patterns = [pattern for kind in INPUTS.values() for pattern in kind]
     return name.lower().endswith(".zip") or any(
         re.fullmatch(pattern, name, re.IGNORECASE) for pattern in patterns
     )
 
 
-def _unpack(path, folder):
+def _unpack(path: Path, folder: Path) -> list[Path]:
     """The members of a zip file that are inputs, unpacked into `folder` under their bare names."""
     out = []
     try:
@@ -282,7 +285,7 @@ def _unpack(path, folder):
 # Tables of ids, responses and drugs
 
 
-def _read(path, columns=None, **options):
+def _read(path: Path, columns: Collection[str] | None = None, **options: Any) -> pd.DataFrame:
     """`read_table`, and the first sheet of an xlsx file."""
     if path.suffix.lower() != ".xlsx":
         return read_table(path, columns, **options)
@@ -306,7 +309,7 @@ def _read(path, columns=None, **options):
     return frame if columns is None else frame[list(columns)]
 
 
-def _response(path, done):
+def _response(path: Path, done: Prepared) -> pd.DataFrame:
     """[pairs, 19] the official table, rows in order, ids as whole numbers; rows empty in every
     column are left out and counted.
     """
@@ -340,7 +343,7 @@ def _response(path, done):
     return frame.reset_index(drop=True)
 
 
-def _cell_lines(path):
+def _cell_lines(path: Path) -> pd.DataFrame:
     """[lines] the model list with our column names; a model with several COSMIC or DepMap ids has a
     row for each.
     """
@@ -368,7 +371,7 @@ def _cell_lines(path):
     return frame.assign(name=frame["model_name"]).reset_index(drop=True)
 
 
-def _read_drug_list(path):
+def _read_drug_list(path: Path) -> dict[int, int]:
     """GDSC drug id -> PubChem CID, from the website's drug list; the first of several CIDs, nothing
     for `none` or `several`.
     """
@@ -380,7 +383,7 @@ def _read_drug_list(path):
     return {int(drug): int(first) for drug, first in zip(ids, cid, strict=True) if pd.notna(first)}
 
 
-def _read_structures(path):
+def _read_structures(path: Path) -> list[dict]:
     """({CID: SMILES}, {DRUG_ID: SMILES}, {DRUG_ID: CID}) from a table with SMILES and at least one
     of the two ids; checked by RDKit.
     """
@@ -421,7 +424,7 @@ def _read_structures(path):
     return maps
 
 
-def _drugs(found, response, done):
+def _drugs(found: dict[str, Path], response: pd.DataFrame, done: Prepared) -> pd.DataFrame:
     """[drugs] names, synonyms, targets, pathways, PubChem ids and structures; the drugs of the
     response table that the compound list lacks are added from there.
     """
@@ -460,7 +463,7 @@ def _drugs(found, response, done):
     )
 
 
-def _chemistry(smiles):
+def _chemistry(smiles: list[str | None]) -> dict[str, pd.Series]:
     from rdkit import Chem, rdBase
 
     with rdBase.BlockLogs():
@@ -478,8 +481,12 @@ def _chemistry(smiles):
 # Omics
 
 
-def _expression(path, lines, keep, done):
-    """[lines, COSMIC_ID + genes] log2(TPM+1), standardised per gene over all lines of the table."""
+def _expression(
+    path: Path, lines: pd.DataFrame, keep: Collection[str] | None, done: Prepared
+) -> dict[str, pd.DataFrame]:
+    """Two tables: log2(TPM+1) standardised per gene over all lines of the file [lines, COSMIC_ID +
+    genes], and what it was standardised by [genes, symbol + mean + deviation].
+    """
     matrix = read_matrix(path, lines, ("rsem_tpm", "tpm"), keep)
     values = matrix.values
     if not matrix.depmap:  # DepMap's file holds log2(TPM+1) already
@@ -502,10 +509,17 @@ def _expression(path, lines, keep, done):
             remedy="check the model list and the list of genes",
         )
     values = values.loc[:, usable]
-    return ((values - values.mean()) / values.std(ddof=0)).astype("float32").reset_index()
+    mean, deviation = values.mean(), values.std(ddof=0)
+    scale = pd.DataFrame({"symbol": values.columns, "mean": mean, "deviation": deviation})
+    return {
+        "gdsc/expression_zscore": ((values - mean) / deviation).astype("float32").reset_index(),
+        "gdsc/expression_scale": scale.reset_index(drop=True),
+    }
 
 
-def _copy_number(path, lines, keep, done):
+def _copy_number(
+    path: Path, lines: pd.DataFrame, keep: Collection[str] | None, done: Prepared
+) -> pd.DataFrame:
     """[genes, entrez_id + symbol + lines] log2 ratio; lines without most genes, then genes not
     known in every line left, are left out.
     """
@@ -533,12 +547,14 @@ def _copy_number(path, lines, keep, done):
     return table.reset_index(drop=True)
 
 
-def _note_dropped(done, path, what, count, why):
+def _note_dropped(done: Prepared, path: Path, what: str, count: int, why: str) -> None:
     if count:
         done.notes.append(f"{count} {what} of {path.name} left out: {why}")
 
 
-def _mutations(path, lines, keep):
+def _mutations(
+    path: Path, lines: pd.DataFrame, keep: Collection[str] | None
+) -> dict[str, pd.DataFrame]:
     """The three mutation tables: protein-changing mutations in long form (score 1), the lines that
     were sequenced, the genes seen.
     """
@@ -559,7 +575,7 @@ def _mutations(path, lines, keep):
     }
 
 
-def _write(folder, tables, done):
+def _write(folder: Path, tables: dict[str, pd.DataFrame], done: Prepared) -> None:
     """Parquet files, `MANIFEST.tsv` (bytes, shape, SHA-256) and `SOURCES.tsv` (which official file
     each input was).
     """

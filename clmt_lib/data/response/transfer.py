@@ -17,7 +17,7 @@ from clmt_lib.data import load as load_benchmark
 from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response import ccle, gdsc
 from clmt_lib.data.response.base import TARGETS, DrugResponse, cell_side, drug_side
-from clmt_lib.data.response.joins import one_line_each, some_left
+from clmt_lib.data.response.joins import assemble, complete_lines, some_left
 from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError, locate, read_table
 
@@ -82,21 +82,21 @@ def load_source(folder=None):
             "ln_ic50": table["LN_IC50"],
         }
     )
-    lines = sorted(set.intersection(*(set(kind.index) for kind in omics.values())))
-    pairs = some_left(pairs[pairs["cell"].isin(lines) & pairs["drug"].isin(drugs.index)], path)
-    drugs = drugs.loc[sorted(pairs["drug"].unique(), key=int)]
-    cells, there = gdsc.read_cells(folder, "DEPMAP_ID"), set(pairs["cell"])
-    cells = cells.loc[[line for line in lines if line in there and line in cells.index]]
-    one_line_each(cells, pairs, path)
-    files = {
-        "cells": folder / "ids/cell_lines.parquet",
-        "drugs": folder / "gdsc/drugs.parquet",
-        "responses": path,
-        **dict.fromkeys(omics, folder / "ccle"),
-    }
-    drugs = drugs.assign(compound=group_compounds(drugs))
-    return DrugResponse.from_tables(
-        "gdsc2-on-ccle", cells, drugs, omics, pairs, file=files, licence=gdsc.LICENCE, source=SOURCE
+    known = pairs["cell"].isin(complete_lines(omics)) & pairs["drug"].isin(drugs.index)
+    pairs = some_left(pairs[known], path)
+    return assemble(
+        "gdsc2-on-ccle",
+        folder,
+        gdsc.read_cells(folder, "DEPMAP_ID"),
+        drugs.loc[sorted(pairs["drug"].unique(), key=int)],
+        omics,
+        pairs,
+        path=path,
+        drug_file="gdsc/drugs.parquet",
+        omics_folder="ccle",
+        scales=gdsc.read_scales(folder / "ccle"),
+        licence=gdsc.LICENCE,
+        source=SOURCE,
     )
 
 
