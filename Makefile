@@ -124,4 +124,4 @@ lock: $(SETUP)
 	@$(PY) book/lock.py
 
 clean:
-	rm -rf _build book/notebooks
+	rm -rf _build book/notebooks book/api
