@@ -96,7 +96,7 @@ def described(lines: list[str]) -> list[str]:
             inside = line.strip() in ("Parameters", "Attributes")
         name, colon, text = line.partition(" : ")
         if inside and colon and not name.startswith(" "):
-            out += [name, f"    {text}"]
+            out += [name.replace(", ", ","), f"    {text}"]  # one entry for several names
         else:
             out.append(line)
     return out

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import api
 import chapters as extension
 import execute
 import pytest
@@ -72,7 +73,11 @@ def test_every_page_of_the_contents_is_there_and_reachable(pages, name):
 
 
 def test_no_page_is_outside_the_contents(pages):
-    extra = set(pages) - {f"{name}.html" for name in TOC} - {"genindex.html", "py-modindex.html", "search.html"}
+    extra = (
+        set(pages)
+        - {f"{name}.html" for name in TOC}
+        - {"genindex.html", "py-modindex.html", "search.html"}
+    )
     assert extra == set()
 
 
@@ -186,6 +191,18 @@ def test_a_chapter_shows_its_outputs_and_figures(pages, name):
 def test_a_chapter_says_which_profile_the_reader_sees(pages, name):
     text = body(pages[f"{name}.html"]).get_text().lower()
     assert "profile" in text and ("bundled" in text or "real" in text)
+
+
+def test_the_reference_has_every_module_and_nothing_undocumented(pages):
+    rooms = [name.removeprefix("api/") for name in TOC if name.startswith("api/")]
+    library = ROOT / "clmt_lib"
+    there = {path.name.removesuffix(".py") for path in library.iterdir() if path.name[0] != "_"}
+    assert set(rooms) == {name for name in there if api.modules_of(library, name)}
+    for room in rooms:
+        page = pages[f"api/{room}.html"]
+        sections = {tag["id"] for tag in page.find_all(id=re.compile("^module-"))}
+        assert sections == {f"module-{name}" for name in api.modules_of(library, room)}
+        assert page.select("dl.py"), room
 
 
 def test_the_front_page_says_what_is_simulated(pages):
