@@ -7,6 +7,7 @@ rooms there are, and in which order, the table of contents says.
 """
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import yaml
@@ -135,15 +136,12 @@ def process(app, what, name, obj, options, lines):
     lines[:] = as_markup("\n".join(lines)).split("\n")
 
 
-def leave_out(app, what, name, obj, skip, options):
-    """For autodoc: leave out names with two underscores, where pydantic keeps its machinery."""
-    return True if name.startswith("__") else None
-
-
 def setup(app):
     """Called by Sphinx before it looks for source files."""
-    write_pages(Path(app.srcdir))
+    library = Path(app.srcdir).parent / "clmt_lib"
+    for room in write_pages(Path(app.srcdir)):
+        for module in modules_of(library, room):  # first: autodoc changes annotations of what it
+            import_module(module)  # documents, and a pydantic class made after that is unusable
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", process, priority=100)
-    app.connect("autodoc-skip-member", leave_out, priority=100)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
