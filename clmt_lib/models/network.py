@@ -70,11 +70,11 @@ class NetworkModel(Configured):
         """A network with fresh weights."""
 
     @abstractmethod
-    def loss(self, net: nn.Module, inputs: Any, *batch: Any) -> LossOutput:
+    def loss(self, net: Any, inputs: Any, *batch: Any) -> LossOutput:
         """How wrong it is: on everything, or on the batch where `batches` gives some."""
 
     @abstractmethod
-    def predicted(self, net: nn.Module, inputs: Any, pairs: np.ndarray) -> np.ndarray:
+    def predicted(self, net: Any, inputs: Any, pairs: np.ndarray) -> np.ndarray:
         """[n] float64 predictions of one network, in the benchmark's units, of [n, 2] positions."""
 
     def batches(self, inputs: Any) -> Iterable[Any] | None:
@@ -86,9 +86,7 @@ class NetworkModel(Configured):
         config = self.config
         return TrainConfig(config.steps, config.learning_rate, config.weight_decay)
 
-    def score(
-        self, net: nn.Module, inputs: Any, benchmark: Any, split: Any
-    ) -> float | tuple[float, ...]:
+    def score(self, net: Any, inputs: Any, benchmark: Any, split: Any) -> float | tuple[float, ...]:
         """What the best weights are chosen by, on the validation set; lower is better."""
         predicted = self.predicted(net, inputs, benchmark.pairs[split.valid])
         return selection_score(benchmark, split, predicted)

@@ -141,7 +141,7 @@ class CLMT(NetworkModel):
     """
 
     config: CLMTConfig = field(default_factory=CLMTConfig.corrected)
-    table: np.ndarray = field(default=None, init=False, repr=False)
+    table: Any = field(default=None, init=False, repr=False)
     Config = CLMTConfig
     version = 1
     settings_for = {
@@ -229,7 +229,8 @@ class Inputs:
     weight : [D] of a squared error, so that it counts in the benchmark's units, as it is scored
     offset, spread : [D] float64 arrays; a prediction is offset + spread x output
     new_offset, new_spread : the same for a drug without a training response
-    similar : side -> ([n, n] similarity of training responses, [n] bool known), or None
+    similar : side -> ([n, n] similarity of training responses, [n] bool known); empty where the
+        alignment does not ask for it
     same_drug : [D, D] bool, two ids of one compound
     """
 
@@ -249,7 +250,7 @@ class Inputs:
     spread: np.ndarray
     new_offset: float
     new_spread: float
-    similar: dict[str, tuple[torch.Tensor, torch.Tensor]] | None
+    similar: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
     same_drug: torch.Tensor
 
     def in_units(self, prediction: torch.Tensor) -> np.ndarray:
@@ -276,7 +277,7 @@ class Inputs:
     def _with(self, side: Any, cells: bool, config: CLMTConfig) -> Self:
         name, n, device = "cell" if cells else "drug", len(side), self.mask.device
         recipe = self.recipes[name].get("text")
-        if not cells and recipe is not None and recipe.source in CONTROLS:
+        if not cells and isinstance(recipe, Text) and recipe.source in CONTROLS:
             raise DataError(
                 f"the control {recipe.source!r} has no vector for the drug {side.ids[0]!r}",
                 remedy="predict new drugs with a model that reads their own text",
@@ -291,7 +292,7 @@ class Inputs:
         )
         similar = self.similar_cells if cells else self.similar_drugs
         heard = torch.as_tensor(weights, dtype=similar.dtype, device=device)
-        grown = {
+        grown: dict[str, Any] = {
             f"similar_{name}s": torch.cat([F.pad(similar, (0, n)), F.pad(heard, (0, n))]),
             name: {view: torch.cat([x, new[view]]) for view, x in old.items()},
             f"present_{name}": {
@@ -380,7 +381,7 @@ def prepare(
         return torch.as_tensor(np.asarray(x, dtype=np.float32), device=device)
 
     weight, measured = tensor(spread) ** 2, np.isfinite(target).any(0)
-    similar = similar_responses(target) if config.alignment in ("soft", "response") else None
+    similar = similar_responses(target) if config.alignment in ("soft", "response") else {}
     compound = torch.as_tensor(benchmark.drugs["compound"].factorize()[0], device=device)
     return Inputs(
         cell={name: view.tensor(device) for name, view in cell.items()},
@@ -396,8 +397,7 @@ def prepare(
         spread=spread,
         new_offset=float(benchmark.y[split.train].mean()),  # its effect is zero
         new_spread=float(np.nanmean(np.nanstd((target * spread)[:, measured], axis=0))),
-        similar=similar
-        and {
+        similar={
             name: (tensor(s), torch.as_tensor(known, device=device))
             for name, (s, known) in similar.items()
         },
@@ -405,7 +405,7 @@ def prepare(
     )
 
 
-def _tables(graph: ResponseGraph, device: torch.device | str) -> dict[str, torch.Tensor]:
+def _tables(graph: ResponseGraph, device: torch.device | str) -> dict[str, Any]:
     """The graph as dense [C, D], [C, C] and [D, D] tables."""
 
     def dense(index: Any, weight: Any, shape: tuple[int, int]) -> torch.Tensor:
@@ -550,10 +550,11 @@ def alignment(out: Output, inputs: Inputs, config: CLMTConfig) -> torch.Tensor:
     Training entities only: a held-out line's omics must not shape a weight.
     """
     if config.alignment == "response":
-        return sum(
-            response_alignment(sum(side.values()), *inputs.similar[name])
+        cells, drugs = (
+            response_alignment(masked_sum(side, {}), *inputs.similar[name])
             for name, side in (("cell", out.cell), ("drug", out.drug))
         )
+        return cells + drugs
     total = torch.zeros((), device=inputs.mask.device)
     for name, side, present, attribute, seen, same in (
         ("cell", out.cell, out.present_cell, "expression", inputs.mask.sum(1) > 0, None),

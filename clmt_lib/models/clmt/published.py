@@ -248,19 +248,19 @@ class Published(NetworkModel):
 
     def predicted(self, net: "Network", inputs: "Inputs", pairs: np.ndarray) -> np.ndarray:
         """[n] of one network, batch by batch."""
-        pairs, config = torch.tensor(pairs), self.config
+        asked, config = torch.tensor(pairs), self.config
         # some order, as responses come sorted by drug: the same at every call but for
         # `shuffled_test`
         fixed = torch.Generator().manual_seed(0)
-        order = torch.randperm(len(pairs), generator=None if config.has("shuffled_test") else fixed)
+        order = torch.randperm(len(asked), generator=None if config.has("shuffled_test") else fixed)
         edges = None
         if config.has("test_graph_of_test_pairs"):
-            edges = inputs.links.tables(pairs.numpy(), inputs.device)
-        out = torch.empty(len(pairs))
+            edges = inputs.links.tables(pairs, inputs.device)
+        out = torch.empty(len(asked))
         size = config.mates if config.has("graph_norm_over_batch") else config.batch
         with torch.inference_mode():
             for rows in order.split(size):
-                out[rows] = net(inputs, pairs[rows].to(inputs.device), edges).prediction.cpu()
+                out[rows] = net(inputs, asked[rows].to(inputs.device), edges).prediction.cpu()
         return out.numpy().astype(np.float64)
 
     def extended(self, more: Mapping[str, Any]) -> "Inputs":
@@ -302,7 +302,7 @@ class Links:
 
     def tables(self, pairs: np.ndarray, device: torch.device | str) -> dict[Relation, torch.Tensor]:
         """Relation -> [n_target, n_source] table, with the response edges of these pairs."""
-        kept = {
+        kept: dict[str, Any] = {
             name: self.config.has(name)
             for name in (
                 "nearest_dropped",
@@ -455,7 +455,7 @@ class Inputs:
 
 def recipes(config: PublishedConfig) -> dict[str, dict[str, Recipe]]:
     """How the views are made, with the defects that concern them."""
-    reading = {
+    reading: dict[str, Any] = {
         "encoder": config.encoder,
         "skip": 800 if config.has("text_tail") else 0,
         "empty_counts": config.has("missing_as_text"),
@@ -495,13 +495,13 @@ def prepare(
     if config.has("transductive_neighbours"):
         seen = np.ones_like(seen[0]), np.ones_like(seen[1])
     alike = _pearson(cell["expression"].values), _dice(drug["bits"].values)
-    masked = tuple(np.where(may[None], table, 0.0) for may, table in zip(seen, alike, strict=True))
+    heard = [np.where(may[None], table, 0.0) for may, table in zip(seen, alike, strict=True)]
     everything = np.arange(len(benchmark.y))
     aims = auxiliary.auxiliary_targets(
         benchmark, everything if config.has("threshold_from_all_responses") else split.train
     )
     compound = torch.as_tensor(benchmark.drugs["compound"].factorize()[0], device=device)
-    scaling = cell["expression"].recipe
+    scaling: Any = cell["expression"].recipe  # a `Ranged`
     return Inputs(
         **{name: cell[name].tensor(device) for name in ("expression", "mutation", "copy_number")},
         text_cell=cell["text"].tensor(device),
@@ -517,7 +517,7 @@ def prepare(
             for name, x in aims.items()
         },
         classes={name: int(aims[name].max()) + 1 for name in ("cell_type", "pathway")},
-        links=Links(config, target, masked, seen),
+        links=Links(config, target, (heard[0], heard[1]), seen),
         recipes=views.recipes,
         fitted={
             "low": scaling.low,
@@ -737,7 +737,7 @@ def contrastive(out: Batch, inputs: Inputs, config: PublishedConfig) -> torch.Te
     """Attribute against structure and against text, lines and drugs apart: over a batch's unique
     entities, or, as the code does, over its pairs.
     """
-    total = 0.0
+    total: Any = 0.0  # of the precision of what is added
     for side, ids, has_text, same, where in (
         (out.cell, out.cells, inputs.has_text_cell, None, out.row),
         (out.drug, out.drugs, inputs.has_text_drug, inputs.same_drug, out.column),
@@ -745,7 +745,7 @@ def contrastive(out: Batch, inputs: Inputs, config: PublishedConfig) -> torch.Te
         for view in ("graph", "text"):
             if view not in config.views:
                 continue
-            ways = {
+            ways: dict[str, Any] = {
                 "both": not config.has("one_direction"),
                 "positive": not config.has("positive_left_out"),
             }
