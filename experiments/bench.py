@@ -1,4 +1,6 @@
-"""The bench: how fast, how costs grow, how soon a score is reached (chapter 14). `make bench`, or
+"""The bench: how fast, how costs grow, how soon a score is reached (chapter 14).
+
+`make bench`, or
 
     python experiments/bench.py [speed] [curves] [accuracy] [--short] [--fresh] [--device auto]
 

@@ -184,7 +184,7 @@ def fresh(part, **environment):
 
 
 def train_step(objective, net, optimiser, precision="float32", device="cpu"):
-    """A () -> None that does one training step; `objective` takes nothing and returns a LossOutput."""
+    """A () -> None that does one training step; `objective` is () -> LossOutput."""
 
     def step():
         net.train()

@@ -171,13 +171,20 @@ class NetworkModel(Configured):
         out = super().pack()
         out.pop("callbacks", None)
         weights = [dict(net.state_dict()) for net in out.pop("networks", ())]
-        return {**out, "inputs": _arrays(out.get("inputs")), "weights": _arrays(weights)}
+        settings = {f.name: getattr(self.config, f.name) for f in fields(self.config)}
+        return {
+            **out,
+            "config": settings,
+            "inputs": _arrays(out.get("inputs")),
+            "weights": _arrays(weights),
+        }
 
     def unpack(self, parts: dict[str, Any]) -> None:
         """Take back what `pack` gave, onto the device there is."""
         parts = dict(parts)
         device = pick_device(self.device)
         weights = _tensors(parts.pop("weights"), device)
+        parts["config"] = type(self).Config(**parts["config"])
         super().unpack({**parts, "inputs": _tensors(parts["inputs"], device), "callbacks": ()})
         self.networks = []
         for state in weights:

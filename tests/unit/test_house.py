@@ -65,8 +65,6 @@ UNTYPED = frozenset(  # modules whose public functions do not all say their type
         "models/baselines/linear.py",
         "models/baselines/means.py",
         "models/baselines/trees.py",
-        "models/clmt/auxiliary.py",
-        "models/clmt/published.py",
         "models/kernels.py",
         "models/stack.py",
         "records/by_drug.py",

@@ -289,8 +289,8 @@ def test_or_selection_keeps_an_epoch_that_is_worse_by_rmse():
     assert kept([1.0, 0.8, 0.9, 1.1]) == 2
     assert (
         kept([(1.0, -0.5), (0.8, -0.6), (0.9, -0.7), (0.85, -0.6)]) == 4
-        # the third is kept for its correlation, and the fourth beats its RMSE: worse than the second by
-        # both
+        # the third is kept for its correlation, and the fourth beats its RMSE: worse than the
+        # second by both
     )
 
 

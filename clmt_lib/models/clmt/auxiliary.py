@@ -6,6 +6,9 @@ sensitive. The threshold is made of responses, so it is fitted on chosen ones: `
 `split.train` in this book, and every pair in the authors' code, a leak.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -22,7 +25,7 @@ LEAST_MASS = 0.05  # what the first peak must hold to count as a group of sensit
 QUANTILE = 1.645  # the lower 5 % of a normal distribution
 
 
-def drug_thresholds(benchmark, positions, seed=0):
+def drug_thresholds(benchmark: Any, positions: np.ndarray, seed: int = 0) -> np.ndarray:
     """Sensitivity threshold of every drug, by the rule of the authors' code, from the responses at
     `positions` alone.
 
@@ -52,13 +55,13 @@ def drug_thresholds(benchmark, positions, seed=0):
     return out
 
 
-def _threshold(y, rng):
+def _threshold(y: np.ndarray, rng: np.random.Generator) -> float:
     grid, density = smooth((y[:, None] + JITTER * rng.standard_normal((len(y), DRAWS))).ravel())
     mu, theta = peaks(grid, density, y.min())
     return mu - QUANTILE * abs((theta + mu) / 2)
 
 
-def peaks(grid, density, smallest):
+def peaks(grid: np.ndarray, density: np.ndarray, smallest: float) -> tuple[float, float]:
     """(mu, theta) of a density that begins at its smallest draw: the mode, and the first stationary
     point if it is another one and holds over 5 % of the mass, else `smallest`.
     """
@@ -70,7 +73,9 @@ def peaks(grid, density, smallest):
     return float(grid[mode]), float(grid[first] if groups else smallest)
 
 
-def smooth(draws, bandwidth=BANDWIDTH, points=POINTS):
+def smooth(
+    draws: np.ndarray, bandwidth: float = BANDWIDTH, points: int = POINTS
+) -> tuple[np.ndarray, np.ndarray]:
     """Gaussian kernel density from the smallest to the largest draw: (grid [points], density
     [points]).
 
@@ -93,7 +98,7 @@ def smooth(draws, bandwidth=BANDWIDTH, points=POINTS):
     ] / len(draws)
 
 
-def class_labels(values):
+def class_labels(values: Iterable[Any]) -> tuple[np.ndarray, list[str]]:
     """Classes as integers: ([n] int64 with -1 where missing, list of names in alphabetical order).
 
     >>> class_labels(["Skin", None, "Lung", "Skin"])
@@ -103,7 +108,9 @@ def class_labels(values):
     return labels.astype(np.int64), [str(name) for name in names]
 
 
-def auxiliary_targets(benchmark, positions, seed=0):
+def auxiliary_targets(
+    benchmark: Any, positions: np.ndarray, seed: int = 0
+) -> dict[str, np.ndarray]:
     """Targets of the three tasks as arrays, the threshold standardised over the drugs that have
     one.
 
@@ -131,13 +138,13 @@ class AuxiliaryHeads(nn.Module):
     tissues, pathways : numbers of classes
     """
 
-    def __init__(self, cell_dim, drug_dim, tissues, pathways):
+    def __init__(self, cell_dim: int, drug_dim: int, tissues: int, pathways: int) -> None:
         super().__init__()
         self.cell_type = nn.Linear(cell_dim, tissues)
         self.threshold = nn.Sequential(nn.Linear(drug_dim, 8), nn.ReLU(), nn.Linear(8, 1))
         self.pathway = nn.Sequential(nn.Linear(drug_dim, 32), nn.ReLU(), nn.Linear(32, pathways))
 
-    def forward(self, z_cell, z_drug):
+    def forward(self, z_cell: torch.Tensor, z_drug: torch.Tensor) -> dict[str, torch.Tensor]:
         """[C, cell_dim], [D, drug_dim] -> {"cell_type": [C, tissues] logits, "threshold": [D],
         "pathway": [D, pathways] logits}.
         """
@@ -148,7 +155,13 @@ class AuxiliaryHeads(nn.Module):
         }
 
 
-def auxiliary_loss(outputs, targets, tasks=TASKS, cells=None, drugs=None):
+def auxiliary_loss(
+    outputs: Mapping[str, torch.Tensor],
+    targets: Mapping[str, torch.Tensor],
+    tasks: Sequence[str] = TASKS,
+    cells: torch.Tensor | None = None,
+    drugs: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Sum of the tasks' losses: mean cross-entropy (nats) of the classes, mean squared error of the
     threshold.
 
@@ -185,7 +198,7 @@ def auxiliary_loss(outputs, targets, tasks=TASKS, cells=None, drugs=None):
     return total, parts
 
 
-def _error(found, wanted):
+def _error(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Mean loss over what is known; 0, with gradients of 0, where nothing is."""
     known = torch.isfinite(wanted) if wanted.is_floating_point() else wanted >= 0
     if not known.any():

@@ -39,7 +39,7 @@ from clmt_lib.models.network import NetworkModel
 from clmt_lib.nn.contrast import info_nce
 from clmt_lib.nn.encoders import Dropout
 from clmt_lib.nn.heads import LossOutput
-from clmt_lib.nn.message_passing import HeteroSAGE
+from clmt_lib.nn.message_passing import HeteroSAGE, Relation
 from clmt_lib.nn.molecular import FingerprintEncoder, GeometricEncoder
 from clmt_lib.tasks.metrics import pearson, rmse
 from clmt_lib.training import TrainConfig
@@ -90,7 +90,6 @@ DEFECTS = {  # switch -> what the authors' code does where it is on; off is the 
     "then overwritten",
 }
 SITES = ("text", "graph", "attribute")
-Relation = tuple[str, str, str]  # (source, name, target)
 
 
 @dataclass(frozen=True)
