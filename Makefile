@@ -95,24 +95,24 @@ notebooks: $(SETUP)
 	@echo "notebooks/ holds the new outputs. Next: git diff --stat notebooks, then make test"
 
 experiments: $(SETUP)
-	@for grid in experiments/grid.yaml $(if $(ONLY),,experiments/text.yaml); do \
+	@for grid in experiments/configs/grid.yaml $(if $(ONLY),,experiments/configs/text.yaml); do \
 	  $(PY) -m clmt_lib run --grid $$grid --jobs $(CORES) $(if $(ONLY),--only $(ONLY)) && $(PY) -m clmt_lib report --grid $$grid $(if $(ONLY),--only $(ONLY)) || exit 1; done
 ifndef ONLY
-	@$(PY) experiments/by_drug.py experiments/text.yaml
+	@$(PY) experiments/by_drug.py experiments/configs/text.yaml
 	@$(PY) experiments/noise.py gdsc2 tgsa
-	@for study in experiments/studies/*.yaml; do $(PY) -m clmt_lib study $$study --jobs $(CORES) || exit 1; done
-	@$(PY) -m clmt_lib transfer experiments/transfer.yaml
+	@for study in experiments/configs/studies/*.yaml; do $(PY) -m clmt_lib study $$study --jobs $(CORES) || exit 1; done
+	@$(PY) -m clmt_lib transfer experiments/configs/transfer.yaml
 endif
-	@echo "The records are in experiments/records. Next: make book"
+	@echo "The tables are in experiments/results. Next: make book"
 
 grid: $(SETUP)
 	@$(PY) -c 'import snakemake' 2>/dev/null || { echo "Snakemake is not installed. Next: $(PY) -m pip install -e '.[grid]'"; exit 1; }
 	@$(PY) -m snakemake -s experiments/Snakefile tables $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(DRY),--dry-run --quiet rules) \
-	  --config 'files=[$(subst $(space),$(comma),$(wildcard experiments/grid.yaml experiments/text.yaml experiments/studies/*.yaml))]' python='$(PY)'
+	  --config 'files=[$(subst $(space),$(comma),$(wildcard experiments/configs/grid.yaml experiments/configs/text.yaml experiments/configs/studies/*.yaml))]' python='$(PY)'
 
 bench: $(SETUP)
 	@$(PY) experiments/bench.py speed curves $(if $(CLMT_DATA),accuracy) $(if $(FRESH),--fresh)
-	@echo "The records bench-* are in experiments/records. Next: make book"
+	@echo "The records bench-* are in experiments/results/derived. Next: make book"
 
 mutants: $(SETUP)
 	@$(PY) tests/mutants.py $(if $(ONLY),--only $(ONLY)) --jobs $(or $(JOBS),1) $(if $(AGAIN),--again)

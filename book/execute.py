@@ -127,7 +127,7 @@ def shared_inputs(root: Path = ROOT) -> dict[str, str]:
         if path.suffix in (".json", ".jsonl", ".yaml", ".npy", ".npz")
         and path.is_file()
         and "runs" not in path.parts
-        and not path.name.startswith((".", "predictions"))
+        and not path.name.startswith((".", "simulated"))
     ]
     return {
         "library": _hash_files(library, root),
@@ -390,26 +390,24 @@ def _record_real(dataset: str, only: Sequence[str] = (), root: Path = ROOT) -> N
     """The record `chapters-<dataset>`: what every chapter took on real tables. With `only`, the
     others' numbers are kept.
     """
-    from clmt_lib.records import home
-    from clmt_lib.records.provenance import provenance
-    from clmt_lib.records.runs import write
+    from clmt_lib.records import derived, provenance, read, write_derived
     from clmt_lib.training import pick_device
 
-    found = execute_real(dataset, only, root)
-    final = home(root / "experiments" / "records") / f"chapters-{dataset}"
-    final.mkdir(parents=True, exist_ok=True)
-    if only and (final / "metrics.json").exists():
+    found, home, name = (
+        execute_real(dataset, only, root),
+        root / "experiments",
+        f"chapters-{dataset}",
+    )
+    if only and derived(name, home):
         there = {notebook.stem for notebook in chapters(root)}
-        found = {
-            **{name: row for name, row in _read(final / "metrics.json").items() if name in there},
-            **found,
-        }
-    for name, part in {
+        before = read(name, home).metrics
+        found = {**{key: row for key, row in before.items() if key in there}, **found}
+    parts = {
         "config": {"dataset": dataset, "profile": "real"},
         "metrics": found,
         "provenance": provenance(None, device=str(pick_device())),
-    }.items():
-        write(final / f"{name}.json", part)
+    }
+    write_derived(name, parts, home)
 
 
 def _drop_strangers(root: Path) -> None:

@@ -4,7 +4,7 @@
 
     python experiments/bench.py [speed] [curves] [accuracy] [--short] [--fresh] [--device auto]
 
-Writes `experiments/records/bench-speed`, `bench-curves` and `bench-accuracy`. Each part of a record
+Writes the records `bench-speed`, `bench-curves` and `bench-accuracy`. Each part of a record
 is kept as soon as it is measured, so an interrupted bench goes on where it stopped,
 and a finished record is left alone unless `--fresh`, or unless it was `--short` and this is not.
 What needs real tables is left out where CLMT_DATA is not set.
@@ -36,7 +36,8 @@ import bench_speed  # noqa: E402
 import torch  # noqa: E402
 
 from clmt_lib import records  # noqa: E402
-from clmt_lib.records.runs import write  # noqa: E402
+from clmt_lib.io import atomic_write  # noqa: E402
+from clmt_lib.records.store import rounded  # noqa: E402
 from clmt_lib.training import pick_device  # noqa: E402
 
 BENCHES = {"speed": bench_speed, "curves": bench_curves, "accuracy": bench_accuracy}
@@ -67,15 +68,13 @@ def main(words=None):
 
 
 def bench(name, module, short, again, device):
-    """One record, whole or not at all; its parts wait beside it in a hidden folder until all of
-    them are there.
-    """
-    final = records.home() / (f"bench-{name}" if device == "cpu" else f"bench-{name}-{device}")
-    work = final.with_name(f".work-{final.name}" + ("-short" if short else ""))
-    if final.exists() and not again:
-        was_short = records.read(final).config.get("short")
+    """One record, whole or not at all; its parts wait among the runs until all are there."""
+    record = f"bench-{name}" if device == "cpu" else f"bench-{name}-{device}"
+    work = records.home() / "runs" / (f".work-{record}" + ("-short" if short else ""))
+    if records.exists(record) and not again:
+        was_short = records.read(record).config.get("short")
         if short or not was_short:
-            print(f"{final.name}: there (--fresh measures again)")
+            print(f"{record}: there (--fresh measures again)")
             return
     if again:
         shutil.rmtree(work, ignore_errors=True)
@@ -86,33 +85,25 @@ def bench(name, module, short, again, device):
         file = work / f"{part}.part"
         if not file.exists():
             begun = time.perf_counter()
-            write(file.with_suffix(".new"), make())
-            os.replace(file.with_suffix(".new"), file)
-            print(f"{final.name}: {part} in {time.perf_counter() - begun:.0f} s", flush=True)
+            with atomic_write(file) as out:
+                out.write(json.dumps(rounded(make())))
+            print(f"{record}: {part} in {time.perf_counter() - begun:.0f} s", flush=True)
         found[part] = json.loads(file.read_text())
         return found[part]
 
     module.measure(keep, short, device)
-    write(work / "metrics.json", module.assemble(found))
-    write(
-        work / "config.json",
-        {"bench": name, "short": short, "device": device, **getattr(module, "SETTINGS", {})},
-    )
-    write(
-        work / "provenance.json",
-        {
-            **records.provenance(None, time.perf_counter() - start),
-            "threads": THREADS,
-            "load_before": load,
-            "load": list(os.getloadavg()),
-            "device": device,
-        },
-    )
-    for file in [*work.glob("*.part"), *work.glob("*.new")]:
-        file.unlink()
-    shutil.rmtree(final, ignore_errors=True)
-    os.rename(work, final)
-    print(f"{final.name}: done")
+    settings = {"bench": name, "short": short, "device": device, **getattr(module, "SETTINGS", {})}
+    about = {
+        **records.provenance(None, time.perf_counter() - start),
+        "threads": THREADS,
+        "load_before": load,
+        "load": list(os.getloadavg()),
+        "device": device,
+    }
+    parts = {"config": settings, "metrics": module.assemble(found), "provenance": about}
+    records.write_derived(record, parts)
+    shutil.rmtree(work)
+    print(f"{record}: done")
 
 
 if __name__ == "__main__":

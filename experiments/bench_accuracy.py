@@ -10,9 +10,10 @@ import torch
 from bench_tools import clock, fresh
 from threadpoolctl import threadpool_limits
 
-from clmt_lib import data, models, records
+from clmt_lib import data, models
 from clmt_lib.models import clmt
 from clmt_lib.models.clmt import published
+from clmt_lib.records import store
 from clmt_lib.tasks import metrics
 from clmt_lib.training import Callback, TrainConfig, train
 
@@ -53,9 +54,9 @@ KINDS = ("random", "tiles", "bfloat16")
 def _records():
     """rung -> its record on this split, where there is one."""
     found = {}
-    for path in sorted(records.home().glob(f"{DATASET}-{SPLIT}-s{SEED}-f0-*")):
-        record = records.read(path)
-        if not record.config["settings"] and not record.config["options"]:
+    where = {"dataset": DATASET, "split": SPLIT, "seed": SEED, "fold": 0, "options": {}}
+    for record in store.runs():  # of the models as they are, with nothing overridden
+        if where.items() <= record.config.items() and not record.provenance["overrides"]:
             found.setdefault(record.config["model"], record)
     return found
 

@@ -1,7 +1,7 @@
 """Per-drug results of a grid's blind splits, as the records `drugs-<grid>-<dataset>-<split>` that
 chapter 09b reads.
 
-python experiments/by_drug.py experiments/text.yaml
+python experiments/by_drug.py experiments/configs/text.yaml
 """
 
 import sys

@@ -20,8 +20,7 @@ from itertools import combinations
 import numpy as np
 
 from clmt_lib import data, models, tasks
-from clmt_lib.records import home, provenance
-from clmt_lib.records.runs import write
+from clmt_lib.records import provenance, write_derived
 from clmt_lib.tasks import metrics
 
 MODELS = ("effects", "als", "learned_kernel", "kernel_text")
@@ -111,7 +110,7 @@ def groups(benchmark, split):
 
 
 def errors(benchmark, seeds):
-    """[{model, group, pairs, rmse}], means over mixed splits; a group without a pair is left out."""
+    """[{model, group, pairs, rmse}], means over mixed splits; groups without a pair left out."""
     found = {}
     for seed in seeds:
         split = data.make_split(benchmark, "mixed", seed)
@@ -205,15 +204,9 @@ def record(name, seeds=(0, 1, 2), folder=None):
         "errors": errors(benchmark, seeds),
         "nonsense": nonsense(benchmark, seeds),
     }
-    final = home(folder) / f"noise-{name}"
-    final.mkdir(parents=True, exist_ok=True)
-    for part, content in {
-        "config": {"dataset": name, "split": "mixed", "seeds": list(seeds), "models": list(MODELS)},
-        "metrics": body,
-        "provenance": provenance(benchmark),
-    }.items():
-        write(final / f"{part}.json", content)
-    return body
+    about = {"dataset": name, "split": "mixed", "seeds": list(seeds), "models": list(MODELS)}
+    parts = {"config": about, "metrics": body, "provenance": provenance(benchmark)}
+    return write_derived(f"noise-{name}", parts, folder).metrics
 
 
 def main(argv=None):

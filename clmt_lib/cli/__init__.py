@@ -11,6 +11,7 @@ import click
 
 from clmt_lib import __version__
 from clmt_lib.cli.audit import audit
+from clmt_lib.cli.collect import collect
 from clmt_lib.cli.common import SETTINGS, loudness
 from clmt_lib.cli.data import data
 from clmt_lib.cli.plan import plan
@@ -28,7 +29,7 @@ def clmt() -> None:
     """Multimodal contrastive learning for drug response: data, runs, audits and reports."""
 
 
-for command in (data, split, run, study, plan, report, transfer, audit):
+for command in (data, split, run, collect, study, plan, report, transfer, audit):
     clmt.add_command(command)
 
 

@@ -12,10 +12,15 @@ from clmt_lib.cli.run import on_benchmark
 
 
 @command("report")
-@click.option("--grid", metavar="FILE", default="experiments/grid.yaml", show_default=True)
+@click.option("--grid", metavar="FILE", default="experiments/configs/grid.yaml", show_default=True)
 @click.option("--only", metavar="BENCHMARK", help="The summaries of this benchmark alone.")
+@click.option(
+    "--remake",
+    is_flag=True,
+    help="Make runs again whose bootstrap draws were not kept, for the intervals that lack them.",
+)
 @common.records
-def report(grid: str, only: str | None, records: str | None) -> None:
+def report(grid: str, only: str | None, remake: bool, records: str | None) -> None:
     """Summarise the runs of a grid, as records that the book reads.
 
     Means over seeds and folds, intervals and paired differences.
@@ -30,14 +35,19 @@ def report(grid: str, only: str | None, records: str | None) -> None:
         benchmark = data.load(rows[0].dataset, **rows[0].options)
         for split, runs in groupby(rows, key=lambda c: c.split):
             record = summarise(
-                list(runs), records, benchmark=benchmark, grid="" if stem == "grid" else stem
+                list(runs),
+                records,
+                benchmark=benchmark,
+                grid="" if stem == "grid" else stem,
+                remake=remake,
+                say=say,
             )
             if record is not None:
                 done = record.metrics["runs"]
                 without = (
-                    f", {done['without_draws']} without draws (clmt run --grid {grid} --draws "
-                    "makes them)"
-                    if done["without_draws"]
+                    f", {done['left_out']} intervals left out (draws were not kept; --remake "
+                    "makes their runs again)"
+                    if done["left_out"]
                     else ""
                 )
                 click.echo(

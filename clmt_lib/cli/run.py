@@ -1,8 +1,5 @@
 """`clmt run`: one configuration, or a grid."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +8,9 @@ import click
 from clmt_lib.cli import common
 from clmt_lib.cli.common import command, one_of, only_with, say
 
-ONE = "dataset kind model seed fold settings set_ options predictions draws records device".split()
-GRID = "grid only jobs share draws records device".split()
-CONFIG = "config predictions draws records device".split()
+ONE = "dataset kind model seed fold settings set_ options records device".split()
+GRID = "grid only jobs records device".split()
+CONFIG = "config records device".split()
 
 
 @command("run")
@@ -38,21 +35,12 @@ CONFIG = "config predictions draws records device".split()
     default="{}",
     help='Of the benchmark\'s reader, e.g. \'{"target": "act_area"}\'.',
 )
-@click.option("--config", metavar="FILE", help="Instead: a config.json as records keep them.")
-@click.option("--grid", metavar="FILE", help="Instead: a grid, such as experiments/grid.yaml.")
+@click.option("--config", metavar="FILE", help="Instead: a file as `clmt plan --out` leaves them.")
+@click.option(
+    "--grid", metavar="FILE", help="Instead: a grid, such as experiments/configs/grid.yaml."
+)
 @click.option("--only", metavar="BENCHMARK", help="Of a grid: the runs on this one, such as ccle.")
 @common.jobs
-@click.option("--share", metavar="I/N", default="0/1", hidden=True)
-@click.option(
-    "--predictions",
-    is_flag=True,
-    help="Run a record again that came without its predictions (not with --grid).",
-)
-@click.option(
-    "--draws",
-    is_flag=True,
-    help="Run a record again that came without its bootstrap draws, which tables need.",
-)
 @common.records
 @common.device
 def run(
@@ -68,9 +56,6 @@ def run(
     grid: str | None,
     only: str | None,
     jobs: int,
-    share: str,
-    predictions: bool,
-    draws: bool,
     records: str | None,
     device: str,
 ) -> int | None:
@@ -84,7 +69,7 @@ def run(
     one_of("model", "config", "grid")
     if grid is not None:
         only_with("--grid", GRID)
-        return _run_grid(grid, only, jobs, share, draws, records, device)
+        return _run_grid(grid, only, jobs, records, device)
     if config is not None:
         only_with("--config", CONFIG)
         what = recorded.read_config(config)
@@ -105,14 +90,7 @@ def run(
             remedy="name one, such as `clmt run --model als`",
         )
     try:
-        record = recorded.run(
-            what,
-            records,
-            predictions=predictions,
-            draws=draws,
-            device=device,
-            progress=not common.quiet(),
-        )
+        record = recorded.run(what, records, device=device, progress=not common.quiet())
     except TypeError as error:
         raise DataError(
             f"settings do not fit the model ({error})",
@@ -147,7 +125,7 @@ def _models() -> str:
 
 
 def _print_metrics(record: Any) -> None:
-    for key in ("rmse", "pcc", "pcc_per_drug"):
+    for key in record.metrics["interval"]:
         value, low, high = (
             "-" if number is None else f"{number:.3f}"
             for number in (record.metrics["test"][key], *record.metrics["interval"][key])
@@ -161,25 +139,12 @@ def _print_metrics(record: Any) -> None:
     click.echo(f"record: {record.path}")
 
 
-def _run_grid(
-    grid: str,
-    only: str | None,
-    jobs: int,
-    share: str,
-    draws: bool,
-    records: str | None,
-    device: str,
-) -> int:
+def _run_grid(grid: str, only: str | None, jobs: int, records: str | None, device: str) -> int:
     from clmt_lib.records import read_grid, run_grid
 
     configs = on_benchmark(read_grid(grid), only)
-    if jobs > 1:
-        words = ["run", "--grid", grid, *(["--draws"] if draws else [])]
-        return divided([*words, *(["--only", only] if only else [])], jobs, records, device)
-    failed = run_grid(
-        configs, records, share=parse_share(share), draws=draws, device=device, say=say
-    )
-    return told(configs, failed, share, "clmt report")
+    failed = run_grid(configs, records, jobs=jobs, device=device, say=say)
+    return told(configs, failed, records, "clmt report")
 
 
 def on_benchmark(configs: Sequence[Any], only: str | None) -> list[Any]:
@@ -201,34 +166,11 @@ def on_benchmark(configs: Sequence[Any], only: str | None) -> list[Any]:
     return left
 
 
-def divided(words: Sequence[str], jobs: int, records: str | None, device: str) -> int:
-    """The same command in `jobs` processes, each with its share of the runs and of the cores; 1
-    where one of them failed.
-    """
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
-    command = [sys.executable, "-m", "clmt_lib", *words, "--device", device]
-    command += ["--records", records] if records else []
-    workers = [
-        subprocess.Popen(
-            [*command, "--share", f"{i}/{jobs}"], env=os.environ | dict.fromkeys(names, threads)
-        )
-        for i in range(jobs)
-    ]
-    codes = [worker.wait() for worker in workers]  # a killed worker's code is below zero
-    return 1 if any(codes) else 0
+def told(configs: Sequence[Any], failed: Sequence[Any], records: str | None, after: str) -> int:
+    """Collect what was run, say how many runs are done and what comes next; the exit code."""
+    from clmt_lib.records import collect
 
-
-def parse_share(share: str) -> tuple[int, int]:
-    """Which part of the runs is this process's: "1/4" is the second of four."""
-    first, _, step = share.partition("/")
-    return int(first), int(step)
-
-
-def told(configs: Sequence[Any], failed: Sequence[Any], share: str, after: str) -> int:
-    """Say how many runs are done and what comes next; the exit code."""
-    first, step = parse_share(share)
-    click.echo(
-        f"{len(configs[first::step]) - len(failed)} done, {len(failed)} failed; next: {after}"
-    )
+    new = sum(collect(records).values())
+    done = len(configs) - len(failed)
+    click.echo(f"{done} done, {len(failed)} failed, {new} new in the tables; next: {after}")
     return 1 if failed else 0

@@ -13,7 +13,7 @@ from clmt_lib.cli.common import command, say
 def transfer(file: str, records: str | None, device: str) -> None:
     """Fit on one screen, compare with what another measured.
 
-    FILE is such as experiments/transfer.yaml. Each target gets a record; a finished fit
+    FILE is such as experiments/configs/transfer.yaml. Each target gets a record; a finished fit
     costs nothing.
     """
     from clmt_lib.records.transfer import run_transfer

@@ -1,10 +1,9 @@
-"""A run and its record: `run(config)` computes once, writes atomically, and costs nothing the
-second time (appendix on reproducibility).
+"""A run and its record: `run(config)` computes once, writes whole or not at all, and costs nothing
+the second time (appendix on reproducibility).
 
-A record is a folder `<id>/` of `config.json`, `metrics.json`, `history.json` and `provenance.json`,
-which are committed, and `predictions.parquet`, which stays on the
-computer that made it. The id hashes the configuration, the data checksum and the model's declared
-version.
+Results are tables, one line a run (`records.store`); a run's history, predictions and draws stay in
+its own folder on the machine that made it. Its id hashes the resolved configuration: every setting
+of the model with its exact value, the data checksum and the model's version.
 """
 
 from clmt_lib.records.grids import read_grid, run_grid
@@ -19,17 +18,20 @@ from clmt_lib.records.ledger import (
     read_ledger,
     verdict,
 )
-from clmt_lib.records.plan import Job, format_plan, plan, write_plan
+from clmt_lib.records.plan import Job, format_plan, plan, within, write_plan
 from clmt_lib.records.provenance import hardware, provenance, reproducibility_line, versions
-from clmt_lib.records.runs import Record, RunConfig, home, read, read_config, run
-from clmt_lib.records.studies import (
-    read_study,
-    run_notebooks,
-    run_study,
-    study,
-    summarise_study,
-    verdicts,
+from clmt_lib.records.runs import RunConfig, read_config, run
+from clmt_lib.records.store import (
+    Record,
+    collect,
+    derived,
+    exists,
+    find,
+    home,
+    read,
+    write_derived,
 )
+from clmt_lib.records.studies import read_study, run_study, study, summarise_study, verdicts
 from clmt_lib.records.summaries import difference, ladder, summarise, table
 from clmt_lib.records.transfer import read_transfer, run_transfer, transfer_counts, transfers
 
@@ -39,10 +41,14 @@ __all__ = [
     "RunConfig",
     "VERDICTS",
     "check_claim",
+    "collect",
     "decide",
+    "derived",
     "difference",
     "direction",
     "evidence",
+    "exists",
+    "find",
     "format_plan",
     "hardware",
     "home",
@@ -60,7 +66,6 @@ __all__ = [
     "reproducibility_line",
     "run",
     "run_grid",
-    "run_notebooks",
     "run_study",
     "run_transfer",
     "study",
@@ -72,5 +77,7 @@ __all__ = [
     "verdict",
     "verdicts",
     "versions",
+    "within",
+    "write_derived",
     "write_plan",
 ]

@@ -2,17 +2,29 @@
 (chapter 09b).
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from clmt_lib import data, tasks
 from clmt_lib.io import DataError
+from clmt_lib.records import store
 from clmt_lib.records.provenance import provenance
-from clmt_lib.records.runs import home, read, rewrite, run
+from clmt_lib.records.runs import RunConfig, run
+from clmt_lib.records.store import Record
 from clmt_lib.tasks import metrics
 
 
-def summarise_drugs(configs, grid, folder=None, *, benchmark=None):
+def summarise_drugs(
+    configs: Sequence[RunConfig],
+    grid: str,
+    folder: str | Path | None = None,
+    *,
+    benchmark: data.DrugResponse | None = None,
+) -> Record | None:
     """Per-drug r of every test drug of the runs on one benchmark and split that are in, as the
     record `drugs-<grid>-<label>-<split>`; None where no run is.
 
@@ -28,12 +40,12 @@ def summarise_drugs(configs, grid, folder=None, *, benchmark=None):
     benchmark = benchmark if benchmark is not None else data.load(first.dataset, **first.options)
     rows, splits = {}, {}
     for config in configs:
-        if not (home(folder) / config.id(benchmark.checksum)).exists():
+        if store.find(config.id(benchmark.checksum), folder) is None:
             continue
         which = config.seed, config.fold
         if which not in splits:
             splits[which] = data.make_split(benchmark, config.split, *which)
-        found = run(config, folder, predictions=True, benchmark=benchmark).predictions.query(
+        found = run(config, folder, needs=("predictions",), benchmark=benchmark).predictions.query(
             "role == 'test'"
         )
         for drug, r in _per_drug(benchmark, found).items():
@@ -47,7 +59,6 @@ def summarise_drugs(configs, grid, folder=None, *, benchmark=None):
             rows[*which, drug]["r"][config.model] = r
     if not rows:
         return None
-    final = _place(grid, first.label, first.split, folder)
     parts = {
         "config": {
             "dataset": first.dataset,
@@ -59,7 +70,7 @@ def summarise_drugs(configs, grid, folder=None, *, benchmark=None):
         "metrics": {"rows": list(rows.values())},
         "provenance": provenance(benchmark),
     }
-    return rewrite(final, parts)
+    return store.write_derived(_name(grid, first.label, first.split), parts, folder)
 
 
 def _per_drug(benchmark, found):
@@ -87,11 +98,11 @@ def _about(benchmark, split, drug):
     }
 
 
-def _place(grid, label, split, folder):
-    return home(folder) / f"drugs-{grid}-{label}-{split}"
+def _name(grid, label, split):
+    return f"drugs-{grid}-{label}-{split}"
 
 
-def by_drug(dataset, split, grid, folder=None):
+def by_drug(dataset: str, split: str, grid: str, folder: str | Path | None = None) -> pd.DataFrame:
     """[test drugs] frame: pathway, twin, fold, seed and one column of r for each model (NaN where
     its fold is not in).
 
@@ -100,12 +111,12 @@ def by_drug(dataset, split, grid, folder=None):
     DataError
         No such record.
     """
-    record = read(_place(grid, dataset, split, folder))
+    record = store.read(_name(grid, dataset, split), folder)
     rows = pd.DataFrame(record.metrics["rows"])
     return rows.drop(columns="r").join(pd.DataFrame(rows["r"].tolist(), index=rows.index))
 
 
-def gain(frame, a, b, draws=2000, seed=0):
+def gain(frame: pd.DataFrame, a: str, b: str, draws: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Mean r of model a less that of b over the drugs that both have, with an interval from drawing
     the *drugs* again: dict of mean, interval, drugs, better (a share).
 

@@ -1,14 +1,22 @@
 """Many runs: a grid file, and running what is missing of it."""
 
 import json
+import multiprocessing
+import os
+import queue
+import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clmt_lib import data
 from clmt_lib.config import Grid, load
+from clmt_lib.io import DataError
 from clmt_lib.records.runs import RunConfig, run
 
-REMEDY = "see experiments/grid.yaml"
+REMEDY = "see experiments/configs/grid.yaml"
+FAILURES = (ValueError, ArithmeticError, RuntimeError, MemoryError, OSError, TypeError)
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 
 
 def read_grid(path: str | Path) -> list[RunConfig]:
@@ -38,42 +46,149 @@ def read_grid(path: str | Path) -> list[RunConfig]:
     return sorted(early, key=lambda c: c.fold + c.seed) + late  # stable: within a round, the file's
 
 
-def run_grid(configs, folder=None, *, share=(0, 1), draws=False, device="auto", say=print):
-    """Run what is missing of many configurations, one after the other; a failed run is reported and
-    does not stop the rest.
+def run_grid(
+    configs: Sequence[RunConfig],
+    folder: str | Path | None = None,
+    *,
+    jobs: int = 1,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+) -> list[tuple[RunConfig, Exception]]:
+    """Run what is missing of many configurations; a failed run is reported and does not stop the
+    rest.
 
     Parameters
     ----------
-    share : (i, n): this process takes every n-th configuration from the i-th, so n processes divide
-        the work
-    draws : a record that came without its bootstrap draws is run again
+    jobs : processes that take one configuration after the other, each with its share of the cores;
+        1 runs in this one. A process that dies fails its run alone: another takes its place
 
     Returns
     -------
     list of (config, error) of the runs that failed.
     """
-    failed, loaded, mine = [], {}, configs[share[0] :: share[1]]
-    for number, config in enumerate(mine, start=1):
-        key = (config.dataset, json.dumps(config.options, sort_keys=True))
-        start = time.perf_counter()
-        try:
-            if key not in loaded:
-                loaded[key] = data.load(config.dataset, **config.options)
-            record = run(config, folder, draws=draws, device=device, benchmark=loaded[key])
-        except (
-            ValueError,
-            ArithmeticError,
-            RuntimeError,
-            MemoryError,
-            OSError,
-            TypeError,
-        ) as error:
-            failed.append((config, error))
-            say(f"[{number}/{len(mine)}] FAILED {config}: {error}")
-            continue
-        found = record.metrics["test"]
-        say(
-            f"[{number}/{len(mine)}] {record.path.name}: rmse {found['rmse']:.3f}, per-drug r "
-            f"{found['pcc_per_drug'] or 0:.3f} ({time.perf_counter() - start:.1f} s)"
-        )
+    if jobs > 1 and len(configs) > 1:
+        return _shared(configs, folder, min(jobs, len(configs)), device, say)
+    failed, loaded = [], {}
+    for number, config in enumerate(configs, start=1):
+        line, error = _one(config, folder, device, loaded)
+        say(f"[{number}/{len(configs)}] {line}")
+        failed += [(config, error)] if error else []
     return failed
+
+
+def _one(config, folder, device, loaded):
+    """(what to say of a run, its error or None); `loaded` keeps the benchmarks of this process."""
+    key, start = (config.dataset, json.dumps(config.options, sort_keys=True)), time.perf_counter()
+    try:
+        if key not in loaded:
+            loaded[key] = data.load(config.dataset, **config.options)
+        record = run(config, folder, device=device, benchmark=loaded[key])
+    except FAILURES as error:
+        return f"FAILED {_named(config)}: {error}", error
+    found = record.metrics["test"]
+    scores = ", ".join(f"{name} {found[name] or 0:.3f}" for name in record.metrics["interval"])
+    return f"{record.name}: {scores} ({time.perf_counter() - start:.1f} s)", None
+
+
+def _named(config):
+    """A configuration in one line."""
+    more = {key: value for key in ("options", "settings") if (value := getattr(config, key))}
+    where = f"{config.dataset} {config.split}, seed {config.seed}, fold {config.fold}"
+    return f"{config.model} on {where}" + (f" {json.dumps(more)}" if more else "")
+
+
+def _shared(configs, folder, jobs, device, say):
+    """Run configurations from one queue in several processes; a thread looks after each, and this
+    one says what they report.
+    """
+    waiting, reports, failed = queue.SimpleQueue(), queue.SimpleQueue(), []
+    for config in configs:
+        waiting.put(config)
+    starting, threads = threading.Lock(), max(1, (os.cpu_count() or 1) // jobs)
+
+    def look_after():
+        worker = None
+        while True:
+            try:
+                config = waiting.get_nowait()
+            except queue.Empty:
+                break
+            try:
+                if worker is None or worker.died:
+                    with starting:
+                        worker = Worker(folder, device, threads)
+                reports.put((config, *worker.run(config)))
+            except BaseException as error:  # a fault of ours is not lost in a thread
+                reports.put((config, f"FAILED {_named(config)}: {error!r}", error))
+        if worker is not None:
+            worker.close()
+
+    lookers = [threading.Thread(target=look_after, daemon=True) for _ in range(jobs)]
+    for looker in lookers:
+        looker.start()
+    for number in range(1, len(configs) + 1):
+        config, line, error = reports.get()
+        say(f"[{number}/{len(configs)}] {line}")
+        failed += [(config, error)] if error else []
+    for looker in lookers:
+        looker.join()
+    return failed
+
+
+class Worker:
+    """A process that runs one configuration after the other, and keeps its benchmarks loaded.
+
+    Parameters
+    ----------
+    threads : cores that the libraries in it may use
+    """
+
+    def __init__(self, folder: str | Path | None, device: str, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, folder, device), daemon=True)
+        self.died = False
+        before = {name: os.environ.get(name) for name in THREADS}
+        os.environ.update(dict.fromkeys(THREADS, str(threads)))  # read when libraries are imported
+        try:
+            self.process.start()
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+        theirs.close()
+
+    def run(self, config: RunConfig) -> tuple[str, Exception | None]:
+        """(what to say of the run, its error or None)."""
+        try:
+            self.pipe.send(config.model_dump())
+            return self.pipe.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            self.process.join()
+            self.died = True
+            error = RuntimeError(
+                f"its process was killed (exit code {self.process.exitcode}); memory may have run "
+                "out. Remedy: the same command with fewer jobs"
+            )
+            return f"FAILED {_named(config)}: {error}", error
+
+    def close(self) -> None:
+        """End the process."""
+        self.pipe.close()
+        self.process.join()
+
+
+def _work(pipe, folder, device):
+    """What a worker's process does: run what comes through the pipe until that is closed."""
+    loaded = {}
+    while True:
+        try:
+            config = RunConfig(**pipe.recv())
+        except EOFError:
+            return
+        line, error = _one(config, folder, device, loaded)
+        if error is not None and not isinstance(error, DataError):
+            error = RuntimeError(str(error))  # not every library's error can be sent
+        pipe.send((line, error))

@@ -1,18 +1,20 @@
 """The ledger: what was claimed, what we measured, and a verdict that a rule computes (chapter 09).
 
-`experiments/ledger.yaml` lists claims, each with one or more tests that name records; `ledger`
+`experiments/configs/ledger.yaml` lists claims, each with one or more tests that name records; `ledger`
 looks the records up. Nobody types a verdict: when the records change, it changes.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from clmt_lib import tasks
-from clmt_lib.config import CLAIM_TESTS, Ledger, load, read_claim
+from clmt_lib.config import CLAIM_TESTS, Claim, Ledger, load, read_claim
 from clmt_lib.data.splits import KINDS
 from clmt_lib.io import DataError
-from clmt_lib.records.runs import home
+from clmt_lib.records.store import home
 from clmt_lib.records.studies import study, verdicts
 from clmt_lib.records.summaries import difference, ladder
 from clmt_lib.tasks.metrics import REPORTED
@@ -21,7 +23,7 @@ VERDICTS = ("reproduced", "partly", "not", "not testable", "open")
 ENOUGH = (
     3  # folds or seeds below which a tie says nothing, and a difference is at most half a proof
 )
-REMEDY = "see `read_ledger` and experiments/ledger.yaml"
+REMEDY = "see `read_ledger` and experiments/configs/ledger.yaml"
 AT = ("dataset", "split", "metric")
 EVIDENCE = (
     "id",
@@ -41,7 +43,9 @@ EVIDENCE = (
 )
 
 
-def read_ledger(path=None, folder=None):
+def read_ledger(
+    path: str | Path | None = None, folder: str | Path | None = None
+) -> tuple[list[Claim], dict[str, str]]:
     """(claims, sources) of a ledger file; sources: citation key -> short name.
 
     The file is YAML with `sources` and `claims`; a claim has the keys `id, title, claim, by, where,
@@ -73,7 +77,7 @@ def read_ledger(path=None, folder=None):
         Unreadable file, missing or unknown key, wrong type, unknown source, or two claims of one
         id.
     """
-    path = Path(path) if path else home(folder).parent / "ledger.yaml"
+    path = Path(path) if path else home(folder) / "configs" / "ledger.yaml"
     found = load(Ledger, path, "ledger", REMEDY)
     claims = [check_claim(claim, found.sources, path) for claim in found.claims]
     ids = [claim.id for claim in claims]
@@ -86,7 +90,9 @@ def read_ledger(path=None, folder=None):
     return claims, found.sources
 
 
-def check_claim(claim, sources=("here",), path=None):
+def check_claim(
+    claim: Any, sources: Iterable[str] = ("here",), path: str | Path | None = None
+) -> Claim:
     """Claim from a dictionary. Raises DataError where it has not exactly the keys of a claim, or a
     test is not one of those of `read_ledger`.
     """
@@ -115,7 +121,7 @@ def check_claim(claim, sources=("here",), path=None):
     return claim
 
 
-def direction(low, high, metric="rmse"):
+def direction(low: float, high: float, metric: str = "rmse") -> str:
     """Where an interval of a difference lies: "tie" where it holds zero, else "better" or "worse"
     (a lower RMSE is better, a higher correlation is).
 
@@ -127,7 +133,9 @@ def direction(low, high, metric="rmse"):
     return "better" if tasks.find(metric).gain(high) > 0 else "worse"
 
 
-def decide(low, high, folds, metric="rmse", expect="better"):
+def decide(
+    low: float, high: float, folds: float, metric: str = "rmse", expect: str = "better"
+) -> str:
     """Outcome of a comparison from the interval of its difference and its number of folds:
     eq-09-outcome.
 
@@ -140,7 +148,7 @@ def decide(low, high, folds, metric="rmse", expect="better"):
     )["outcome"]
 
 
-def prediction_interval(mean, sd, n, level=0.95):
+def prediction_interval(mean: float, sd: float, n: float, level: float = 0.95) -> list[float]:
     """[low, high] that one more split should fall into, from mean and (population) standard
     deviation of `n` splits, taken as normal: eq-09-one-more.
     """
@@ -150,7 +158,9 @@ def prediction_interval(mean, sd, n, level=0.95):
     return [mean - reach, mean + reach]
 
 
-def evidence(claims, folder=None, root=None):
+def evidence(
+    claims: Iterable[Claim], folder: str | Path | None = None, root: str | Path | None = None
+) -> pd.DataFrame:
     """Frame with one row a test and the columns of `EVIDENCE`; `outcome` is holds, half, fails,
     open (too little, or not run) or cannot, and `why` says it in words.
     """
@@ -164,7 +174,7 @@ def evidence(claims, folder=None, root=None):
     return pd.DataFrame(rows, columns=list(EVIDENCE))
 
 
-def ledger(path=None, folder=None):
+def ledger(path: str | Path | None = None, folder: str | Path | None = None) -> pd.DataFrame:
     """Frame with one row a claim: id, title, claim, by, where, verdict, why, folds (fewest of the
     tests decided), decided and tests (how many).
 
@@ -178,9 +188,9 @@ def ledger(path=None, folder=None):
     DataError
         As `read_ledger`.
     """
-    path = Path(path) if path else home(folder).parent / "ledger.yaml"
+    path = Path(path) if path else home(folder) / "configs" / "ledger.yaml"
     claims, _ = read_ledger(path)
-    found = evidence(claims, folder, path.resolve().parents[1])
+    found = evidence(claims, folder, path.resolve().parents[2])
     rows = []
     for claim in claims:
         tests = found[found["id"] == claim.id]
@@ -196,7 +206,7 @@ def ledger(path=None, folder=None):
     return pd.DataFrame(rows).set_index("id")
 
 
-def verdict(outcomes):
+def verdict(outcomes: Iterable[str]) -> str:
     """One of `VERDICTS` from the outcomes of a claim's tests.
 
     >>> verdict(["holds", "holds"]), verdict(["holds", "fails"]), verdict(["fails", "open"]), verdict(["half"]), verdict(["open", "cannot"]), verdict(["open"])
@@ -213,17 +223,19 @@ def verdict(outcomes):
 class RecordReader:
     """The records of a folder, each table made once; `root` is where the tests of facts lie."""
 
-    def __init__(self, folder, root):
+    def __init__(self, folder: str | Path | None, root: str | Path | None) -> None:
         self.folder, self.root, self.tables = folder, Path(root or "."), {}
 
-    def study(self, name):
+    def study(self, name: str) -> pd.DataFrame:
         """What `study` gives, with a column `verdict`."""
         if name not in self.tables:
             frame = study(name, self.folder)
             self.tables[name] = frame.assign(verdict=verdicts(frame))
         return self.tables[name]
 
-    def rung(self, dataset, split, model, metric):
+    def rung(
+        self, dataset: str, split: str, model: str, metric: str
+    ) -> tuple[float, list[float], list[float] | None, float] | None:
         """(mean, [low, high] over new lines and drugs, [low, high] of one more split or None,
         folds) of a rung; None where it is not in.
         """
@@ -265,7 +277,7 @@ def _decided(holds, folds, why, tie=False, command=None):
     }
 
 
-GRID = "clmt run --grid experiments/grid.yaml, then clmt report"
+GRID = "clmt run --grid experiments/configs/grid.yaml, then clmt report"
 WORDS = {
     "better": "better, and the interval says so",
     "worse": "worse, and the interval says so",
@@ -279,8 +291,8 @@ def _compare(test, reader):
         GRID
         if not grid
         else (
-            f"clmt run --grid experiments/{grid}.yaml, then clmt report --grid "
-            f"experiments/{grid}.yaml"
+            f"clmt run --grid experiments/configs/{grid}.yaml, then clmt report --grid "
+            f"experiments/configs/{grid}.yaml"
         )
     )
     try:
@@ -393,7 +405,7 @@ def _easier(test, reader):
 def _study(test, reader):
     frame, command = (
         reader.study(test["study"]),
-        f"clmt study experiments/studies/{test['study']}.yaml",
+        f"clmt study experiments/configs/studies/{test['study']}.yaml",
     )
     here = frame[
         (frame["dataset"] == test["dataset"])

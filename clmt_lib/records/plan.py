@@ -5,6 +5,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -12,8 +13,9 @@ from statistics import median
 from clmt_lib import data
 from clmt_lib.config import read_yaml
 from clmt_lib.io import DataError, atomic_write
+from clmt_lib.records import store
 from clmt_lib.records.grids import read_grid
-from clmt_lib.records.runs import DRAWS, RunConfig, home, read
+from clmt_lib.records.runs import RunConfig
 from clmt_lib.records.studies import read_study
 
 SPARE = 1.25  # of the memory that earlier runs took: a job that asks for too little is killed
@@ -28,10 +30,9 @@ class Job:
     name : id of its record; where that cannot be known, a name of its own
     config : RunConfig
     files : stems of the grid and study files that ask for it
-    done : its record is there (with draws, where the plan was asked for them)
+    done : it is in the tables, or its own folder is whole
     seconds : what fitting should take, from earlier records; None where there is none to go by
     memory_mb : what it should need, from earlier records; None likewise
-    here : it came with its draws; tables make those of other runs anew
     trouble : why it cannot be run (no data, unknown model); "" where nothing is known against it
     """
 
@@ -41,22 +42,20 @@ class Job:
     done: bool
     seconds: float | None = None
     memory_mb: int | None = None
-    here: bool = False
     trouble: str = ""
 
 
-def plan(paths, folder=None, *, draws=False):
+def plan(paths: Sequence[str | Path], folder: str | Path | None = None) -> list[Job]:
     """Every run that grid and study files name, once each, in the files' order.
 
-    A run is done when the folder of its record is there: markers, times of files and what a
-    scheduler remembers have no say in it. Each benchmark is loaded once,
-    because a record's id needs its checksum.
+    A run is done when it is in the tables or its own folder is whole: markers, times of files and
+    what a scheduler remembers have no say in it. Each benchmark is loaded once, because a run's id
+    needs its checksum.
 
     Parameters
     ----------
     paths : grid files (`runs:` of models) and study files (`base:` and `variants:`)
-    folder : where records live
-    draws : a record without its bootstrap draws is not done (tables need them)
+    folder : home of the records
 
     Returns
     -------
@@ -77,32 +76,44 @@ def plan(paths, folder=None, *, draws=False):
     once = {}
     for path, stem in zip(paths, stems, strict=True):
         for config in _configs(path):
-            once.setdefault(json.dumps(config.model_dump(), sort_keys=True), (config, []))[
-                1
-            ].append(stem)
+            key = json.dumps(config.model_dump(), sort_keys=True)
+            once.setdefault(key, (config, []))[1].append(stem)
     known, checksums = _costs(folder), {}
     jobs = {}
     for key, (config, files) in once.items():
         try:
             name, trouble = config.id(_checksum(config, checksums)), ""
         except DataError as error:
-            name, trouble = (
-                f"{config.dataset}-{config.split}-s{config.seed}-f{config.fold}-{config.model}-{hashlib.sha256(key.encode()).hexdigest()[:10]}",
-                str(error),
-            )
-        path = home(folder) / name
-        here = (path / DRAWS).exists()
-        done = not trouble and path.exists() and (here or not draws)
+            where = f"{config.dataset}-{config.split}-s{config.seed}-f{config.fold}"
+            digits = hashlib.sha256(key.encode()).hexdigest()[:10]
+            name, trouble = f"{where}-{config.model}-{digits}", str(error)
+        files = [*jobs[name].files, *files] if name in jobs else files
+        done = not trouble and store.find(name, folder) is not None
         jobs[name] = Job(
-            name,
-            config,
-            tuple(dict.fromkeys(files)),
-            done,
-            *_estimate(config, known),
-            here,
-            trouble,
+            name, config, tuple(dict.fromkeys(files)), done, *_estimate(config, known), trouble
         )
     return list(jobs.values())
+
+
+def within(jobs: Sequence[Job], minutes: float, cores: int = 1) -> list[Job]:
+    """What should be run of a plan in a given time: of each question (a model with its settings on a
+    benchmark and split) the first missing fold before the second of any other, and the cheap before
+    the dear, until `minutes` of `cores` are used up; runs of unknown cost come last and are left
+    out.
+    """
+    asked, ranked = Counter(), []
+    for job in jobs:
+        config = job.config
+        question = json.dumps(config.model_dump(exclude={"seed", "fold"}), sort_keys=True)
+        if not job.done and not job.trouble and job.seconds is not None:
+            ranked.append((asked[question], job.seconds, len(ranked), job))
+        asked[question] += 1
+    left, chosen = minutes * 60 * cores, []
+    for *_, job in sorted(ranked):
+        if job.seconds <= left:
+            chosen.append(job)
+            left -= job.seconds
+    return chosen
 
 
 def _configs(path):
@@ -111,7 +122,7 @@ def _configs(path):
 
 def _is_study(path):
     """A study has a `base`, a grid has none."""
-    remedy = "see experiments/grid.yaml and experiments/studies"
+    remedy = "see experiments/configs/grid.yaml and experiments/configs/studies"
     body = read_yaml(path, "grid and no study", remedy)
     return isinstance(body, dict) and "base" in body
 
@@ -141,23 +152,17 @@ def _costs(folder):
     dataset, split, settings).
     """
     found = {}
-    for path in sorted(home(folder).glob("[!.]*/provenance.json")):
-        try:
-            record = read(path.parent)
-            config, seconds = record.config, record.provenance["seconds"]
-            near = config["model"], config["dataset"]
-            cost = (
-                seconds.get("fit_cpu", seconds["fit"]) + seconds.get("predict", 0),
-                record.provenance["peak_memory_mb"],
-            )
-        except (
-            DataError,
-            KeyError,
-            TypeError,
-            AttributeError,
-        ):  # a summary, a resumed run, a record half copied: nothing to learn about cost
+    for record in store.runs(folder):
+        config, seconds = record.config, record.provenance["seconds"]
+        if "resumed" in seconds:  # it took longer than its last attempt
             continue
-        for key in (near, (*near, config["split"], json.dumps(config["settings"], sort_keys=True))):
+        near = config["model"], config["dataset"]
+        settings = json.dumps(record.provenance["overrides"], sort_keys=True)
+        cost = (
+            seconds.get("fit_cpu", seconds["fit"]) + seconds.get("predict", 0),
+            record.provenance["peak_memory_mb"],
+        )
+        for key in (near, (*near, config["split"], settings)):
             found.setdefault(key, []).append(cost)
     return found
 
@@ -177,7 +182,7 @@ def _estimate(config, known):
     )
 
 
-def format_plan(jobs, cores=1):
+def format_plan(jobs: Sequence[Job], cores: int = 1) -> list[str]:
     """The plan in words, as a list of lines: a line for each benchmark and model of which something
     is missing, what stands in the way, and the sum.
     """
@@ -200,10 +205,6 @@ def format_plan(jobs, cores=1):
         )
         out.append(f"{dataset:<12} {model:<24} {len(group):>7} {each:>9} {together:>9}")
     out += [f"cannot run {count} of them: {why}" for why, count in cannot.items()]
-    away = sum(job.done and not job.here for job in jobs)
-    out += [
-        f"{away} runs are in without their bootstrap draws: tables make them anew, one by one"
-    ] * (away > 0)
     known = [job.seconds for job in missing if job.seconds is not None]
     cost = (
         f"; about {_duration(sum(known) / cores)} of fitting on {cores} core{'s' * (cores > 1)}"
@@ -233,7 +234,7 @@ def _duration(seconds):
     )
 
 
-def write_plan(jobs, paths, out):
+def write_plan(jobs: Sequence[Job], paths: Sequence[str | Path], out: str | Path) -> None:
     """Leave a plan for a scheduler in the folder `out`: `plan.json`, and the configuration of each
     missing run as `configs/<name>.json`.
 

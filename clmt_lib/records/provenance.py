@@ -7,6 +7,9 @@ import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+from clmt_lib.data.base import Benchmark
 
 PACKAGES = (
     "numpy",
@@ -21,7 +24,7 @@ PACKAGES = (
 )
 
 
-def provenance(benchmark, seconds=None, **more):
+def provenance(benchmark: Benchmark | None, seconds: Any = None, **more: Any) -> dict[str, Any]:
     """Where numbers come from: commit, data, versions, hardware, threads, seconds, peak memory of
     the process so far (MB).
     """
@@ -42,7 +45,7 @@ def provenance(benchmark, seconds=None, **more):
     }
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Installed versions of the packages that make the numbers."""
     out = {}
     for name in PACKAGES:
@@ -53,7 +56,7 @@ def versions():
     return out
 
 
-def hardware():
+def hardware() -> str:
     """Processor model and cores, without the name of the machine."""
     model = platform.machine()
     try:
@@ -85,7 +88,7 @@ def _commit(folder=Path(__file__).parents[1]):
         return "unknown"
 
 
-def reproducibility_line(benchmark=None, started=None):
+def reproducibility_line(benchmark: Benchmark | None = None, started: float | None = None) -> str:
     """How a chapter's numbers were made: versions, data and its checksum, seconds since `started`
     (a `time.perf_counter()`), peak memory.
     """

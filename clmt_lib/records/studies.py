@@ -4,6 +4,7 @@ compared pair by pair (chapter 07).
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ import pandas as pd
 from clmt_lib import data, tasks
 from clmt_lib.config import Study, StudyModel, check, load
 from clmt_lib.io import DataError
+from clmt_lib.records import store
 from clmt_lib.records.grids import run_grid
 from clmt_lib.records.provenance import provenance
-from clmt_lib.records.runs import RunConfig, home, read, rewrite, run
-from clmt_lib.records.summaries import REPORTED, _difference, fold_weights
+from clmt_lib.records.runs import RunConfig
+from clmt_lib.records.store import Record
+from clmt_lib.records.summaries import Pooled, paired, scores_of
 
 COLUMNS = (
     "variant",
@@ -32,10 +35,10 @@ COLUMNS = (
     "name",
     "options",
 )
-REMEDY = "see experiments/studies/ablations.yaml and `read_study`"
+REMEDY = "see experiments/configs/studies/ablations.yaml and `read_study`"
 
 
-def read_study(path):
+def read_study(path: str | Path) -> list[tuple[str, RunConfig]]:
     """Runs of a study file: (variant or "base", RunConfig), seed 0 and fold 0 of everything first,
     each run once.
 
@@ -135,103 +138,56 @@ def _checked(path):
     return study
 
 
-def run_study(path, folder=None, share=(0, 1), device="auto", say=print):
+def run_study(
+    path: str | Path,
+    folder: str | Path | None = None,
+    *,
+    jobs: int = 1,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+) -> list[tuple[RunConfig, Exception]]:
     """Run what is missing of a study; a failed run is reported and does not stop the rest.
 
     Parameters
     ----------
-    share : (i, n): this process takes every n-th run from the i-th
+    jobs : processes that share the runs
 
     Returns
     -------
     list of (config, error) of the runs that failed.
     """
-    return run_grid(
-        [config for _, config in read_study(path)], folder, share=share, device=device, say=say
-    )
+    configs = [config for _, config in read_study(path)]
+    return run_grid(configs, folder, jobs=jobs, device=device, say=say)
 
 
-def run_notebooks(path, out, template=None, folder=None, share=(0, 1), device="auto", say=print):
-    """Run what is missing of a study through the template notebook, a kernel of its own for each
-    run; the executed notebooks are left in `out`.
-
-    Parameters
-    ----------
-    template : notebook with the parameters of `experiments/templates/ablation.ipynb`, which is the
-        default (found beside the folder of `path`)
-
-    Returns
-    -------
-    list of (config, error) of the runs that failed.
-    """
-    template = Path(template or Path(path).resolve().parents[1] / "templates" / "ablation.ipynb")
-    try:
-        import papermill
-    except ImportError:
-        raise DataError(
-            "papermill is not installed",
-            remedy='install it (pip install ".[book]"), or leave out --papermill',
-        ) from None
-    if not template.is_file():
-        raise DataError(
-            "no such template",
-            file=template,
-            remedy="keep the study in experiments/studies, beside experiments/templates",
-        )
-    failed, loaded = [], {}
-    Path(out).mkdir(parents=True, exist_ok=True)
-    for _, config in read_study(path)[share[0] :: share[1]]:
-        try:
-            name = config.id(_benchmark(config, loaded).checksum)
-            if (home(folder) / name).exists():
-                continue
-            about = {
-                **config.model_dump(),
-                "settings": json.dumps(config.settings),
-                "options": json.dumps(config.options),
-                "records_folder": str(home(folder).resolve()),
-                "device": device,
-            }
-            papermill.execute_notebook(
-                template,
-                Path(out) / f"{name}.ipynb",
-                about,
-                kernel_name="python3",
-                progress_bar=False,
-                log_output=False,
-            )
-        except (ValueError, RuntimeError, OSError, papermill.PapermillException) as error:
-            failed.append((config, error))
-            say(f"FAILED {config}: {error}")
-            continue
-        say(f"{name}.ipynb")
-    return failed
-
-
-def _benchmark(config, loaded):
-    """The benchmark of a run, loaded once."""
-    key = config.dataset, json.dumps(config.options, sort_keys=True)
-    if key not in loaded:
-        loaded[key] = data.load(config.dataset, **config.options)
-    return loaded[key]
-
-
-def summarise_study(path, folder=None):
+def summarise_study(
+    path: str | Path,
+    folder: str | Path | None = None,
+    *,
+    remake: bool = True,
+    say: Callable[[str], None] = print,
+) -> Record | None:
     """Paired differences of each variant from the base over the seeds and folds both have, with
     two-way bootstrap intervals, as the record `study-<file name>`.
 
     A comparison that the record already holds, made from the runs that are here or from more, is
-    kept as it is. Others need bootstrap draws: a run that came without
-    them is computed again, and must give the same metrics.
+    kept as it is. Others need bootstrap draws: a run whose draws were not kept is made again, says
+    so, and must give the same metrics.
+
+    Parameters
+    ----------
+    remake : False leaves out comparisons whose draws are not at hand
 
     Returns
     -------
     Record, or None where no variant has a finished run beside a finished base.
     """
     path, loaded, study = Path(path), {}, _checked(path)
-    final = home(folder) / f"study-{path.stem}"
-    known = {_key(row): row for row in read(final).metrics["rows"]} if final.exists() else {}
-    rows, planned = [], 0
+    name = f"study-{path.stem}"
+    known = {}
+    if store.derived_file(name, folder).exists():
+        known = {_key(row): row for row in store.read(name, folder).metrics["rows"]}
+    rows, planned, left_out = [], 0, 0
     for about, pairs in _comparisons(path, study).items():
         benchmark = _benchmark(pairs[0][0], loaded)
         planned += len(pairs)
@@ -239,7 +195,7 @@ def summarise_study(path, folder=None):
         done = [
             index
             for index, names in ids.items()
-            if names and all((home(folder) / name).exists() for name in names)
+            if names and all(store.find(each, folder) for each in names)
         ]
         row = {**json.loads(about), "runs": sorted(ids[index] for index in done)}
         stored = known.get(_key(row))
@@ -250,12 +206,19 @@ def summarise_study(path, folder=None):
         ):
             rows.append(stored)
         elif done:
-            rows.append({**row, **_compared([pairs[index] for index in done], folder, benchmark)})
+            both = [pairs[index] for index in done]
+            compared = _compared(both, folder, benchmark, remake, say)
+            rows += [{**row, **compared}] if compared else []
+            left_out += 0 if compared else len(done)
     if not rows:
         return None
     body = {
         "rows": rows,
-        "runs": {"done": sum(len(row["runs"]) for row in rows), "planned": planned},
+        "runs": {
+            "done": sum(len(row["runs"]) for row in rows),
+            "planned": planned,
+            "left_out": left_out,
+        },
     }
     about = {
         "study": path.stem,
@@ -263,14 +226,21 @@ def summarise_study(path, folder=None):
         "base": study.base.model_dump(exclude_unset=True),
         "draws": tasks.DRAWS,
     }
+    benchmarks = [benchmark.describe() for benchmark in loaded.values()]
     parts = {
         "config": about,
         "metrics": body,
-        "provenance": provenance(
-            None, benchmarks=[benchmark.describe() for benchmark in loaded.values()]
-        ),
+        "provenance": provenance(None, benchmarks=benchmarks),
     }
-    return rewrite(final, parts)
+    return store.write_derived(name, parts, folder)
+
+
+def _benchmark(config, loaded):
+    """The benchmark of a run, loaded once."""
+    key = config.dataset, json.dumps(config.options, sort_keys=True)
+    if key not in loaded:
+        loaded[key] = data.load(config.dataset, **config.options)
+    return loaded[key]
 
 
 def _ids(pair, benchmark):
@@ -314,36 +284,26 @@ def _comparisons(path, study):
     return out
 
 
-def _compared(pairs, folder, benchmark):
-    """Means and paired differences of one row."""
-    records = [
-        {
-            (config.seed, config.fold): run(config, folder, draws=True, benchmark=benchmark)
-            for config in side
-        }
-        for side in zip(*pairs, strict=True)
-    ]
-    base, value = (
-        {
-            key: float(np.mean([record.metrics["test"][key] for record in side.values()]))
-            for key in REPORTED
-        }
-        for side in records
+def _compared(pairs, folder, benchmark, remake, say):
+    """Means and paired differences of one row; None where draws are missing and stay so."""
+    base, variant = (
+        scores_of(name, configs, folder, benchmark, remake, say)
+        for name, configs in zip(("base", "variant"), zip(*pairs, strict=True), strict=True)
     )
-    with_draws = [
-        {which: (record, record.draws) for which, record in side.items()} for side in records
-    ]
-    weights = fold_weights(benchmark, pairs[0][0].split, with_draws[0])
-    difference = _difference("variant", with_draws[1], "base", with_draws[0], weights)
+    if not (base.drawn and variant.drawn):
+        return None
+    difference = paired(variant, base, Pooled(benchmark, pairs[0][0].split))
+    reported = [key for key in difference if key not in ("a", "b", "folds")]
     return {
+        "task": benchmark.task,
         "folds": len(pairs),
-        "base": base,
-        "value": value,
-        "difference": {key: difference[key] for key in REPORTED},
+        "base": {key: float(np.mean(base.test(key))) for key in reported},
+        "value": {key: float(np.mean(variant.test(key))) for key in reported},
+        "difference": {key: difference[key] for key in reported},
     }
 
 
-def study(name, folder=None, metric=None):
+def study(name: str, folder: str | Path | None = None, metric: str | None = None) -> pd.DataFrame:
     """What a study found: one row for each variant, dataset and split (and, where the study has
     several, options and name of the row).
 
@@ -359,8 +319,9 @@ def study(name, folder=None, metric=None):
     95 % interval; `folds_better` counts the seeds and folds
     on which the variant was better. Empty where the study has no record.
     """
-    path, rows = home(folder) / f"study-{name}", []
-    for row in read(path).metrics["rows"] if path.exists() else ():
+    record, rows = f"study-{name}", []
+    there = store.derived_file(record, folder).exists()
+    for row in store.read(record, folder).metrics["rows"] if there else ():
         key = metric or tasks.get(row.get("task", "response")).headline(row["split"])
         gap = row["difference"][key]
         about = {
@@ -382,7 +343,7 @@ def study(name, folder=None, metric=None):
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def verdicts(frame, control="another_seed"):
+def verdicts(frame: pd.DataFrame, control: str = "another_seed") -> pd.Series:
     """What a study's rows say, against the variant in which nothing but the seed differs (chapter
     07, eq-07-verdict).
 

@@ -1,54 +1,152 @@
 """Records read back as tables: means over folds, intervals, paired differences."""
 
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from clmt_lib import data, models, tasks
 from clmt_lib.io import DataError
+from clmt_lib.records import store
 from clmt_lib.records.provenance import provenance
-from clmt_lib.records.runs import home, read, rewrite
-from clmt_lib.tasks import metrics
+from clmt_lib.records.runs import RunConfig, run
+from clmt_lib.records.store import Record
 
-REPORTED = metrics.REPORTED
+Fold = tuple[int, int]  # seed and fold of a split
 
 
-def table(folder=None, role="test"):
-    """Every record as one row of a frame: configuration, the metrics of `role`, seconds. Empty
-    where there is none.
+def table(folder: str | Path | None = None, role: str = "test") -> pd.DataFrame:
+    """Every run as one row of a frame: configuration (`settings` as JSON of what overrides the
+    defaults), the metrics of `role`, seconds. Empty where there is none.
     """
     rows = []
-    for path in sorted(home(folder).glob("[!.]*/metrics.json")):
-        record = read(path.parent)
-        if "model" not in record.config:
-            continue  # a comparison
+    for record in store.runs(folder):
         about = {key: record.config[key] for key in ("dataset", "split", "seed", "fold", "model")}
         rows.append(
             {
                 **about,
-                "settings": json.dumps(record.config["settings"], sort_keys=True),
+                "settings": json.dumps(record.provenance["overrides"], sort_keys=True),
                 **record.metrics[role],
                 "seconds": record.provenance["seconds"].get("fit"),
-                "id": path.parent.name,
+                "id": record.name,
             }
         )
     return pd.DataFrame(rows)
 
 
-def summarise(configs, folder=None, *, benchmark=None, grid=""):
+@dataclass(frozen=True)
+class Scores:
+    """Runs of one model on folds of one split: their records, and their bootstrap draws where they
+    are at hand.
+    """
+
+    model: str
+    records: dict[Fold, Record]
+    draws: dict[Fold, dict[str, np.ndarray]]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether no run lacks its draws."""
+        return set(self.draws) == set(self.records)
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the runs, in order."""
+        return sorted(record.name for record in self.records.values())
+
+    def test(self, metric: str, folds: Sequence[Fold] | None = None) -> list[float]:
+        """A metric on the test set of each fold; NaN where it has no value."""
+        values = [self.records[fold].metrics["test"][metric] for fold in folds or self.records]
+        return [np.nan if value is None else value for value in values]
+
+
+class Pooled:
+    """Bootstrap draws pooled over the folds of one benchmark and split: what was drawn of a fold
+    depends on its test pairs alone, so it is computed once.
+    """
+
+    def __init__(self, benchmark: data.DrugResponse, kind: str) -> None:
+        self.benchmark, self.kind = benchmark, kind
+        self.boot, self.known = tasks.bootstrap_of(benchmark), {}
+
+    def weights(self, fold: Fold) -> dict[str, np.ndarray]:
+        """metric -> [draws] how much of a fold was drawn."""
+        if fold not in self.known:
+            test = data.make_split(self.benchmark, self.kind, *fold).test
+            reported = tasks.of(self.benchmark).reported
+            self.known[fold] = self.boot.weights(self.benchmark.pairs[test], reported)
+        return self.known[fold]
+
+    def __call__(self, draws: dict[Fold, np.ndarray], metric: str) -> dict:
+        """`interval` and `draws_used` of one metric from its [draws] on each fold."""
+        weights = [self.weights(fold)[metric] for fold in draws]
+        return tasks.with_interval(tasks.pool(list(draws.values()), weights))
+
+
+def scores_of(
+    model: str,
+    configs: Sequence[RunConfig],
+    folder: str | Path | None,
+    benchmark: data.DrugResponse,
+    remake: bool = False,
+    say: Callable[[str], None] = print,
+) -> Scores:
+    """The runs of a model that are in.
+
+    Parameters
+    ----------
+    remake : make a run again whose draws are not at hand, and say so
+    """
+    records, draws = {}, {}
+    for config in configs:
+        try:
+            record = store.find(config.id(benchmark.checksum), folder)
+        except DataError:  # an unknown model or setting: its run has failed, and was reported
+            record = None
+        if record is None:
+            continue
+        fold = config.seed, config.fold
+        if fold in records:
+            raise DataError(
+                f"{config.model} appears twice for seed {config.seed}, fold {config.fold}",
+                remedy="give a model one settings in the grid's rows of a split",
+            )
+        found = record.draws
+        if found is None and remake:
+            say(f"{record.name}: made again, because its bootstrap draws are not kept")
+            record = run(config, folder, needs=("draws",), benchmark=benchmark)
+            found = record.draws
+        records[fold] = record
+        if found is not None:
+            draws[fold] = found
+    return Scores(model, records, draws)
+
+
+def summarise(
+    configs: Sequence[RunConfig],
+    folder: str | Path | None = None,
+    *,
+    benchmark: data.DrugResponse | None = None,
+    grid: str = "",
+    remake: bool = False,
+    say: Callable[[str], None] = print,
+) -> Record | None:
     """Means over folds and paired differences of the models run on one benchmark and split, with
     two-way bootstrap intervals, as a record of its own.
 
     The same draws of lines and drugs serve every model and fold, so a difference is paired pair by
-    pair and draw by draw. Runs not done yet are left out and counted. For
-    a model with a run that came without its draws, intervals and differences are those of the
-    earlier summary, if that was made of the same runs; else there are none.
+    pair and draw by draw. Runs not done yet are left out and counted. Draws are kept for the models
+    that new ones are compared with; an interval or difference of others stands as an earlier
+    summary of the very same runs has it, or is left out and counted, unless `remake`.
 
     Parameters
     ----------
     configs : RunConfigs that share dataset, options and split, one settings a model
     grid : name of a grid other than the main one; its summaries carry it
+    remake : make runs again whose draws are not at hand
 
     Returns
     -------
@@ -56,23 +154,26 @@ def summarise(configs, folder=None, *, benchmark=None, grid=""):
     """
     first = configs[0]
     benchmark = benchmark if benchmark is not None else data.load(first.dataset, **first.options)
-    found = _runs_that_are_in(configs, folder, benchmark)
+    names = dict.fromkeys(config.model for config in configs)
+    found = [
+        scores_of(name, [c for c in configs if c.model == name], folder, benchmark, remake, say)
+        for name in names
+    ]
+    found = [scores for scores in found if scores.records]
     if not found:
         return None
-    final = _place(first.label, first.split, grid, folder)
-    weights = fold_weights(benchmark, first.split, {key for runs in found.values() for key in runs})
-    means = {name: _mean_of_folds(runs, weights) for name, runs in found.items()}
-    means, differences = _with_earlier(
-        means, found, weights, read(final).metrics if final.exists() else None
-    )
-    splits = sorted({which for runs in found.values() for which in runs})
+    name = summary_name(first.label, first.split, grid)
+    earlier = {"models": {}, "differences": []}
+    if store.derived_file(name, folder).exists():
+        earlier = store.read(name, folder).metrics
+    pooled = Pooled(benchmark, first.split)
+    means, differences, left_out = _compare(found, pooled, earlier)
+    splits = sorted({fold for scores in found for fold in scores.records})
     body = {
         "runs": {
-            "done": sum(map(len, found.values())),
+            "done": sum(len(scores.records) for scores in found),
             "planned": len(configs),
-            "without_draws": sum(
-                draws is None for runs in found.values() for _, draws in runs.values()
-            ),
+            "left_out": left_out,
         },
         "replicates": float(
             np.mean(
@@ -85,132 +186,64 @@ def summarise(configs, folder=None, *, benchmark=None, grid=""):
         "models": means,
         "differences": differences,
     }
-    parts = {
-        "config": {
-            "dataset": first.dataset,
-            "options": first.options,
-            "split": first.split,
-            "grid": grid,
-            "draws": tasks.DRAWS,
-            "checksum": benchmark.checksum,
-        },
-        "metrics": body,
-        "provenance": provenance(benchmark),
-    }
-    return rewrite(final, parts)
+    about = {"dataset": first.dataset, "options": first.options, "split": first.split}
+    about |= {"grid": grid, "draws": tasks.DRAWS, "checksum": benchmark.checksum}
+    parts = {"config": about, "metrics": body, "provenance": provenance(benchmark)}
+    return store.write_derived(name, parts, folder)
 
 
-def _runs_that_are_in(configs, folder, benchmark):
-    """model -> (seed, fold) -> (record, its bootstrap draws or None), for the runs that are done."""
-    found = {}
-    for config in configs:
-        path = home(folder) / config.id(benchmark.checksum)
-        if not path.exists():
-            continue
-        fold = found.setdefault(config.model, {})
-        if (config.seed, config.fold) in fold:
-            raise DataError(
-                f"{config.model} appears twice for seed {config.seed}, fold {config.fold}",
-                remedy="give a model one settings in the grid's rows of a split",
-            )
-        record = read(path)
-        fold[config.seed, config.fold] = record, record.draws
-    return found
-
-
-def _with_earlier(means, found, weights, earlier):
-    """(means, differences), where draws are missing completed from an earlier summary of the same
-    runs: its means there must be those of the runs that are here.
+def _compare(found, pooled, earlier):
+    """(model -> means, differences, number of intervals and differences left out). What draws are
+    missing for is taken from an earlier summary of the same runs.
     """
-    drawn = {
-        name for name, runs in found.items() if all(draws is not None for _, draws in runs.values())
-    }
-    earlier = earlier or {"models": {}, "differences": []}
-    known = {frozenset((row["a"], row["b"])): row for row in earlier["differences"]}
-    differences = []
-    for i, a in enumerate(found):
-        for b in list(found)[:i]:
-            if {a, b} <= drawn:
-                differences.append(_difference(a, found[a], b, found[b], weights))
-            elif frozenset((a, b)) in known and _same_difference(known[frozenset((a, b))], found):
-                differences.append(known[frozenset((a, b))])
     same = {
-        name
-        for name, row in earlier["models"].items()
-        if name in means
-        and all(_near(row[key], means[name][key]) for key in ("folds", "rmse", "rmse_sd", "mae"))
+        scores.model
+        for scores in found
+        if earlier["models"].get(scores.model, {}).get("runs") == scores.ids
     }
-    return {
-        name: earlier["models"][name] if name in same - drawn else row
-        for name, row in means.items()
-    }, differences
-
-
-def _same_difference(row, found):
-    common = sorted(set(found[row["a"]]) & set(found[row["b"]]))
-    gaps = {
-        key: np.mean(
-            [
-                found[row["a"]][fold][0].metrics["test"][key]
-                - found[row["b"]][fold][0].metrics["test"][key]
-                for fold in common
-            ]
-        )
-        for key in REPORTED
-        if key in row
-    }
-    return row["folds"] == len(common) and all(
-        _near(row[key]["mean"], gap) for key, gap in gaps.items()
-    )
-
-
-def _near(one, other):
-    return one is None or abs(one - other) < 2e-6
+    known = {frozenset((row["a"], row["b"])): row for row in earlier["differences"]}
+    means, differences, left_out = {}, [], 0
+    for number, a in enumerate(found):
+        means[a.model] = _mean_of_folds(a, pooled)
+        if not a.drawn and a.model in same:
+            means[a.model] = earlier["models"][a.model]
+        elif not a.drawn:
+            left_out += 1
+        for b in found[:number]:
+            pair = frozenset((a.model, b.model))
+            if a.drawn and b.drawn:
+                differences.append(paired(a, b, pooled))
+            elif pair <= same and pair in known:
+                differences.append(known[pair])
+            else:
+                left_out += 1
+    return means, differences, left_out
 
 
 def _replicated(benchmark, split):
-    """Share of test pairs whose line and compound were also measured under another id of the train
-    role.
+    """Share of test pairs whose two things were also measured, under other ids, in the training set:
+    the same line and compound, for a screen.
     """
-    compound = benchmark.drugs["compound"].factorize()[0]
-    cell, drug = benchmark.pairs.T
-    key = cell * benchmark.n_drugs + compound[drug]
+    rows, columns = (
+        pd.factorize(side.keys[side.identity])[0][benchmark.pairs[:, axis]]
+        for axis, side in enumerate(benchmark.sides)
+    )
+    key = rows.astype(np.int64) * benchmark.shape[1] + columns
     return np.isin(key[split.test], key[split.train]).mean()
 
 
-def fold_weights(benchmark, kind, folds):
-    """(seed, fold) -> metric -> [draws] of `Bootstrap.weights`: how much of each fold's test set
-    was drawn. It depends on the data alone, so draws kept earlier are pooled without a refit.
-
-    Parameters
-    ----------
-    kind : of split
-    folds : (seed, fold) pairs
-    """
-    boot = tasks.Bootstrap((benchmark.n_cells, benchmark.n_drugs))
-    return {
-        which: boot.weights(benchmark.pairs[data.make_split(benchmark, kind, *which).test])
-        for which in sorted(folds)
-    }
-
-
-def _mean_of_folds(runs, weights):
-    out = {"folds": len(runs), "seconds": _typical_cpu([record for record, _ in runs.values()])}
-    tests = [record.metrics["test"] for record, _ in runs.values()]
-    for key in tests[0]:
-        values = [np.nan if test[key] is None else test[key] for test in tests]
+def _mean_of_folds(scores, pooled):
+    """Mean and spread over folds of every metric, and intervals of those reported."""
+    records = list(scores.records.values())
+    out = {"folds": len(records), "seconds": _typical_cpu(records), "runs": scores.ids}
+    for key in records[0].metrics["test"]:
+        values = scores.test(key)
         out[key], out[f"{key}_sd"] = float(np.mean(values)), float(np.std(values))
-    drawn = all(draws is not None for _, draws in runs.values())
-    for key in REPORTED:
-        pooled = (
-            tasks.pool(
-                [draws[key] for _, draws in runs.values()], [weights[which][key] for which in runs]
-            )
-            if drawn
-            else np.full(1, np.nan)
-        )
-        out[f"{key}_interval"] = tasks.interval(pooled)
-        out[f"{key}_draws_used"] = tasks.draws_used(pooled)
+    for key in sorted(records[0].metrics["interval"]):
+        own = {fold: draws[key] for fold, draws in scores.draws.items()}
+        told = pooled(own, key) if scores.drawn else {"interval": [np.nan, np.nan]}
+        out[f"{key}_interval"] = told["interval"]
+        out[f"{key}_draws_used"] = told.get("draws_used", 0)
     return out
 
 
@@ -226,32 +259,33 @@ def _typical_cpu(records):
     return float(np.median(known)) if known else None
 
 
-def _difference(a, runs_a, b, runs_b, weights):
-    """Model a minus model b on the folds both have."""
-    common = sorted(set(runs_a) & set(runs_b))
-    out = {"a": a, "b": b, "folds": len(common)}
-    for key in REPORTED if common else ():
-        gap = [
-            runs_a[fold][0].metrics["test"][key] - runs_b[fold][0].metrics["test"][key]
-            for fold in common
-        ]
-        draws = tasks.pool(
-            [runs_a[fold][1][key] - runs_b[fold][1][key] for fold in common],
-            [weights[fold][key] for fold in common],
-        )
+def paired(a: Scores, b: Scores, pooled: Pooled) -> dict:
+    """Model a minus model b on the folds both have: of each reported metric the mean, its interval,
+    the draws used and on how many folds a is better.
+    """
+    common = sorted(set(a.records) & set(b.records))
+    out = {"a": a.model, "b": b.model, "folds": len(common)}
+    if not common:
+        return out
+    for key in a.records[common[0]].metrics["interval"]:
+        gap = np.subtract(a.test(key, common), b.test(key, common))
+        draws = {fold: a.draws[fold][key] - b.draws[fold][key] for fold in common}
         out[key] = {
             "mean": float(np.mean(gap)),
-            **tasks.with_interval(draws),
-            "folds_better": int(np.sum(tasks.find(key).gain(np.array(gap)) > 0)),
+            **pooled(draws, key),
+            "folds_better": int((tasks.find(key).gain(gap) > 0).sum()),
         }
     return out
 
 
-def _place(dataset, split, grid, folder):
-    return home(folder) / "-".join(["summary", *filter(None, [grid]), dataset, split])
+def summary_name(label: str, split: str, grid: str = "") -> str:
+    """Name of a summary's record."""
+    return "-".join(["summary", *filter(None, [grid]), label, split])
 
 
-def ladder(dataset, split, folder=None, grid=""):
+def ladder(
+    dataset: str, split: str, folder: str | Path | None = None, grid: str = ""
+) -> pd.DataFrame:
     """[models] frame of one summary, in the order of the ladder: folds, seconds, metrics,
     `rmse_low`, `rmse_high` and so on for intervals.
 
@@ -260,31 +294,43 @@ def ladder(dataset, split, folder=None, grid=""):
     DataError
         No such summary.
     """
-    record = read(_place(dataset, split, grid, folder))
-    rows = pd.DataFrame(record.metrics["models"]).T
-    for key in REPORTED:
-        rows[f"{key}_low"], rows[f"{key}_high"] = (rows[f"{key}_interval"].str[i] for i in (0, 1))
-    rows = rows.drop(columns=[f"{key}_interval" for key in REPORTED]).astype(float)
-    return rows.reindex([name for name in models.names() if name in rows.index])
+    record = store.read(summary_name(dataset, split, grid), folder)
+    rows = {}
+    for name, told in record.metrics["models"].items():
+        rows[name] = {key: value for key, value in told.items() if not isinstance(value, list)}
+        for key, value in told.items():
+            if key.endswith("_interval"):
+                metric = key.removesuffix("_interval")
+                rows[name][f"{metric}_low"], rows[name][f"{metric}_high"] = value
+    frame = pd.DataFrame(rows).T.astype(float)
+    return frame.reindex([name for name in models.names() if name in frame.index])
 
 
-def difference(dataset, split, a, b, metric="rmse", folder=None, grid=""):
+def difference(
+    dataset: str,
+    split: str,
+    a: str,
+    b: str,
+    metric: str = "rmse",
+    folder: str | Path | None = None,
+    grid: str = "",
+) -> dict:
     """Paired difference a minus b from a summary: dict of mean, interval, folds_better, folds.
     Raises DataError where it is not there.
     """
-    for row in read(_place(dataset, split, grid, folder)).metrics["differences"]:
+    for row in store.read(summary_name(dataset, split, grid), folder).metrics["differences"]:
         if {row["a"], row["b"]} == {a, b} and metric in row:
+            found = {**row[metric], "folds": row["folds"]}
             if row["a"] == a:
-                return {**row[metric], "folds": row["folds"]}
-            low, high = row[metric]["interval"]
+                return found
+            low, high = found["interval"]
             return {
-                "mean": -row[metric]["mean"],
+                **found,
+                "mean": -found["mean"],
                 "interval": [-high, -low],
-                "draws_used": row[metric].get("draws_used"),
-                "folds_better": row["folds"] - row[metric]["folds_better"],
-                "folds": row["folds"],
+                "folds_better": row["folds"] - found["folds_better"],
             }
     raise DataError(
         f"no comparison of {a!r} with {b!r} in {dataset} {split}",
-        remedy="run both, then `clmt report`",
+        remedy="run both, then `clmt report` (with --remake where draws were not kept)",
     )

@@ -1,7 +1,7 @@
 """A transfer file run to records: fits on the source's responses, asks about the target's, compares
 (chapter 09d).
 
-A fit is kept as soon as it is done (`.fits-transfer/` among the records, not committed), so a run
+A fit is kept as soon as it is done (`runs/.fits-transfer/`, not committed), so a run
 that was killed goes on where it stopped, and the two readings of one
 screen (IC50 and area) share their fits. What was predicted never depends on what the target
 measured: the fits know its lines and drugs, not its responses.
@@ -9,23 +9,27 @@ measured: the fits know its lines and drugs, not its responses.
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from clmt_lib import models, tasks
-from clmt_lib.config import Transfer, TransferModel, load
+from clmt_lib.config import Target, Transfer, TransferModel, load
 from clmt_lib.data.response import transfer as screens
 from clmt_lib.io import atomic_write
+from clmt_lib.records import store
 from clmt_lib.records.provenance import provenance
-from clmt_lib.records.runs import home, read, rewrite
+from clmt_lib.records.store import Record, home
 from clmt_lib.tasks import metrics
 
 CEILING = "the source's own measurement"
 REPORTED = ("spearman_per_drug", "spearman_per_cell")
 ROLES = tuple(dict.fromkeys(screens.VALID.values()))
 FEWEST_DRUGS, FEWEST_PAIRS = 3, 100  # a mean over less is an anecdote
+Fits = dict[str, dict[int, dict[str, np.ndarray]]]  # model -> fold -> kind -> [C, D]
 COLUMNS = (
     "category",
     "origin",
@@ -57,14 +61,16 @@ def read_transfer(path: str | Path) -> Transfer:
     DataError
         Unreadable file, missing or unknown key, unknown model.
     """
-    plan = load(Transfer, path, "transfer", "see experiments/transfer.yaml and `read_transfer`")
+    plan = load(
+        Transfer, path, "transfer", "see experiments/configs/transfer.yaml and `read_transfer`"
+    )
     for name in plan.models:
         models.model_class(name)
     return plan
 
 
-def label(source, row):
-    """Name of a target's record: transfer-gdsc2-ccle, with its reading where it is not the first."""
+def label(source: str, row: Target) -> str:
+    """Name of a target's record: transfer-gdsc2-ccle, with its reading if not the first."""
     return "-".join(
         [
             "transfer",
@@ -75,7 +81,13 @@ def label(source, row):
     )
 
 
-def run_transfer(path, folder=None, *, device="auto", say=print):
+def run_transfer(
+    path: str | Path,
+    folder: str | Path | None = None,
+    *,
+    device: str = "auto",
+    say: Callable[[str], None] = print,
+) -> list[Record]:
     """Run what is missing of a transfer file, target by target, and write each target's record.
     Returns the records.
     """
@@ -83,7 +95,9 @@ def run_transfer(path, folder=None, *, device="auto", say=print):
     return [_one_target(plan, row, folder, device, say) for row in plan.targets]
 
 
-def load_transfer(plan, row, folder=None):
+def load_transfer(
+    plan: Transfer, row: Target, folder: str | Path | None = None
+) -> tuple[screens.Transfer, np.ndarray]:
     """(Transfer, [D] how each drug of the union got its words; empty for the source's drugs), facts
     in the words of GDSC's table of drugs.
     """
@@ -147,10 +161,18 @@ def _one_target(plan, row, folder, device, say):
         "metrics": body,
         "provenance": provenance(joined.benchmark, measures=joined.measures),
     }
-    return rewrite(home(folder) / label(plan.source, row), parts)
+    return store.write_derived(label(plan.source, row), parts, folder)
 
 
-def fit(joined, name, settings, fold, kind, folder=None, device="auto"):
+def fit(
+    joined: screens.Transfer,
+    name: str,
+    settings: dict[str, Any],
+    fold: int,
+    kind: str,
+    folder: str | Path | None = None,
+    device: str = "auto",
+) -> np.ndarray:
     """[C, D] float32 predictions of one model, higher where a line is less sensitive; kept among
     the records, and read from there the second time.
 
@@ -172,6 +194,7 @@ def fit(joined, name, settings, fold, kind, folder=None, device="auto"):
     ]
     path = (
         home(folder)
+        / "runs"
         / ".fits-transfer"
         / f"{hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:20]}.npy"
     )
@@ -188,7 +211,9 @@ def fit(joined, name, settings, fold, kind, folder=None, device="auto"):
     return table
 
 
-def compare(joined, how, found, draws=tasks.DRAWS):
+def compare(
+    joined: screens.Transfer, how: np.ndarray, found: Fits, draws: int = tasks.DRAWS
+) -> list[dict[str, Any]]:
     """Rows of the record: each model, and the ceiling, on each kind of pair, with two-way bootstrap
     intervals and differences from the best rung below CLMT.
 
@@ -292,7 +317,14 @@ class Scored:
     the weighted correlation of these ranks.
     """
 
-    def __init__(self, joined, chosen, runs, entities, boots):
+    def __init__(
+        self,
+        joined: screens.Transfer,
+        chosen: dict[int, np.ndarray],
+        runs: dict[int, np.ndarray | None],
+        entities: list[np.ndarray],
+        boots: dict[str, tasks.Bootstrap],
+    ) -> None:
         self.folds = [fold for fold in runs if len(chosen[fold])]
         at = (
             np.concatenate([chosen[fold] for fold in self.folds])
@@ -320,14 +352,16 @@ class Scored:
         side = 1 if metric == "spearman_per_drug" else 0
         return self.fold * self.sizes[side] + self.pairs[:, side], 1 - side
 
-    def value(self, metric, against=None, rows=slice(None)):
+    def value(
+        self, metric: str, against: np.ndarray | None = None, rows: Any = slice(None)
+    ) -> float:
         """Mean over (fold, drug) or (fold, line) of the Spearman correlation with the target's
         values, or with `against`.
         """
         y = self.y if against is None else against
         return mean_spearman(y[rows], self.p[rows], self._group(metric)[0][rows])
 
-    def draws(self, metric):
+    def draws(self, metric: str) -> np.ndarray:
         """[draws] of `value`: every drug (or line) of every fold counts alike, as often as it was
         drawn.
         """
@@ -343,7 +377,7 @@ class Scored:
             self.drawn[metric] = tasks.pool(values, weights)
         return self.drawn[metric]
 
-    def about(self, metric):
+    def about(self, metric: str) -> dict[str, Any]:
         """What the record says of one metric."""
         measured = np.isfinite(self.inside).all() and not np.array_equal(self.p, self.inside)
         bound = self.bound.any()
@@ -360,7 +394,7 @@ class Scored:
         }
 
 
-def mean_spearman(y, p, group):
+def mean_spearman(y: np.ndarray, p: np.ndarray, group: np.ndarray) -> float:
     """`metrics.within(y, p, group, metrics.spearman)` for many groups at once: ranks by group, then
     sums by group instead of a loop.
     """
@@ -380,7 +414,12 @@ def _ranks(values, group):
     return pd.Series(values).groupby(group).rank().to_numpy()
 
 
-def transfers(source="gdsc2", target="ccle", folder=None, metric="spearman_per_drug"):
+def transfers(
+    source: str = "gdsc2",
+    target: str = "ccle",
+    folder: str | Path | None = None,
+    metric: str = "spearman_per_drug",
+) -> pd.DataFrame:
     """A transfer's record as a frame with `COLUMNS`, and `best`, `gap`, `gap_low`, `gap_high`,
     `gap_folds`: the paired difference from the best rung. Empty where no record is there yet.
 
@@ -388,8 +427,9 @@ def transfers(source="gdsc2", target="ccle", folder=None, metric="spearman_per_d
     ----------
     target : "ccle", "ccle-act_area", "ctrp"
     """
-    path, rows = home(folder) / f"transfer-{source}-{target}", []
-    for row in read(path).metrics["rows"] if path.exists() else ():
+    name, rows = f"transfer-{source}-{target}", []
+    there = store.derived_file(name, folder).exists()
+    for row in store.read(name, folder).metrics["rows"] if there else ():
         if row["metric"] != metric:
             continue
         gap = row.get("against_best")
@@ -409,7 +449,12 @@ def transfers(source="gdsc2", target="ccle", folder=None, metric="spearman_per_d
     return pd.DataFrame(rows, columns=[*COLUMNS, "best", "gap", "gap_low", "gap_high", "gap_folds"])
 
 
-def transfer_counts(source="gdsc2", target="ccle", folder=None):
+def transfer_counts(
+    source: str = "gdsc2", target: str = "ccle", folder: str | Path | None = None
+) -> dict[str, Any] | None:
     """{"counts", "words"} of a transfer's record, or None where there is none."""
-    path = home(folder) / f"transfer-{source}-{target}"
-    return {key: read(path).metrics[key] for key in ("counts", "words")} if path.exists() else None
+    name = f"transfer-{source}-{target}"
+    if not store.derived_file(name, folder).exists():
+        return None
+    body = store.read(name, folder).metrics
+    return {key: body[key] for key in ("counts", "words")}

@@ -21,6 +21,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 from sphinx.errors import ExtensionError
 
+from clmt_lib import records
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = execute.chapters(ROOT)
 PARAMETERS = 'profile = "bundled"\ndataset = "simulated"\nseed = 0\ndevice = "auto"'
@@ -333,11 +335,7 @@ def test_every_chapter_has_run_on_real_tables():
     """`python book/execute.py --real gdsc2` was run with every chapter, and left its seconds and
     memory.
     """
-    record = json.loads(
-        (ROOT / "experiments" / "records" / "chapters-gdsc2" / "metrics.json").read_text(
-            encoding="utf-8"
-        )
-    )
+    record = records.read("chapters-gdsc2", ROOT / "experiments").metrics
     assert set(record) == {path.stem for path in COMMITTED}
     assert all(
         found["seconds"] > 0 and 0 < found["peak_memory_mb"] < 2500 for found in record.values()
@@ -347,14 +345,11 @@ def test_every_chapter_has_run_on_real_tables():
 def test_one_chapter_on_real_tables_leaves_what_is_recorded_of_the_others(tmp_path, monkeypatch):
     for name in ("01_one", "02_two"):
         write(tmp_path / "notebooks" / f"{name}.ipynb", "1")
-    (tmp_path / "experiments" / "records").mkdir(parents=True)
     runs = iter([{"01_one": {"seconds": 1}, "02_two": {"seconds": 2}}, {"02_two": {"seconds": 5}}])
     monkeypatch.setattr(execute, "execute_real", lambda *_: next(runs))
     execute._record_real("tiny", root=tmp_path)
     execute._record_real("tiny", ["02_two"], tmp_path)
-    record = json.loads(
-        (tmp_path / "experiments" / "records" / "chapters-tiny" / "metrics.json").read_text()
-    )
+    record = records.read("chapters-tiny", tmp_path / "experiments").metrics
     assert record == {"01_one": {"seconds": 1}, "02_two": {"seconds": 5}}
     monkeypatch.undo()
     with pytest.raises(execute.ChapterError, match="03_absent"):

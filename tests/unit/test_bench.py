@@ -2,7 +2,6 @@
 ratio and never by absolute time.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import bench_speed  # noqa: E402
 import bench_tools  # noqa: E402
 import per_pair  # noqa: E402
 
-from clmt_lib import models  # noqa: E402
+from clmt_lib import models, records  # noqa: E402
 from clmt_lib.io import DataError  # noqa: E402
 from clmt_lib.models.clmt import published  # noqa: E402
 from clmt_lib.nn import encoders, molecular  # noqa: E402
@@ -320,16 +319,12 @@ def test_an_interrupted_bench_goes_on_where_it_stopped_and_a_finished_one_is_lef
     fake = Fake()
     with pytest.raises(KeyboardInterrupt):
         bench.bench("fake", fake, False, False, "cpu")
-    assert not (tmp_path / "bench-fake").exists()
+    assert not records.exists("bench-fake")
     fake.broken = False
     bench.bench("fake", fake, False, False, "cpu")
     assert fake.made == ["a", "b", "b", "c"]
-    assert sorted(path.name for path in (tmp_path / "bench-fake").iterdir()) == [
-        "config.json",
-        "metrics.json",
-        "provenance.json",
-    ]
-    about = json.loads((tmp_path / "bench-fake/provenance.json").read_text())
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == []
+    about = records.read("bench-fake").provenance
     assert (
         len(about["load_before"]) == len(about["load"]) == 3
     )  # a record made on a busy machine says so
@@ -346,4 +341,4 @@ def test_a_short_record_gives_way_to_a_long_one_and_not_the_other_way_round(tmp_
     for short, expected in ((True, 3), (False, 6), (True, 6)):
         bench.bench("fake", fake, short, False, "cpu")
         assert len(fake.made) == expected
-    assert json.loads((tmp_path / "bench-fake/config.json").read_text())["short"] is False
+    assert records.read("bench-fake").config["short"] is False

@@ -7,7 +7,6 @@ import functools
 import http.server
 import importlib.util
 import io
-import json
 import os
 import re
 import subprocess
@@ -15,7 +14,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -88,7 +86,7 @@ def test_help_imports_nothing_heavy():
         (["run", "--grid", "g", "--config", "c"], "--config and --grid exclude each other"),
         (["run", "--model", "als", "--grid", "g"], "--model and --grid exclude each other"),
         (["run", "--grid", "g", "--fold", "1"], "--fold cannot be used with --grid"),
-        (["run", "--grid", "g", "--predictions"], "--predictions cannot be used with --grid"),
+        (["run", "--grid", "g", "--share", "0/2"], "No such option '?--share"),
         (["run", "--config", "c", "--set", "a=1"], "--set cannot be used with --config"),
         (["run", "--model", "als", "--jobs", "2"], "--jobs cannot be used with --model"),
         (["--nonsense"], "No such option '?--nonsense.*`clmt --help`"),
@@ -275,7 +273,7 @@ def test_run_prints_metrics_with_intervals_and_leaves_one_record(tmp_path, capsy
     assert main(small_run(tmp_path)) == 0
     shown = capsys.readouterr().out
     assert "rmse" in shown and "[" in shown and "record:" in shown
-    assert len(list((tmp_path / "records").iterdir())) == 1
+    assert len(list((tmp_path / "records" / "runs").glob("[!.]*"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -303,7 +301,7 @@ def test_run_prints_metrics_with_intervals_and_leaves_one_record(tmp_path, capsy
             ["run", "--model", "als", "--set", "ranks=[1]", "--settings", '{"ranks": [2]}'],
             "'ranks' is in --settings and in --set",
         ),
-        (["run", "--config", "nowhere.json"], "not a configuration.*copy the config.json"),
+        (["run", "--config", "nowhere.json"], "not a configuration.*clmt plan --out"),
         (["run", "--grid", "nowhere.yaml"], "not a grid"),
         (["audit", "--dataset", "elsewhere"], "unknown benchmark 'elsewhere'"),
     ],
@@ -313,7 +311,7 @@ def test_bad_arguments_get_one_line_that_says_what_there_is(tmp_path, capsys, ar
     assert main([*arguments, *more]) == 2
     error = capsys.readouterr().err
     assert re.search(said, error) and len(error.strip().splitlines()) == 1
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("results/*")) and not list(tmp_path.glob("runs/[!.]*"))
 
 
 def test_settings_one_by_one_are_those_of_one_object(tmp_path, capsys):
@@ -388,23 +386,27 @@ def test_a_disk_that_is_full_gets_one_line(tmp_path, capsys, monkeypatch):
 
 def test_a_metric_that_could_not_be_computed_is_a_dash(tmp_path, capsys):
     assert main(small_run(tmp_path)) == 0
-    (record,) = (tmp_path / "records").iterdir()
-    found = json.loads((record / "metrics.json").read_text())
+    from clmt_lib.records import store
+
+    (path,) = (tmp_path / "records" / "runs").glob("[!.]*/run.json")
+    found = store.body_of(path.read_text(), path)
     found["test"]["pcc_per_drug"], found["interval"]["pcc_per_drug"] = None, [None, None]
-    (record / "metrics.json").write_text(json.dumps(found))
+    path.write_text(store.line_of(found, indent=1) + "\n")
     capsys.readouterr()
     assert main(small_run(tmp_path)) == 0
     assert re.search(r"pcc_per_drug +-  \[-, -\]\n", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("codes, expected", [([0, 0], 0), ([0, 1], 1), ([-9, 0], 1)])
-def test_a_grid_whose_worker_was_killed_does_not_end_well(tmp_path, monkeypatch, codes, expected):
-    grid, left = tmp_path / "grid.yaml", iter(codes)
-    grid.write_text("runs: []")
-    monkeypatch.setattr(
-        subprocess, "Popen", lambda *_, **__: SimpleNamespace(wait=functools.partial(next, left))
-    )
-    assert main(["run", "--grid", str(grid), "--jobs", "2"]) == expected
+def test_a_grid_folds_its_runs_into_the_table_and_says_what_failed(tmp_path, capsys):
+    grid, home = tmp_path / "grid.yaml", tmp_path / "home"
+    row = "dataset: simulated, split: mixed, seeds: [0], folds: [0], options: {cells: 48}"
+    grid.write_text(f"runs: [{{{row}, models: [effects, nonsense, drug_mean]}}]")
+    assert main(["run", "--grid", str(grid), "--records", str(home)]) == 1
+    assert "2 done, 1 failed, 2 new in the tables" in capsys.readouterr().out
+    assert len((home / "results" / "simulated.jsonl").read_text().splitlines()) == 3
+    assert main(["run", "--model", "als", "--records", str(home), "--set", "ranks=[2]"]) == 0
+    assert main(["collect", "--records", str(home)]) == 0
+    assert "simulated: 1 new" in capsys.readouterr().out
 
 
 def test_audit_of_a_model_is_clean_and_says_what_was_checked(capsys):

@@ -67,15 +67,6 @@ UNTYPED = frozenset(  # modules whose public functions do not all say their type
         "models/baselines/trees.py",
         "models/kernels.py",
         "models/stack.py",
-        "records/by_drug.py",
-        "records/grids.py",
-        "records/ledger.py",
-        "records/plan.py",
-        "records/provenance.py",
-        "records/runs.py",
-        "records/studies.py",
-        "records/summaries.py",
-        "records/transfer.py",
         "views/omics.py",
     }
 )

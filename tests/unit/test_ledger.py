@@ -3,7 +3,6 @@ not there is decided.
 """
 
 import importlib.util
-import json
 import re
 from pathlib import Path
 
@@ -41,10 +40,8 @@ def claim(*tests, **changes):
     }
 
 
-def place(path, **parts):
-    path.mkdir(parents=True, exist_ok=True)
-    for name, body in {"config": {}, "provenance": {}, **parts}.items():
-        (path / f"{name}.json").write_text(json.dumps(body), encoding="utf-8")
+def place(folder, name, metrics):
+    records.write_derived(name, {"config": {}, "provenance": {}, "metrics": metrics}, folder)
 
 
 def summary(folder, gap=None, folds=5, split="mixed", metric="rmse", **rungs):
@@ -78,10 +75,8 @@ def summary(folder, gap=None, folds=5, split="mixed", metric="rmse", **rungs):
         if gap
         else []
     )
-    place(
-        folder / f"summary-toy-{split}",
-        metrics={"models": models, "differences": rows, "runs": {}, "replicates": 0.0},
-    )
+    body = {"models": models, "differences": rows, "runs": {}, "replicates": 0.0}
+    place(folder, f"summary-toy-{split}", body)
 
 
 def study(folder, gap, folds=5, control=(0.0, -0.01, 0.01), base=1.0):
@@ -106,7 +101,7 @@ def study(folder, gap, folds=5, control=(0.0, -0.01, 0.01), base=1.0):
                 "runs": [],
             }
         )
-    place(folder / "study-toy", metrics={"rows": rows})
+    place(folder, "study-toy", {"rows": rows})
 
 
 def judged(folder, *tests):
@@ -135,12 +130,11 @@ def test_a_verdict_flips_when_the_numbers_flip(tmp_path, gap, better, otherwise)
 
 def test_a_comparison_may_come_from_another_grid(tmp_path):
     summary(tmp_path / "records", (-0.02, -0.03, -0.01))
-    (tmp_path / "records" / "summary-toy-mixed").rename(
-        tmp_path / "records" / "summary-text-toy-mixed"
-    )
+    made = tmp_path / "records" / "results" / "derived" / "summary-toy-mixed.json"
+    made.rename(made.with_name("summary-text-toy-mixed.json"))
     assert judged(tmp_path, {**COMPARE, "grid": "text"})[0] == "reproduced"
     verdict, why = judged(tmp_path, {**COMPARE, "grid": "other"})
-    assert verdict == "open" and "--grid experiments/other.yaml" in why
+    assert verdict == "open" and "--grid experiments/configs/other.yaml" in why
 
 
 def test_a_correlation_is_better_when_it_is_higher(tmp_path):
@@ -180,7 +174,7 @@ def test_some_splits_of_several_is_partly(tmp_path):
 @pytest.mark.parametrize(
     "test, command",
     [
-        (COMPARE, "clmt run --grid experiments/grid.yaml"),
+        (COMPARE, "clmt run --grid experiments/configs/grid.yaml"),
         ({"reach": "als", **AT, "value": 1.0}, "clmt run"),
         ({"clear_of": "als", **AT, "values": {"A": 1.0}}, "clmt run"),
         (
@@ -192,7 +186,7 @@ def test_some_splits_of_several_is_partly(tmp_path):
             },
             "clmt run",
         ),
-        (STUDY, "clmt study experiments/studies/toy.yaml"),
+        (STUDY, "clmt study experiments/configs/studies/toy.yaml"),
     ],
 )
 def test_without_a_record_nothing_is_decided_and_the_command_is_named(tmp_path, test, command):
@@ -278,8 +272,8 @@ def test_a_fact_needs_its_test(tmp_path):
     path = tmp_path / "tests"
     path.mkdir()
     (path / "test_it.py").write_text("def test_there():\n    assert True\n", encoding="utf-8")
-    home = tmp_path / "experiments"
-    (home / "records").mkdir(parents=True)
+    home = tmp_path / "experiments" / "configs"
+    home.mkdir(parents=True)
     for name, holds, expected in (
         ("there", True, "reproduced"),
         ("there", False, "not"),
@@ -363,7 +357,7 @@ def test_two_claims_of_one_id_are_refused(tmp_path):
 
 
 def test_the_books_ledger_is_read_and_each_source_is_in_the_bibliography():
-    claims, sources = records.read_ledger(ROOT / "experiments" / "ledger.yaml")
+    claims, sources = records.read_ledger(ROOT / "experiments" / "configs" / "ledger.yaml")
     known = set(
         re.findall(
             r"^@\w+\{([^,]+),",
@@ -386,7 +380,7 @@ def test_the_books_ledger_is_read_and_each_source_is_in_the_bibliography():
 def test_the_books_ledger_names_rungs_and_variants_that_exist():
     from clmt_lib import models
 
-    claims, _ = records.read_ledger(ROOT / "experiments" / "ledger.yaml")
+    claims, _ = records.read_ledger(ROOT / "experiments" / "configs" / "ledger.yaml")
     rungs, variants = set(), set()
     for test in (test for claim in claims for test in claim.tests):
         rungs |= set(test.get("compare", "").split(" - ")) | {
@@ -396,13 +390,13 @@ def test_the_books_ledger_names_rungs_and_variants_that_exist():
     assert rungs - {""} <= set(models.names())
     for name in {study for study, _ in variants}:
         known = yaml.safe_load(
-            (ROOT / f"experiments/studies/{name}.yaml").read_text(encoding="utf-8")
+            (ROOT / f"experiments/configs/studies/{name}.yaml").read_text(encoding="utf-8")
         )["variants"]
         assert {variant for study, variant in variants if study == name} <= set(known)
 
 
 def test_every_claim_of_the_book_gets_a_verdict_and_a_reason():
-    frame = records.ledger(ROOT / "experiments" / "ledger.yaml", ROOT / "experiments" / "records")
+    frame = records.ledger(ROOT / "experiments" / "configs" / "ledger.yaml", ROOT / "experiments")
     assert set(frame["verdict"]) <= set(records.VERDICTS) and frame["why"].str.len().min() > 10
 
 

@@ -1,8 +1,10 @@
-"""Records: one run, one folder, whole or not at all."""
+"""Records: one run, one folder, one line, whole or not at all."""
 
+import functools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clmt_lib import data, records
+from clmt_lib import data, records, tasks
 from clmt_lib.io import DataError
-from clmt_lib.records import RunConfig
+from clmt_lib.records import RunConfig, store
 
 SMALL = {"cells": 48}
 CLMT = {"steps": 200, "hidden": 48, "dim": 16, "message": 16}
@@ -32,22 +34,26 @@ def config(model="effects", **changes):
     )
 
 
-def test_the_same_configuration_costs_nothing(tmp_path, world, monkeypatch):
+FILES = {"run.json", "history.json", "predictions.parquet", "draws.npy"}
+
+
+def test_the_same_configuration_costs_nothing_from_its_folder_and_from_the_table(
+    tmp_path, world, monkeypatch
+):
     first = records.run(config(), tmp_path, benchmark=world)
-    monkeypatch.setattr(records.runs, "_compute", lambda *a: pytest.fail("computed again"))
+    monkeypatch.setattr(records.runs, "_make", lambda *a: pytest.fail("computed again"))
     assert records.run(config(), tmp_path, benchmark=world).metrics == first.metrics
-    assert {p.name for p in first.path.iterdir()} == {
-        "config.json",
-        "metrics.json",
-        "history.json",
-        "provenance.json",
-        "predictions.parquet",
-        "draws.npy",
-    }
-    assert [p.name for p in tmp_path.iterdir()] == [first.path.name]
+    assert {p.name for p in first.path.iterdir()} == FILES
+    assert [p.name for p in (tmp_path / "runs").glob("[!.]*")] == [first.name]
+    assert records.collect(tmp_path) == {"simulated": 1} and records.collect(tmp_path) == {}
+    shutil.rmtree(tmp_path / "runs")
+    again = records.run(config(), tmp_path, benchmark=world)
+    assert (again.metrics, again.config) == (first.metrics, first.config)
+    assert again.provenance == first.provenance and again.predictions is None
 
 
-def test_the_id_follows_configuration_data_and_version(world, monkeypatch):
+def test_the_id_follows_every_resolved_setting_data_and_version(world, monkeypatch):
+    from clmt_lib.models.baselines.factors import ALS
     from clmt_lib.models.baselines.means import Means
 
     name = config().id(world.checksum)
@@ -55,32 +61,196 @@ def test_the_id_follows_configuration_data_and_version(world, monkeypatch):
     assert name == RunConfig(**json.loads(json.dumps(config().model_dump()))).id(world.checksum)
     monkeypatch.setattr(Means, "version", 2)
     assert name != config().id(world.checksum)
+    plain = config("als").resolved(world.checksum)
+    assert plain["settings"]["ranks"] == [10, 30, 60], "defaults are written down"
+    said = config("als", settings={"ranks": [10, 30, 60]})
+    assert said.id(world.checksum) == config("als").id(world.checksum), "one run, said twice"
+    monkeypatch.setattr(ALS, "__init__", _with_other_default(ALS.__init__))
+    assert config("als").id(world.checksum) != said.id(world.checksum), "a default that changed"
 
 
-def test_a_record_without_predictions_is_done_and_is_run_again_only_for_them(tmp_path, world):
+def _with_other_default(init):
+    @functools.wraps(init)
+    def changed(self, *args, **settings):
+        init(self, *args, **{"ranks": (3,), **settings})
+
+    return changed
+
+
+def test_what_is_stored_is_what_ran_and_what_is_not_finite_is_refused(tmp_path, world):
+    small = config("als", settings={"ridges": (1e-7, 0.1 + 0.2), "ranks": [2]})
+    records.run(small, tmp_path, benchmark=world)
+    records.collect(tmp_path)
+    (line,) = (tmp_path / "results" / "simulated.jsonl").read_text().splitlines()[:1]
+    assert json.loads(line)["config"]["settings"]["ridges"] == [1e-7, 0.1 + 0.2]
+    assert '"ridges": [1e-07, 0.30000000000000004]' in line
+    for bad in (float("nan"), float("inf"), [1.0, float("-inf")], {"deep": [float("nan")]}):
+        with pytest.raises(DataError, match="is not a finite number"):
+            config("als", settings={"ridges": bad})
+
+
+def test_a_run_without_predictions_is_done_and_is_made_again_only_for_them(tmp_path, world):
     record = records.run(config("als"), tmp_path, benchmark=world)
     before = record.predictions
-    (record.path / "predictions.parquet").unlink()
+    records.collect(tmp_path)
+    shutil.rmtree(record.path)
     assert records.run(config("als"), tmp_path, benchmark=world).predictions is None
-    again = records.run(config("als"), tmp_path, predictions=True, benchmark=world).predictions
-    assert np.allclose(again["predicted"], before["predicted"])
+    again = records.run(config("als"), tmp_path, needs=("predictions",), benchmark=world)
+    assert np.allclose(again.predictions["predicted"], before["predicted"])
 
 
-def test_a_record_whose_metrics_no_longer_hold_is_refused(tmp_path, world):
+def _changed(path, change):
+    """Write a table again with one of its lines changed and a checksum that fits: a forgery."""
+    lines = dict(store.read_lines(path))
+    store.write_lines(path, [change(json.loads(json.dumps(line))) for line in lines.values()])
+
+
+def test_a_run_made_again_must_give_the_metrics_of_its_line(tmp_path, world):
     record = records.run(config(), tmp_path, benchmark=world)
-    (record.path / "predictions.parquet").unlink()
-    told = json.loads((record.path / "metrics.json").read_text())
-    told["test"]["rmse"] -= 0.1
-    (record.path / "metrics.json").write_text(json.dumps(told))
-    with pytest.raises(DataError, match="run again, rmse is.*raise the model's version"):
-        records.run(config(), tmp_path, predictions=True, benchmark=world)
+    records.collect(tmp_path)
+    shutil.rmtree(record.path)
+    for value in (record.metrics["test"]["rmse"] - 0.1, None):
+        _changed(
+            tmp_path / "results" / "simulated.jsonl",
+            lambda line, value=value: {**line, "test": {**line["test"], "rmse": value}},
+        )
+        with pytest.raises(DataError, match=f"its record says {value}.*raise the model's version"):
+            records.run(config(), tmp_path, needs=("predictions",), benchmark=world)
 
 
-def test_a_half_written_record_is_not_read(tmp_path, world):
-    record = records.run(config(), tmp_path, benchmark=world)
-    (record.path / "metrics.json").write_text('{"test": ')
-    with pytest.raises(DataError, match="not a record.*run its configuration again"):
-        records.read(record.path)
+@pytest.fixture(scope="module")
+def small_table(tmp_path_factory, world):
+    """A table of four runs of two models, to be damaged."""
+    folder = tmp_path_factory.mktemp("table")
+    for model in ("effects", "drug_mean"):
+        for seed in (0, 1):
+            records.run(config(model, seed=seed), folder, benchmark=world)
+    records.collect(folder)
+    shutil.rmtree(folder / "runs")
+    return folder
+
+
+def _swap(lines):
+    """The metrics of one model under the id of another, checksums and all."""
+    a, b = (json.loads(line) for line in lines[:2])
+    a["config"] = {**b["config"], "seed": a["config"]["seed"]}
+    a.pop("checksum")
+    return [store.line_of(a), *lines[1:]]
+
+
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        (lambda lines: [lines[0].replace('"rmse": 1', '"rmse": 2', 1), *lines[1:]], "checksum of"),
+        (lambda lines: [lines[0].replace('"seed": 0', '"seed": 7'), *lines[1:]], "checksum of"),
+        (_swap, "holds the configuration of another run, '"),
+        (lambda lines: lines[:-1], "has no end"),
+        (lambda lines: lines[1:], "not the 4 lines that its end tells"),
+        (lambda lines: [*lines[:-1], lines[-1][:20]], "cut or damaged"),
+        (lambda lines: [*lines[:2], lines[2][:300]], "cut or damaged"),
+        (lambda lines: [lines[1], lines[0], *lines[2:]], "twice there or out of order"),
+        (lambda lines: [lines[0], lines[0], *lines[2:]], "twice there or out of order"),
+        (lambda lines: ["", *lines], "cut or damaged"),
+    ],
+)
+def test_a_table_that_was_changed_is_refused_by_name(small_table, tmp_path, world, damage, said):
+    shutil.copytree(small_table, tmp_path / "home")
+    path = tmp_path / "home" / "results" / "simulated.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(damage(lines)) + "\n")
+    assert path.read_text().splitlines() != lines
+    for read in (
+        lambda: records.run(config(), tmp_path / "home", benchmark=world),
+        lambda: records.table(tmp_path / "home"),
+    ):
+        with pytest.raises(DataError, match=f"simulated.jsonl.*{said}.*Remedy: restore"):
+            read()
+
+
+def test_a_line_in_the_table_of_another_benchmark_is_refused(small_table, tmp_path):
+    shutil.copytree(small_table / "results", tmp_path / "results")
+    shutil.move(tmp_path / "results" / "simulated.jsonl", tmp_path / "results" / "gdsc2.jsonl")
+    with pytest.raises(DataError, match="gdsc2.jsonl.*another run, .* on 'simulated'"):
+        records.table(tmp_path)
+
+
+def test_a_changed_derived_record_is_refused(tmp_path):
+    parts = {"config": {"ridge": 1e-7}, "metrics": {"rmse": 0.1234567}, "provenance": {}}
+    record = records.write_derived("summary-x", parts, tmp_path)
+    assert record.config == {"ridge": 1e-7} and record.metrics == {"rmse": 0.123457}
+    text = record.path.read_text()
+    record.path.write_text(text.replace("0.123457", "0.123456"))
+    with pytest.raises(DataError, match="summary-x.json.*changed by hand"):
+        records.read("summary-x", tmp_path)
+    record.path.write_text(text[:-20])
+    with pytest.raises(DataError, match="summary-x.json.*cut or damaged"):
+        records.read("summary-x", tmp_path)
+
+
+def test_a_run_folder_that_was_copied_by_half_is_not_done(tmp_path, world):
+    record = records.run(config("als"), tmp_path, benchmark=world)
+    for part in sorted(FILES):
+        whole = (record.path / part).read_bytes()
+        for half in (whole[: len(whole) // 2], None):
+            (record.path / part).unlink()
+            if half is not None:
+                (record.path / part).write_bytes(half)
+            assert records.find(record.name, tmp_path) is None and records.collect(tmp_path) == {}
+            again = records.run(config("als"), tmp_path, benchmark=world)
+            assert again.metrics == record.metrics
+            assert {p.name for p in record.path.iterdir()} == FILES
+
+
+def test_a_foreign_run_folder_is_no_run(tmp_path, world):
+    mine = records.run(config("als"), tmp_path, benchmark=world)
+    other = records.run(config("effects"), tmp_path, benchmark=world)
+    shutil.rmtree(mine.path)
+    shutil.copytree(other.path, mine.path)
+    assert records.find(mine.name, tmp_path) is None
+
+
+def test_collecting_twice_at_once_loses_nothing(tmp_path, world):
+    for seed in range(6):
+        records.run(config(seed=seed), tmp_path, benchmark=world)
+    threads = [threading.Thread(target=records.collect, args=(tmp_path,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    lines = (tmp_path / "results" / "simulated.jsonl").read_text().splitlines()
+    assert len(lines) == 7 and json.loads(lines[-1])["lines"] == 6
+    assert len(store.read_machines(tmp_path)) == 1
+
+
+def test_draws_of_compared_models_are_kept_to_a_precision_that_does_not_matter(
+    tmp_path, world, monkeypatch
+):
+    monkeypatch.setattr(store, "COMPARED", ("als",))
+    als, means = (
+        records.run(config(name), tmp_path, benchmark=world) for name in ("als", "drug_mean")
+    )
+    before = als.draws
+    records.collect(tmp_path)
+    shutil.rmtree(tmp_path / "runs")
+    assert records.read(means.name, tmp_path).draws is None
+    after = records.read(als.name, tmp_path).draws
+    for key, values in before.items():
+        assert np.allclose(after[key], values, atol=2e-4)
+        assert np.allclose(tasks.interval(after[key]), tasks.interval(values), atol=1e-4)
+    path = tmp_path / "results" / "draws" / "simulated.npz"
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(DataError, match="simulated.npz: the draws cannot be read"):
+        _ = records.read(als.name, tmp_path).draws
+
+
+def test_a_learning_curve_survives_its_folder(tmp_path, world):
+    small = {"steps": 40, "hidden": 16, "dim": 8, "message": 8, "members": 2}
+    record = records.run(config("clmt", settings=small), tmp_path, benchmark=world)
+    before = record.history
+    assert len(before) > 1 and "step" in before[0]
+    records.collect(tmp_path)
+    shutil.rmtree(tmp_path / "runs")
+    assert records.read(record.name, tmp_path).history == before
 
 
 def test_a_failed_run_is_reported_and_does_not_stop_the_grid(tmp_path, world):
@@ -90,9 +260,8 @@ def test_a_failed_run_is_reported_and_does_not_stop_the_grid(tmp_path, world):
     assert "drug_mean" in lines[1] and len(records.table(tmp_path)) == 1
 
 
-def test_who_waited_for_a_folder_that_is_gone_makes_it_again_and_holds_it_alone(tmp_path):
-    pytest.importorskip("fcntl")
-    final, inside, seen = tmp_path / "a-record", [], []
+def test_who_waits_for_a_folder_holds_it_alone_afterwards(tmp_path):
+    final, inside, seen = tmp_path / "runs" / "a-record", [], []
 
     def work():
         with records.runs.workplace(final) as place:
@@ -106,11 +275,12 @@ def test_who_waited_for_a_folder_that_is_gone_makes_it_again_and_holds_it_alone(
         thread.start()
     for thread in threads:
         thread.join(timeout=30)
-    assert seen == [(1, True)] * 8 and not list(tmp_path.iterdir())
+    assert seen == [(1, True)] * 8 and not list((tmp_path / "runs").glob("[!.]*"))
+    assert not list((tmp_path / "runs").glob(".work-*"))
 
 
 def test_a_resumed_run_says_so_and_claims_no_processor_time(tmp_path, world):
-    final = tmp_path / config("als").id(world.checksum)
+    final = tmp_path / "runs" / config("als").id(world.checksum)
     assert (
         "fit_cpu"
         in records.run(config("als"), tmp_path / "calm", benchmark=world).provenance["seconds"]
@@ -120,16 +290,6 @@ def test_a_resumed_run_says_so_and_claims_no_processor_time(tmp_path, world):
         raise KeyboardInterrupt
     seconds = records.run(config("als"), tmp_path, benchmark=world).provenance["seconds"]
     assert seconds["resumed"] is True and "fit_cpu" not in seconds
-
-
-def test_a_metric_that_was_none_must_stay_none(tmp_path, world):
-    record = records.run(config("drug_mean"), tmp_path, benchmark=world)
-    told = json.loads((record.path / "metrics.json").read_text())
-    told["test"]["rmse"] = None
-    (record.path / "metrics.json").write_text(json.dumps(told))
-    (record.path / "predictions.parquet").unlink()
-    with pytest.raises(DataError, match="the record says None.*delete the record and run it again"):
-        records.run(config("drug_mean"), tmp_path, predictions=True, benchmark=world)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +343,7 @@ def test_paired_differences_are_the_difference_of_means_with_an_interval_around_
     grid = [config(model, seed=seed) for model in ("drug_mean", "effects") for seed in (0, 1)]
     records.run_grid(grid[:3], tmp_path)
     record = records.summarise(grid, tmp_path, benchmark=world)
-    assert record.metrics["runs"] == {"done": 3, "planned": 4, "without_draws": 0}
+    assert record.metrics["runs"] == {"done": 3, "planned": 4, "left_out": 0}
     records.run_grid(grid, tmp_path)
     records.summarise(grid, tmp_path, benchmark=world)
     ladder = records.ladder(config().label, "mixed", tmp_path)
@@ -201,7 +361,7 @@ def test_one_model_with_two_settings_cannot_share_a_summary(tmp_path, world):
     records.run_grid(grid, tmp_path)
     with pytest.raises(DataError, match="als appears twice"):
         records.summarise(grid, tmp_path, benchmark=world)
-    assert not [p for p in tmp_path.iterdir() if "summary" in p.name]
+    assert records.derived("summary-*", tmp_path) == []
 
 
 def test_grid_runs_first_folds_first_and_slow_rows_last(tmp_path):
@@ -226,11 +386,13 @@ def test_grid_runs_first_folds_first_and_slow_rows_last(tmp_path):
         "[]": "the grid: .. is not a set of keys",
         "runs: 3": "the grid, runs: input should be a valid list, not 3",
         "runs: [": "not a grid",
-        "runs: [{%s, setings: {}}]" % row: "unknown key 'setings'.*models, settings, options, last",
-        "runs: [{%s, settings: {ridges: [.inf]}}]" % row: "row 1 of runs, settings: inf is not a",
+        f"runs: [{{{row}, setings: {{}}}}]": "unknown key 'setings'.*models, settings, options, last",
+        f"runs: [{{{row}, settings: {{ridges: [.inf]}}}}]": "row 1 of runs, settings: inf is not a",
     }.items():
         grid.write_text(bad)
-        with pytest.raises(DataError, match=f"grid.yaml: .*{said}.*see experiments/grid.yaml"):
+        with pytest.raises(
+            DataError, match=f"grid.yaml: .*{said}.*see experiments/configs/grid.yaml"
+        ):
             records.read_grid(grid)
 
 
@@ -270,11 +432,15 @@ def test_killed_again_and_again_ends_as_if_undisturbed(tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert _start(tmp_path / "storm").wait() == 0
-    calm, storm = (next((tmp_path / place / "records").iterdir()) for place in ("calm", "storm"))
-    assert calm.name == storm.name
-    assert json.loads((calm / "metrics.json").read_text()) == json.loads(
-        (storm / "metrics.json").read_text()
+    calm, storm = (
+        next((tmp_path / place / "records" / "runs").glob("[!.]*")) for place in ("calm", "storm")
     )
+    assert calm.name == storm.name
+    found = {}
+    for place in (calm, storm):
+        line = json.loads((place / "run.json").read_text())
+        found[place] = [line[part] for part in ("id", "config", "valid", "test", "interval")]
+    assert found[calm] == found[storm]
     assert sorted(p.name for p in (tmp_path / "storm" / "records").rglob("*")) == sorted(
         p.name for p in (tmp_path / "calm" / "records").rglob("*")
     )
@@ -283,33 +449,57 @@ def test_killed_again_and_again_ends_as_if_undisturbed(tmp_path):
 def test_without_draws_a_summary_keeps_what_an_earlier_one_found_of_the_same_runs(
     tmp_path, world, monkeypatch
 ):
+    monkeypatch.setattr(store, "COMPARED", ("drug_mean",))
     grid = [config(model, seed=seed) for model in ("drug_mean", "effects") for seed in (0, 1)]
     records.run_grid(grid, tmp_path)
     before = records.summarise(grid, tmp_path, benchmark=world).metrics
-    for path in tmp_path.glob("*-effects-*/draws.npy"):
-        path.unlink()
-    records.run_grid([config("global_mean", seed=seed) for seed in (0, 1)], tmp_path)
-    monkeypatch.setattr(records.runs, "_compute", lambda *_: pytest.fail("computed again"))
-    after = records.summarise(
-        [*grid, *(config("global_mean", seed=seed) for seed in (0, 1))], tmp_path, benchmark=world
-    ).metrics
-    assert after["runs"] == {"done": 6, "planned": 6, "without_draws": 2}
-    assert (
-        after["models"]["effects"] == before["models"]["effects"]
-        and before["differences"][0] in after["differences"]
-    )
+    records.collect(tmp_path)
+    shutil.rmtree(tmp_path / "runs")
+    grid += [config("global_mean", seed=seed) for seed in (0, 1)]
+    records.run_grid(grid[4:], tmp_path)
+    after = records.summarise(grid, tmp_path, benchmark=world).metrics
+    assert after["runs"] == {"done": 6, "planned": 6, "left_out": 1}
+    assert after["models"]["effects"] == before["models"]["effects"]
+    assert before["differences"][0] in after["differences"]
     assert {(row["a"], row["b"]) for row in after["differences"]} == {
         ("effects", "drug_mean"),
         ("global_mean", "drug_mean"),
     }, "nothing is invented for effects and the new model"
-    other = [
-        {**row, "rmse": {**row["rmse"], "mean": row["rmse"]["mean"] + 0.1}}
-        for row in after["differences"]
-    ]  # of other runs
-    (next(tmp_path.glob("summary-*")) / "metrics.json").write_text(
-        json.dumps({**after, "models": {}, "differences": other})
-    )
+    grid += [config("effects", seed=2)]  # other runs of effects than those of the summary
+    records.run_grid(grid[-1:], tmp_path)
     fresh = records.summarise(grid, tmp_path, benchmark=world).metrics
-    assert (
-        fresh["models"]["effects"]["rmse_interval"] == [None, None] and fresh["differences"] == []
-    )
+    assert fresh["models"]["effects"]["rmse_interval"] == [None, None]
+    assert fresh["runs"]["left_out"] == 3
+    said = []
+    whole = records.summarise(grid, tmp_path, benchmark=world, remake=True, say=said.append)
+    assert whole.metrics["runs"]["left_out"] == 0 and len(whole.metrics["differences"]) == 3
+    assert len(said) == 2 and all("made again" in line and "-effects-" in line for line in said)
+
+
+def test_processes_share_a_grid_and_one_that_dies_fails_its_run_alone(tmp_path):
+    lines = []
+    models = ("effects", "drug_mean", "cell_mean", "nonsense", "tests_killer:Killer", "als")
+    sys.path.insert(0, str(tmp_path))
+    (tmp_path / "tests_killer.py").write_text(KILLER)
+    try:
+        failed = records.run_grid(
+            [config(model) for model in models], tmp_path, jobs=2, say=lines.append
+        )
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert sorted(c.model for c, _ in failed) == ["nonsense", "tests_killer:Killer"]
+    assert len(lines) == 6 and sum("FAILED" in line for line in lines) == 2
+    assert len(records.table(tmp_path)) == 4
+
+
+KILLER = """
+import os
+import signal
+
+from clmt_lib.models.baselines.means import Means
+
+
+class Killer(Means):
+    def fit(self, *args):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""

@@ -14,13 +14,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
 from clmt_lib import records
 from clmt_lib.cli import main
 from clmt_lib.io import DataError
+from clmt_lib.records import store
 
 ROOT = Path(__file__).parents[2]
 HERE = importlib.util.find_spec("snakemake") is not None
@@ -39,14 +39,7 @@ ROW = {
     "models": ["drug_mean", "effects"],
     "options": {"cells": 48},
 }
-PARTS = {
-    "config.json",
-    "metrics.json",
-    "history.json",
-    "provenance.json",
-    "predictions.parquet",
-    "draws.npy",
-}
+PARTS = {"run.json", "history.json", "predictions.parquet", "draws.npy"}
 
 
 def grid(folder, *rows, name="small.yaml"):
@@ -55,36 +48,41 @@ def grid(folder, *rows, name="small.yaml"):
     return path
 
 
-def invented(folder, name, *, fit_cpu=None, fit=9.0, memory=1000, **changes):
-    """A record of which only the cost is of interest."""
-    about = {
-        "dataset": "simulated",
-        "split": "mixed",
-        "model": "als",
-        "seed": 0,
-        "fold": 0,
-        "settings": {},
-        "options": {},
-        **changes,
-    }
-    seconds = {"fit": fit, "predict": 0.5} | ({"fit_cpu": fit_cpu} if fit_cpu is not None else {})
-    (folder / name).mkdir(parents=True)
-    for part, body in {
-        "config": about,
-        "metrics": {},
-        "provenance": {"seconds": seconds, "peak_memory_mb": memory},
-    }.items():
-        (folder / name / f"{part}.json").write_text(json.dumps(body))
+def invented(folder, *costs):
+    """A table of runs of which only the cost is of interest: dictionaries of `seconds`, `memory`
+    and what a configuration says otherwise than the first row of a grid.
+    """
+    lines = []
+    for number, cost in enumerate(costs):
+        about = {"split": "mixed", "model": "als", "dataset": "simulated", "settings": {}} | {
+            key: value for key, value in cost.items() if key not in ("seconds", "memory")
+        }
+        config = {**about, "seed": number, "fold": 0, "options": {}}
+        lines.append(
+            {
+                "id": store.run_id(config),
+                "config": config,
+                "overrides": about["settings"],
+                "seconds": cost["seconds"],
+                "peak_memory_mb": cost.get("memory", 1000),
+                "machine": "here",
+            }
+        )
+    store.write_lines(folder / "results" / "machines.jsonl", [{"id": "here"}])
+    for dataset in {line["config"]["dataset"] for line in lines}:
+        mine = [line for line in lines if line["config"]["dataset"] == dataset]
+        store.write_lines(folder / "results" / f"{dataset}.jsonl", mine)
 
 
 def contents(folder):
-    """What a grid is for: name of each record -> its metrics and its predictions' bytes."""
+    """What a grid is for: name of each run -> its metrics and its predictions' bytes."""
+    parts = ("config", "valid", "test", "interval")
     return {
         path.name: (
-            json.loads((path / "metrics.json").read_text()),
+            [json.loads((path / "run.json").read_text())[part] for part in parts],
             (path / "predictions.parquet").read_bytes(),
         )
-        for path in folder.glob("[!.]*")
+        for path in (folder / "runs").glob("[!.]*")
     }
 
 
@@ -95,12 +93,16 @@ def test_a_plan_knows_what_is_done_without_a_marker_or_a_time(tmp_path):
     jobs = records.plan([path], home)
     assert (
         [job.done for job in jobs] == [False, True]
-        and jobs[1].name == done.path.name
+        and jobs[1].name == done.name
         and jobs[1].files == ("small",)
     )
-    (done.path / "draws.npy").unlink()
+    records.collect(home)
+    shutil.rmtree(home / "runs")
     assert [job.done for job in records.plan([path], home)] == [False, True]
-    assert [job.done for job in records.plan([path], home, draws=True)] == [False, False]
+    records.run(records.read_grid(path)[0], home)
+    assert [job.done for job in records.plan([path], home)] == [True, True]
+    (home / "runs" / jobs[0].name / "draws.npy").unlink()  # a folder that was copied by half
+    assert [job.done for job in records.plan([path], home)] == [False, True]
 
 
 def test_a_plan_without_records_or_folder_makes_neither(tmp_path):
@@ -168,20 +170,21 @@ def test_what_cannot_be_run_is_told_and_does_not_stop_the_plan(tmp_path, monkeyp
 
 
 def test_a_cost_is_the_median_of_runs_like_it_else_of_its_model_and_benchmark(tmp_path):
-    for number, seconds in enumerate((10, 20, 90)):
-        invented(tmp_path, f"a{number}", fit_cpu=seconds, memory=1000 * number)
-    invented(tmp_path, "b", fit_cpu=300, split="cell_blind", memory=800)
-    invented(tmp_path, "c", fit=7, model="effects")
-    invented(tmp_path, "elsewhere", fit_cpu=1, dataset="gdsc2")
-    invented(tmp_path, "resumed", fit=1)
-    (tmp_path / "resumed" / "provenance.json").write_text(
-        '{"seconds": {"resumed": true}, "peak_memory_mb": 9}'
+    invented(
+        tmp_path,
+        *(
+            {"seconds": {"fit": 9.0, "fit_cpu": s, "predict": 0.5}, "memory": 1000 * n}
+            for n, s in enumerate((10, 20, 90))
+        ),
+        {
+            "seconds": {"fit": 9.0, "fit_cpu": 300, "predict": 0.5},
+            "split": "cell_blind",
+            "memory": 800,
+        },
+        {"seconds": {"fit": 7.0, "predict": 0.5}, "model": "effects"},
+        {"seconds": {"fit": 9.0, "fit_cpu": 1}, "dataset": "gdsc2"},
+        {"seconds": {"resumed": True}, "memory": 9},
     )
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "provenance.json").write_text("{")
-    (tmp_path / "summary-simulated-mixed").mkdir()
-    for part in ("config", "metrics", "provenance"):
-        (tmp_path / "summary-simulated-mixed" / f"{part}.json").write_text('{"seconds": null}')
     row = {**ROW, "options": {}, "models": ["als", "effects", "drug_mean"]}
     jobs = records.plan(
         [
@@ -236,40 +239,27 @@ def test_a_written_plan_has_the_configuration_of_what_is_missing_and_forgets_sta
 
 
 def test_the_command_tells_the_plan_and_runs_nothing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(records.runs, "_compute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(records.runs, "_make", lambda *_: pytest.fail("computed"))
     assert main(["plan", str(grid(tmp_path)), "--records", str(tmp_path / "records")]) == 0
     assert "0 of 2 runs are in, 2 to do; 2 of unknown cost" in capsys.readouterr().out
     assert main(["plan", str(tmp_path / "nowhere.yaml")]) == 2
     assert "nowhere.yaml" in capsys.readouterr().err
 
 
-def test_a_run_asked_for_predictions_makes_them(tmp_path, capsys):
-    path, home = grid(tmp_path, {**ROW, "models": ["effects"]}), tmp_path / "records"
-    found = records.run(records.read_grid(path)[0], home).path
-    (found / "predictions.parquet").unlink()
-    words = ["run", "--config", str(found / "config.json"), "--records", str(home)]
-    assert main(words) == 0 and not (found / "predictions.parquet").exists()
-    assert main([*words, "--predictions"]) == 0 and (found / "predictions.parquet").exists()
-
-
-def test_a_grid_asked_for_draws_runs_again_only_what_came_without(tmp_path, monkeypatch):
-    path, home = grid(tmp_path, {**ROW, "models": ["effects", "drug_mean"]}), tmp_path / "records"
-    with_draws, without = (records.run(config, home) for config in records.read_grid(path)[:2])
-    before = without.draws
-    (without.path / "draws.npy").unlink()
-    made = []
-    compute = records.runs._compute
-    monkeypatch.setattr(
-        records.runs,
-        "_compute",
-        lambda config, *rest: (made.append(config.model), compute(config, *rest)),
+def test_a_budget_takes_new_questions_first_and_the_cheap_before_the_dear(tmp_path):
+    invented(
+        tmp_path,
+        {"seconds": {"fit": 60.0}, "model": "als"},
+        {"seconds": {"fit": 30.0}, "model": "effects"},
     )
-    assert main(["run", "--grid", str(path), "--records", str(home)]) == 0 and without.draws is None
-    made.clear()
-    assert main(["run", "--grid", str(path), "--records", str(home), "--draws"]) == 0
-    assert made == [without.config["model"]] and all(
-        np.array_equal(before[key], value) for key, value in without.draws.items()
-    )
+    path = grid(tmp_path, {**ROW, "seeds": [5, 6], "models": ["als", "effects", "drug_mean"]})
+    jobs = records.plan([path], tmp_path)
+
+    def chosen(minutes):
+        return [(j.config.model, j.config.seed) for j in records.within(jobs, minutes)]
+
+    assert chosen(10) == [("effects", 5), ("als", 5), ("effects", 6), ("als", 6)]
+    assert chosen(2) == [("effects", 5), ("als", 5), ("effects", 6)] and chosen(0.1) == []
 
 
 def test_one_benchmark_of_a_grid_alone(tmp_path, capsys):
@@ -287,10 +277,8 @@ def test_one_benchmark_of_a_grid_alone(tmp_path, capsys):
     home = ["--records", str(tmp_path / "records")]
     assert main(["run", "--grid", str(path), "--only", "simulated", *home]) == 0
     assert main(["report", "--grid", str(path), "--only", "simulated", *home]) == 0
-    assert {found.name.split("-")[0] for found in (tmp_path / "records").glob("[!.]*")} == {
-        "simulated",
-        "summary",
-    }
+    assert records.derived("*", tmp_path / "records") == ["summary-two-simulated-48-mixed"]
+    assert len(records.table(tmp_path / "records")) == 1
     assert main(["run", "--grid", str(path), "--only", "tgsa", *home]) == 2
     assert "use one of: ccle, simulated" in capsys.readouterr().err
 
@@ -366,7 +354,9 @@ def test_a_failed_run_is_reported_the_others_are_done_and_only_it_is_tried_again
         and "FAILED 1 runs that could not be started: unknown model 'nonsense'" in said
     )
     assert contents(folder / "records") == contents(calm) and len(contents(calm)) == 2
-    before = {path: path.stat().st_mtime_ns for path in (folder / "records").glob("[!.]*/*")}
+    before = {
+        path: path.stat().st_mtime_ns for path in (folder / "records" / "runs").glob("[!.]*/*")
+    }
     code, said = finish(folder, path, "--dry-run", target="tables")
     assert (
         code == 0
@@ -376,7 +366,7 @@ def test_a_failed_run_is_reported_the_others_are_done_and_only_it_is_tried_again
     code, said = finish(folder, path, "--retries", "0", target="runs")
     assert code == 1 and "f0-als" in said and "f0-effects" not in said
     assert {
-        path: path.stat().st_mtime_ns for path in (folder / "records").glob("[!.]*/*")
+        path: path.stat().st_mtime_ns for path in (folder / "records" / "runs").glob("[!.]*/*")
     } == before
 
 
@@ -394,13 +384,17 @@ def test_tables_follow_the_runs_and_are_made_anew_only_for_other_runs(tmp_path):
     path.write_text(yaml.safe_dump(study))
     code, said = finish(tmp_path, path, target="tables")
     assert code == 0, said
-    assert records.read(tmp_path / "records" / "study-study").metrics["runs"] == {
+    assert records.read("study-study", tmp_path / "records").metrics["runs"] == {
         "done": 1,
         "planned": 1,
+        "left_out": 0,
     }
     code, said = finish(tmp_path, path, target="tables")
     assert code == 0 and "tables_of_one_file" not in said and "2 of 2 runs are in, 0 to do" in said
-    shutil.rmtree(next((tmp_path / "records").glob("*drug_mean*")))
+    table = tmp_path / "records" / "results" / "simulated.jsonl"
+    lines = [line for line in store.read_lines(table).values() if "drug_mean" not in line["id"]]
+    store.write_lines(table, lines)
+    shutil.rmtree(next((tmp_path / "records" / "runs").glob("*drug_mean*")))
     code, said = finish(tmp_path, path, "--dry-run", target="tables")
     assert "1 of 2 runs are in, 1 to do" in said and code == 0 and "rule one_run" in said
     code, said = finish(tmp_path, path, "--dry-run", target="tables", config=["partial=1"])
@@ -410,7 +404,8 @@ def test_tables_follow_the_runs_and_are_made_anew_only_for_other_runs(tmp_path):
 @slurm
 @pytest.mark.slow
 def test_the_slurm_profile_plans_its_jobs_with_memory_and_time(tmp_path):
-    invented(tmp_path / "records", "earlier", fit_cpu=3600, memory=4000, model="effects")
+    cost = {"seconds": {"fit_cpu": 3600.0, "fit": 1.0}, "memory": 4000, "model": "effects"}
+    invented(tmp_path / "records", cost)
     code, said = finish(tmp_path, grid(tmp_path), "--workflow-profile", "slurm", "--dry-run")
     assert code == 0, said
     assert "1.0 h" in said and "one_run 2" in " ".join(said.split())
@@ -521,7 +516,7 @@ def fits(pid, name):
     """Whether this process holds the work folder of run `name`: it has done with imports and data."""
     try:
         return any(
-            os.readlink(handle).endswith(f".work-{name}")
+            os.readlink(handle).endswith(f".{name}.lock")
             for handle in Path(f"/proc/{pid}/fd").iterdir()
         )
     except OSError:
@@ -580,11 +575,11 @@ def test_a_grid_whose_scheduler_and_worker_are_killed_ends_as_if_undisturbed(tmp
         len(configs) == 40
         and records.run_grid(configs, calm, device="cpu", say=lambda line: None) == []
     )
-    victim = next(p.name for p in calm.glob("*-clmt-*"))
+    victim = next(p.name for p in (calm / "runs").glob("*-clmt-*"))
     victims, seen, kills, schedulers = [], {}, int(os.environ["CLMT_KILLS"]), 0
 
     def in_so_far():
-        return {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in home.glob("[!.]*/*")}
+        return {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in (home / "runs").glob("[!.]*/*")}
 
     def restarted():
         nonlocal schedulers
@@ -604,7 +599,7 @@ def test_a_grid_whose_scheduler_and_worker_are_killed_ends_as_if_undisturbed(tmp
         seen.update(in_so_far())
 
     scheduler, before = restarted()  # killed when a third of the records is in
-    while len(list(home.glob("[!.]*"))) < 13:
+    while len(list((home / "runs").glob("[!.]*"))) < 13:
         assert scheduler.poll() is None, (tmp_path / "said.txt").read_text()
         if len(victims) < kills:
             strike(
@@ -630,17 +625,20 @@ def test_a_grid_whose_scheduler_and_worker_are_killed_ends_as_if_undisturbed(tmp
             time.sleep(0.02)
         code = scheduler.wait(timeout=600)
         checked(before)
-        assert (home / victim).exists() == (code == 0)
+        assert (home / "runs" / victim).exists() == (code == 0)
         assert code == 0 or len(contents(home)) == 39, "a killed worker held up other runs"
         assert code or len(victims) == kills, f"the run was too quick: killed {len(victims)} times"
-    if not (home / victim).exists():
+    if not (home / "runs" / victim).exists():
         scheduler, before = restarted()
         assert scheduler.wait(timeout=600) == 0
         checked(before)
     assert len(victims) == kills
     assert contents(home) == contents(calm)
-    assert all({p.name for p in record.iterdir()} == PARTS for record in home.glob("[!.]*"))
-    assert [p.name for p in home.glob(".*")] == [".grid"], "unfinished work was left behind"
+    assert all(
+        {p.name for p in record.iterdir()} == PARTS for record in (home / "runs").glob("[!.]*")
+    )
+    left = {p.name for p in (home / "runs").glob(".*") if p.suffix != ".lock"}
+    assert left == {".grid"}, "unfinished work was left behind"
     code, said = finish(tmp_path, path)
     assert code == 0 and "40 of 40 runs are in, 0 to do" in said and "one_run" not in said
     print(f"{schedulers} schedulers, one killed; {len(victims)} workers killed")

@@ -141,7 +141,7 @@ def test_a_blend_is_made_of_its_parts_records_and_equals_one_that_fits_them(tmp_
     assert record.metrics["valid"]["rmse"] <= als.metrics["valid"]["rmse"] + 1e-6, (
         "a share of one was tried"
     )
-    assert len(list(tmp_path.glob("simulated-*"))) == 3
+    assert len(list((tmp_path / "runs").glob("simulated-*"))) == 3
 
 
 def invented(world, seed=0, responses=6):

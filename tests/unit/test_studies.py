@@ -20,6 +20,7 @@ from clmt_lib.book import plotting
 from clmt_lib.cli import main
 from clmt_lib.data.response import simulated
 from clmt_lib.io import DataError
+from clmt_lib.records import store
 
 ROOT = Path(__file__).parents[2]
 STUDY = {
@@ -182,34 +183,53 @@ def test_a_study_record_is_no_run_and_names_its_runs(done):
     assert (
         len(records.table(done[1])) == 8 and "small" not in records.table(done[1])["id"].str.cat()
     )
-    body = records.read(done[1] / "study-small")
+    body = records.read("study-small", done[1])
     assert body.config["question"] == STUDY["question"] and body.metrics["runs"] == {
         "done": 5,
         "planned": 5,
+        "left_out": 0,
     }
     assert all(
-        (done[1] / name).is_dir()
+        records.exists(name, done[1])
         for found in body.metrics["rows"]
         for pair in found["runs"]
         for name in pair
     )
 
 
-def test_what_was_compared_already_is_kept_without_predictions_or_a_fit(copy, monkeypatch):
+def test_what_was_compared_already_is_kept_without_draws_or_a_fit(copy, monkeypatch):
     path, folder = copy
-    before = records.read(folder / "study-small").metrics
-    for predictions in folder.glob("*/predictions.parquet"):
-        predictions.unlink()
-    monkeypatch.setattr(records.runs, "_compute", lambda *_: pytest.fail("computed again"))
+    before = records.read("study-small", folder).metrics
+    shutil.rmtree(folder / "runs")
+    monkeypatch.setattr(records.runs, "_make", lambda *_: pytest.fail("computed again"))
     assert records.summarise_study(path, folder).metrics == before
 
 
-def test_a_comparison_whose_runs_are_elsewhere_is_kept_and_a_new_run_is_counted(copy, tmp_path):
+def test_draws_that_were_not_kept_are_made_again_and_that_is_said(copy):
     path, folder = copy
-    shutil.move(next(folder.glob("simulated-mixed-s1-f0-effects-*")), tmp_path / "elsewhere")
-    assert records.summarise_study(path, folder).metrics["runs"] == {"done": 5, "planned": 5}
-    shutil.rmtree(folder / "study-small")
-    assert records.summarise_study(path, folder).metrics["runs"] == {"done": 4, "planned": 5}
+    before = records.read("study-small", folder).metrics
+    shutil.rmtree(folder / "runs")
+    (folder / "results" / "derived" / "study-small.json").unlink()
+    assert records.summarise_study(path, folder, remake=False) is None
+    said = []
+    assert records.summarise_study(path, folder, say=said.append).metrics == before
+    assert len(said) == 8 and all(
+        "made again, because its bootstrap draws" in line for line in said
+    )
+
+
+def test_a_comparison_whose_runs_are_elsewhere_is_kept_and_a_new_run_is_counted(copy):
+    path, folder = copy
+    table = folder / "results" / "simulated.jsonl"
+    lines = dict(store.read_lines(table))
+    gone = next(name for name in lines if name.startswith("simulated-mixed-s1-f0-effects-"))
+    shutil.rmtree(folder / "runs" / gone)
+    del lines[gone]
+    store.write_lines(table, lines.values())
+    counted = {"planned": 5, "left_out": 0}
+    assert records.summarise_study(path, folder).metrics["runs"] == {"done": 5, **counted}
+    (folder / "results" / "derived" / "study-small.json").unlink()
+    assert records.summarise_study(path, folder).metrics["runs"] == {"done": 4, **counted}
     assert records.study("small", folder).query("variant == 'means'")["folds"].item() == 1
     records.run_study(path, folder, say=lambda line: None)
     records.summarise_study(path, folder)
@@ -223,7 +243,11 @@ def test_a_comparison_of_other_runs_than_those_planned_is_made_again(copy, monke
     monkeypatch.setattr(
         Means, "version", 99
     )  # its runs get other ids: the stored comparison is of code that is gone
-    assert records.summarise_study(path, folder).metrics["runs"] == {"done": 3, "planned": 5}
+    assert records.summarise_study(path, folder).metrics["runs"] == {
+        "done": 3,
+        "planned": 5,
+        "left_out": 0,
+    }
     assert "means" not in records.study("small", folder)["variant"].tolist()
 
 
@@ -239,7 +263,7 @@ def test_a_failed_run_is_told_and_the_others_are_compared(tmp_path, capsys):
 
 
 def test_report_only_runs_nothing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(records.runs, "_compute", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(records.runs, "_make", lambda *_: pytest.fail("computed"))
     assert (
         main(
             [
@@ -287,7 +311,9 @@ def test_signals_may_be_named_in_a_configuration():
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "experiments" / "studies").glob("*.yaml")), ids=lambda path: path.stem
+    "path",
+    sorted((ROOT / "experiments" / "configs" / "studies").glob("*.yaml")),
+    ids=lambda path: path.stem,
 )
 def test_the_studies_of_the_book_can_be_read_and_their_models_built(path):
     runs = records.read_study(path)
@@ -295,7 +321,7 @@ def test_the_studies_of_the_book_can_be_read_and_their_models_built(path):
         "without `another_seed` nobody knows the size of nothing"
     )
     for _, config in runs:
-        models.build(config.model, **config.settings)
+        models.build(config.model, config.split, **config.settings)
 
 
 @pytest.mark.slow
@@ -310,24 +336,33 @@ def test_the_template_notebook_makes_the_record_that_the_command_makes(tmp_path)
         runs=row(seeds=[0], variants=["low"]),
         variants={"low": {"alignment": "none"}},
     )
+    import papermill
+
     template, folder = ROOT / "experiments" / "templates" / "ablation.ipynb", tmp_path / "records"
-    base, variant = (config for _, config in records.read_study(path))
-    records.run(base, folder)
-    assert (
-        records.run_notebooks(path, tmp_path / "out", template, folder, say=lambda line: None) == []
+    _, variant = (config for _, config in records.read_study(path))
+    papermill.execute_notebook(
+        template,
+        tmp_path / "out.ipynb",
+        {
+            **variant.model_dump(),
+            "settings": json.dumps(variant.settings),
+            "options": json.dumps(variant.options),
+            "records_folder": str(folder),
+            "device": "cpu",
+        },
+        kernel_name="python3",
+        progress_bar=False,
     )
-    notebook = nbformat.read(
-        next((tmp_path / "out").iterdir()), 4
-    )  # the base's record was there: one notebook
+    notebook = nbformat.read(tmp_path / "out.ipynb", 4)
     outputs = json.dumps([cell.get("outputs") for cell in notebook.cells])
     record = records.run(variant, folder)
     assert (
-        record.path.name in outputs
+        record.name in outputs
         and "image/png" in outputs
         and f"{record.metrics['test']['rmse']:.3f}" in outputs
     )
     calm = records.run(variant, tmp_path / "calm")
-    assert calm.path.name == record.path.name and calm.metrics["test"]["rmse"] == pytest.approx(
+    assert calm.name == record.name and calm.metrics["test"]["rmse"] == pytest.approx(
         record.metrics["test"]["rmse"], abs=1e-3
     )
 
@@ -347,6 +382,7 @@ def test_the_live_study_of_chapter_07_still_says_what_its_page_says(tmp_path):
         "weight_decay": 0.1,
         "drop": 0.5,
         "drop_in": 0.2,
+        "hide_cells": 0.0,
     }
     base |= {"cell_views": ["expression", "mutation"], "drug_views": ["annotation"]}
     runs = row(split="cell_blind", seeds=[0], options={"seed": 0}, variants=["off"])
@@ -364,12 +400,6 @@ def test_the_live_study_of_chapter_07_still_says_what_its_page_says(tmp_path):
         and found["difference"] == pytest.approx(0.062, abs=0.03)
         and found["low"] > 0
     )
-
-
-def test_a_study_far_from_the_template_says_so(tmp_path):
-    pytest.importorskip("papermill")
-    with pytest.raises(DataError, match="no such template"):
-        records.run_notebooks(written(tmp_path), tmp_path / "out")
 
 
 def test_a_verdict_needs_the_interval_the_direction_and_the_size_of_nothing():

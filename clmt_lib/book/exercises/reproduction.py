@@ -1,6 +1,5 @@
 """Chapters 09 and 09a."""
 
-import json
 import math
 import tempfile
 from pathlib import Path
@@ -189,6 +188,8 @@ def _fabricated(tests, sign):
     """Folder of summaries in which the first rung of each comparison is better (sign 1) or worse
     (-1), on five folds.
     """
+    from clmt_lib import records
+
     folder, rows = Path(tempfile.mkdtemp(prefix="clmt-claim-")), {}
     for test in tests:
         a, b = test["compare"].split(" - ")
@@ -205,13 +206,8 @@ def _fabricated(tests, sign):
         }
         rows.setdefault(f"summary-{test['dataset']}-{test['split']}", []).append(row)
     for name, differences in rows.items():
-        (folder / name).mkdir()
-        for part, body in {
-            "config": {},
-            "metrics": {"models": {}, "differences": differences},
-            "provenance": {},
-        }.items():
-            (folder / name / f"{part}.json").write_text(json.dumps(body), encoding="utf-8")
+        parts = {"metrics": {"models": {}, "differences": differences}}
+        records.write_derived(name, {"config": {}, "provenance": {}, **parts}, folder)
     return folder
 
 
