@@ -86,7 +86,7 @@ class Record:
         if path.exists():
             found = np.load(path, allow_pickle=False)
         else:
-            found = _kept_draws(self.path.parents[1], self.config["dataset"]).get(self.name)
+            found = kept_draws(self.path.parents[1], self.config["dataset"]).get(self.name)
         names = sorted(self.metrics["interval"])
         return None if found is None else dict(zip(names, found, strict=True))
 
@@ -352,7 +352,7 @@ def _fold(dataset: str, lines: dict[str, dict], base: Path) -> None:
     """Write the draws and histories of new lines, then the machines, then the lines themselves."""
     machines = {name: {"id": name, **about} for name, about in read_machines(base).items()}
     histories = dict(read_lines(base / "results" / "histories" / f"{dataset}.jsonl"))
-    draws, kept = dict(_kept_draws(base, dataset)), len(machines)
+    draws, kept = dict(kept_draws(base, dataset)), len(machines)
     out, curves, drawn = [], len(histories), len(draws)
     for name, line in lines.items():
         key = digest(line["machine"], 8)
@@ -391,7 +391,8 @@ def write_draws(folder: str | Path | None, dataset: str, draws: dict[str, np.nda
         )
 
 
-def _kept_draws(folder: str | Path | None, dataset: str) -> dict[str, np.ndarray]:
+def kept_draws(folder: str | Path | None, dataset: str) -> dict[str, np.ndarray]:
+    """Id -> [metrics, draws] of the runs of a benchmark whose draws are kept."""
     path = results(folder) / "draws" / f"{dataset}.npz"
     try:
         stat = path.stat()

@@ -104,7 +104,9 @@ def makespan(seconds, workers):
     return max(free)
 
 
-@exercise("14.4", "that is all a queue does, and Snakemake, Slurm and `clmt run --jobs` are such queues.")
+@exercise(
+    "14.4", "that is all a queue does, and Snakemake, Slurm and `clmt run --jobs` are such queues."
+)
 def _makespan(answer):
     seconds, workers = [4.0, 7.0, 3.0, 2.0, 6.0, 5.0, 1.0, 9.0], 3
     got = float(numbers(np.atleast_1d(called(answer, list(seconds), workers)), (1,))[0])
