@@ -51,6 +51,7 @@ __all__ = [
     "TABLES",
     "kind_of",
     "load",
+    "load_response",
     "locate",
     "make_split",
     "read_split_csv",
@@ -88,3 +89,22 @@ def load(name: str, **options: Any) -> Benchmark:
         )
     module, function = _READERS[name].rsplit(".", 1)
     return getattr(import_module(f"clmt_lib.data.{module}"), function)(**options)
+
+
+def load_response(name: str, **options: Any) -> DrugResponse:
+    """Read a benchmark of cell lines x drugs, as `load`.
+
+    Raises
+    ------
+    DataError
+        As `load`; also for a benchmark of other sides.
+    """
+    benchmark = load(name, **options)
+    if not isinstance(benchmark, DrugResponse):
+        rows, columns = (side.name for side in benchmark.sides)
+        raise DataError(
+            f"{name} holds {rows}s x {columns}s",
+            remedy="name a benchmark of cell lines x drugs: "
+            + ", ".join(["simulated", *RESPONSES]),
+        )
+    return benchmark

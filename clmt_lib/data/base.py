@@ -148,22 +148,23 @@ class Side:
         DataError
             The side does not know what the view was standardised by, or a feature is missing.
         """
-        if view not in self.scales or view not in self.views:
+        known = self.views.get(view)
+        if view not in self.scales or not isinstance(known, pd.DataFrame):
             raise DataError(
                 f"nothing says what {view} of {self.name}s was standardised by",
                 remedy="prepare the tables with `clmt data prepare`, which keeps means and "
                 "deviations, or give values that are standardised already",
             )
-        features = list(self.views[view].columns)
+        features = list(known.columns)
         require_columns(raw.columns, features)
         scale = self.scales[view].loc[features]
         return (raw[features] - scale["mean"]) / scale["deviation"]
 
     def extended(self, more: "Side") -> "Side":
-        """This side and the entities of another of the same kind, which come after its own.
+        """The side with the entities of another of the same kind after its own.
 
-        Columns, views, keys and scales are those of this side; what `more` lacks is missing there
-        (a view: zeros or empty text, and `present` says so).
+        Columns, views, keys and scales stay those of the side; what `more` lacks is missing (a view:
+        zeros or empty text, and `present` says so).
 
         Raises
         ------
@@ -182,7 +183,9 @@ class Side:
         views = {key: _stacked(key, view, more) for key, view in self.views.items()}
         gaps = {key for key in views if key in self.present or not more.has(key).all()}
         present = {key: np.concatenate([self.has(key), more.has(key)]) for key in gaps}
-        rules = {key: _longer(rule, more.ids) for key, rule in cast(Keys, self.keys).rules.items()}
+        rules = {
+            key: _longer(rule, more.ids) for key, rule in cast("Keys", self.keys).rules.items()
+        }
         return replace(
             self,
             frame=frame.rename_axis(self.frame.index.name),

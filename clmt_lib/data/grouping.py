@@ -2,9 +2,9 @@
 and 09b).
 """
 
+import os
 from collections.abc import Iterable
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -161,7 +161,7 @@ def connected(facts: Iterable[Iterable]) -> np.ndarray:
     return pd.factorize(label)[0].astype(np.int64)
 
 
-def check_smiles(drugs: pd.DataFrame, file: str | Path | None = None) -> None:
+def check_smiles(drugs: pd.DataFrame, file: str | os.PathLike | None = None) -> None:
     """Raise `DataError` for the first SMILES of the table that RDKit cannot read. A missing one is
     allowed.
     """

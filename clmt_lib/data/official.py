@@ -5,7 +5,10 @@ Known layouts: the Cell Model Passports' matrix (genes are rows, header rows abo
 DepMap's matrix (models are rows), and both providers' mutation lists.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +47,9 @@ class Matrix:
     depmap: bool
 
 
-def read_matrix(path, lines, values, genes=None):
+def read_matrix(
+    path: Path, lines: pd.DataFrame, values: tuple[str, ...], genes: Collection[str] | None = None
+) -> Matrix:
     """Read one omics table in any known layout.
 
     Parameters
@@ -95,7 +100,15 @@ def read_matrix(path, lines, values, genes=None):
     )
 
 
-def numbers(frame, column, path, whole=True, first_row=2, missing=False, label=None):
+def numbers(
+    frame: pd.DataFrame,
+    column: Any,
+    path: Path,
+    whole: bool = True,
+    first_row: int = 2,
+    missing: bool = False,
+    label: str | None = None,
+) -> pd.Series:
     """A column as int64 (`whole`) or float64, or an error with the file's row of the first cell
     that is not such a number.
 
@@ -117,7 +130,9 @@ def numbers(frame, column, path, whole=True, first_row=2, missing=False, label=N
     return values.astype("int64") if whole else values
 
 
-def _passports_matrix(path, head, genes):
+def _passports_matrix(
+    path: Path, head: pd.DataFrame, genes: Collection[str] | None
+) -> pd.DataFrame:
     """[model ids, symbols]: genes are rows, models are columns, with several header rows above; a
     symbol seen twice keeps its first row.
     """
@@ -160,7 +175,9 @@ def _passports_matrix(path, head, genes):
     return out
 
 
-def _passports_long(path, there, values, genes):
+def _passports_long(
+    path: Path, there: set[str], values: tuple[str, ...], genes: Collection[str] | None
+) -> pd.DataFrame:
     """[model ids, symbols] from one row a model and gene; several measurements of one model are
     averaged.
     """
@@ -179,7 +196,7 @@ def _passports_long(path, there, values, genes):
     )
 
 
-def _depmap_matrix(path, first, symbols):
+def _depmap_matrix(path: Path, first: pd.Series, symbols: pd.Series) -> pd.DataFrame:
     """[DepMap ids, symbols]: models are rows, genes are columns named `SYMBOL (Entrez id)`; the
     default row of each model.
     """
@@ -205,7 +222,7 @@ def _depmap_matrix(path, first, symbols):
     return pd.DataFrame(body).set_index(frame[model])
 
 
-def _by_cosmic(frame, lines, key, path):
+def _by_cosmic(frame: pd.DataFrame, lines: pd.DataFrame, key: str, path: Path) -> pd.DataFrame:
     """Rows by COSMIC id instead of the provider's model id; models of one COSMIC id (or measured
     twice) are averaged.
     """
@@ -226,7 +243,7 @@ def _by_cosmic(frame, lines, key, path):
     return frame.sort_index()
 
 
-def read_mutations(path, lines):
+def read_mutations(path: Path, lines: pd.DataFrame) -> pd.DataFrame:
     """[calls] COSMIC_ID, entrez_id (missing where the file has none), symbol, changes_protein, from
     the Passports' or DepMap's list of mutations.
 

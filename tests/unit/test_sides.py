@@ -1,5 +1,5 @@
-"""Two sides and a table: keys follow the facts, further entities come after, and what does not fit is
-refused.
+"""Two sides and a table: keys follow the facts, further entities come after, and what does not fit
+is refused.
 """
 
 from dataclasses import replace

@@ -8,6 +8,7 @@ of sequences cannot tell them apart, and a split keeps them together.
 """
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -46,9 +47,9 @@ def load(folder: str | os.PathLike | None = None) -> Benchmark:
         a letter that is no amino acid, a structure that cannot be read, a pKd that is not that of
         its Kd.
     """
-    folder = locate(folder, "dti")
-    path = folder / "davis_pairs.parquet"
-    proteins, drugs = _proteins(folder), _drugs(folder)
+    home = locate(folder, "dti")
+    path = home / "davis_pairs.parquet"
+    proteins, drugs = _proteins(home), _drugs(home)
     table = read_table(path, ["protein_index", "drug_index", "kd_nM", "pKd"]).reset_index(drop=True)
     kd, pkd = (pd.to_numeric(table[key], errors="coerce") for key in ("kd_nM", "pKd"))
     wrong = ~((kd > 0) & np.isclose(pkd, 9 - np.log10(kd.where(kd > 0)), atol=1e-3))
@@ -87,7 +88,7 @@ def load(folder: str | os.PathLike | None = None) -> Benchmark:
     )
 
 
-def _proteins(folder: os.PathLike) -> Side:
+def _proteins(folder: Path) -> Side:
     """The constructs, in the order of their places in the table of pairs."""
     path = folder / "davis_proteins.parquet"
     columns = ["protein_id", "sequence", "uniprot", "gene", "protein_name", "function_text"]
@@ -114,7 +115,7 @@ def _proteins(folder: os.PathLike) -> Side:
     )
 
 
-def _drugs(folder: os.PathLike) -> Side:
+def _drugs(folder: Path) -> Side:
     """The inhibitors, in the order of their places in the table of pairs."""
     path = folder / "davis_drugs.parquet"
     table = _in_order(path, "drug_index", ["drug_id", "smiles_isomeric", "inchikey"])
@@ -130,7 +131,7 @@ def _drugs(folder: os.PathLike) -> Side:
     return drug_side(frame)
 
 
-def _in_order(path: os.PathLike, place: str, columns: list[str]) -> pd.DataFrame:
+def _in_order(path: Path, place: str, columns: list[str]) -> pd.DataFrame:
     """A table of entities whose column `place` numbers its rows from 0, each with an id of its own;
     or the row that breaks the rule.
     """

@@ -1,4 +1,4 @@
-"""Tox21: is a molecule active in twelve assays of nuclear receptors and of stress responses?
+"""Tox21: which molecules are active in twelve assays of nuclear receptors and stress responses.
 
 Source: the Tox21 challenge of 2014, in the table that MoleculeNet and chemprop published. A label
 is 0 or 1, and one in six is missing. Rows whose structure cannot be read have no InChIKey and are
@@ -7,6 +7,7 @@ molecule; where their labels of an assay disagree, it has none.
 """
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -114,7 +115,7 @@ def _scaffolds(molecules: pd.DataFrame) -> pd.Series:
     return scaffold_groups(molecules.assign(compound=parent_groups(molecules)))
 
 
-def _labels(table: pd.DataFrame, path: os.PathLike) -> pd.DataFrame:
+def _labels(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """[rows, assays] 0.0, 1.0 or NaN; `DataError` for the first that is anything else."""
     labels = table[list(ASSAYS)].apply(pd.to_numeric, errors="coerce").astype("float64")
     wrong = (~labels.isin([0.0, 1.0])).to_numpy() & table[list(ASSAYS)].notna().to_numpy()

@@ -7,14 +7,18 @@ says so in its name.
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from clmt_lib.data import load
+from clmt_lib.data import load_response
 from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response import ccle, gdsc
+from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.response.joins import whole
 from clmt_lib.io import DataError, locate, read_table, require_columns
 
@@ -42,7 +46,7 @@ class AuxiliaryOmics:
     expression: pd.DataFrame
     events: pd.DataFrame
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Columns of each table and a checksum over all of them, for a run's provenance; empty
         where nothing is known.
         """
@@ -54,9 +58,11 @@ class AuxiliaryOmics:
         return {**columns, "checksum": digest} if any(columns.values()) else {}
 
 
-def load_auxiliary(benchmark, folder=None):
-    """The `Elsewhere` of a benchmark: without a column for one that has no other tables here, such
-    as a simulated world.
+def load_auxiliary(
+    benchmark: DrugResponse, folder: str | os.PathLike | None = None
+) -> AuxiliaryOmics:
+    """The auxiliary omics of a benchmark: without a column for one that has no other tables here,
+    such as a simulated world.
 
     Lines are joined by COSMIC or DepMap id, compounds by name or first InChIKey block.
 
@@ -76,7 +82,8 @@ def load_auxiliary(benchmark, folder=None):
     folder = locate(folder)
     cosmic = pd.to_numeric(benchmark.cells["cosmic_id"]).astype("Int64").astype("string")
     responses = pd.concat(
-        [_responses(benchmark, load(name, folder=folder), cosmic) for name in screens], axis=1
+        [_responses(benchmark, load_response(name, folder=folder), cosmic) for name in screens],
+        axis=1,
     )
     second = (
         _of(ccle.read_omics(folder)["expression"], benchmark.cells["depmap_id"])
@@ -90,7 +97,7 @@ def load_auxiliary(benchmark, folder=None):
     )
 
 
-def read_events(folder):
+def read_events(folder: Path) -> pd.DataFrame:
     """[lines, events] cancer functional events of GDSC (MoBEM, release v17) as 0/1, indexed by
     COSMIC id; a line's tissue is not one of them.
 
@@ -128,7 +135,7 @@ def read_events(folder):
     return events.astype(float).set_index(pd.Index(lines))
 
 
-def _responses(benchmark, other, cosmic):
+def _responses(benchmark: DrugResponse, other: DrugResponse, cosmic: pd.Series) -> pd.DataFrame:
     """[C, D'] what `other` measured of these lines with compounds that `benchmark` lacks."""
     compound = group_compounds(
         pd.concat(
@@ -145,6 +152,6 @@ def _responses(benchmark, other, cosmic):
     return table.loc[:, table.notna().sum() >= LEAST]
 
 
-def _of(table, ids):
+def _of(table: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
     """Rows of a table by id, missing where it has none."""
     return table.reindex(pd.Index(ids.astype("object")))

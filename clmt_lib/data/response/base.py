@@ -200,7 +200,9 @@ def drug_side(drugs: pd.DataFrame) -> Side:
     return Side("drug", drugs.rename_axis("drug"), keys=known, identity=identity)
 
 
-def _check_responses(responses, target, units, trust_units, file):
+def _check_responses(
+    responses: pd.DataFrame, target: str, units: str | None, trust_units: bool, file: Any
+) -> pd.DataFrame:
     """The responses with the target in its own units, in the column `y`, and `censored` as
     booleans; or the first thing wrong with them.
     """
@@ -230,7 +232,9 @@ def _check_responses(responses, target, units, trust_units, file):
     return _check_bounds(responses, y, target, file)
 
 
-def _check_ln_um(responses, y, target, trust_units, file):
+def _check_ln_um(
+    responses: pd.DataFrame, y: np.ndarray, target: str, trust_units: bool, file: Any
+) -> None:
     large, positive = (
         np.abs(y) > LARGEST_LN_UM,
         not trust_units and len(y) >= 100 and responses["drug"].nunique() >= 5 and (y > 0).all(),
@@ -248,7 +252,9 @@ def _check_ln_um(responses, y, target, trust_units, file):
         )
 
 
-def _check_range(responses, y, target, trust_units, file):
+def _check_range(
+    responses: pd.DataFrame, y: np.ndarray, target: str, trust_units: bool, file: Any
+) -> None:
     about = TARGETS[target]
     outside = (y < about.low) | (y > about.high)
     if outside.any():
@@ -268,7 +274,7 @@ def _check_range(responses, y, target, trust_units, file):
         )
 
 
-def _check_bounds(responses, y, target, file):
+def _check_bounds(responses: pd.DataFrame, y: np.ndarray, target: str, file: Any) -> pd.DataFrame:
     """`censored` as booleans where it is given; where it is not, a pile of equal extreme values is
     refused.
     """
@@ -299,7 +305,7 @@ def _check_bounds(responses, y, target, file):
     return responses.assign(y=y)
 
 
-def _align(kind, table, index, file):
+def _align(kind: str, table: pd.DataFrame, index: pd.Index, file: Any) -> pd.DataFrame:
     missing = index.difference(table.index)
     if len(missing):
         raise DataError(

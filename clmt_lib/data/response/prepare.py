@@ -239,7 +239,8 @@ def _find_inputs(downloads: str | os.PathLike, unpacked: Path, done: Prepared) -
         if path.suffix.lower() == ".zip"
         for member in _unpack(path, unpacked)
     ]
-    found = {kind: path for kind in INPUTS if (path := _pick(files, kind)) is not None}
+    picked = {kind: _pick(files, kind) for kind in INPUTS}
+    found = {kind: path for kind, path in picked.items() if path is not None}
     for kind in NEEDED:
         if kind not in found:
             raise DataError(

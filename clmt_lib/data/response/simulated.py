@@ -62,6 +62,7 @@ A test recomputes both.
 That one consequence decides for each drug, and varies within a class, is part of the invention.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 
@@ -94,7 +95,7 @@ TISSUES = {  # name: code in the ids, per cent of the lines
     "Kidney": ("KIDNEY", 5),
     "Bone": ("BONE", 5),
 }
-DRIVERS = {  # invented frequencies, of the order one would expect
+DRIVERS: dict[str, dict[str, float]] = {  # invented frequencies, of the order one would expect
     "Lung": dict(TP53=0.6, KRAS=0.3, EGFR=0.2, STK11=0.2, KEAP1=0.2, MET=0.1, ALK=0.1, RB1=0.2),
     "Haematopoietic and Lymphoid": dict(
         TP53=0.4,
@@ -121,7 +122,7 @@ DRIVERS = {  # invented frequencies, of the order one would expect
     "Bone": dict(TP53=0.5, RB1=0.4, CDKN2A=0.3, ATRX=0.2, STAG2=0.2, SMARCB1=0.1),
 }
 # pathway of the drug: driver and its weight; above 0 a mutated line dies at a lower dose
-EFFECTS = {
+EFFECTS: dict[str, dict[str, float]] = {
     "EGFR signaling": dict(EGFR=1, ERBB2=0.8, KRAS=-1, BRAF=-0.7),
     "ERK MAPK signaling": dict(BRAF=1, KRAS=0.7, NRAS=0.7, NF1=0.5, RB1=-0.6),
     "PI3K/MTOR signaling": dict(PIK3CA=1, PTEN=0.8, TSC1=0.7, KRAS=-0.6),
@@ -178,7 +179,7 @@ class Signals:
     text: float = 0.07  # the consequence stated only in the mechanism paragraph
     noise: float = 0.08
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shares = list(asdict(self).values())
         if not np.isfinite(shares).all() or min(shares) < 0 or not 0 < sum(shares) <= 1 + 1e-9:
             raise DataError(
@@ -205,7 +206,7 @@ class Truth:
     latents: pd.DataFrame
     consequence: pd.Series
 
-    def expected(self, *sources):
+    def expected(self, *sources: str) -> np.ndarray:
         """[C, D] ln IC50 in ln uM of a model that knows these sources perfectly (all but noise when
         none is named).
 
@@ -222,13 +223,13 @@ class Truth:
             )
         return MEAN + sum(self.terms[name] for name in sources or TERMS[:-1])
 
-    def shares(self, measured=False):
+    def shares(self, measured: bool = False) -> dict[str, float]:
         """Variance of each term over `SD`^2: over all pairs (exact), or over the measured ones."""
         rows = self.measured if measured else np.ones_like(self.measured)
         return {name: float(term[rows].var() / SD**2) for name, term in self.terms.items()}
 
 
-def facts():
+def facts() -> pd.DataFrame:
     """[110] frame of the real drugs, indexed by id: name, pubchem_cid, inchikey, target, pathway,
     consequence, smiles, mechanism.
 
@@ -243,7 +244,7 @@ def facts():
         return pd.read_csv(table, sep="\t", keep_default_na=False).set_index("drug")
 
 
-def read_signals(signals):
+def read_signals(signals: Signals | Mapping[str, float]) -> Signals:
     """`Signals` from itself or, as a configuration file holds them, from {source: share}; sources
     that are not named keep their default.
 
@@ -268,7 +269,13 @@ def read_signals(signals):
         ) from None
 
 
-def load(seed=0, *, signals=Signals(), cells=240, drugs=None):
+def load(
+    seed: int = 0,
+    *,
+    signals: Signals | Mapping[str, float] = Signals(),
+    cells: int = 240,
+    drugs: Collection[str] | None = None,
+) -> DrugResponse:
     """A simulated benchmark: the same arguments always give the same tables.
 
     Parameters
@@ -310,7 +317,13 @@ def load(seed=0, *, signals=Signals(), cells=240, drugs=None):
     )
 
 
-def truth(seed=0, *, signals=Signals(), cells=240, drugs=None):
+def truth(
+    seed: int = 0,
+    *,
+    signals: Signals | Mapping[str, float] = Signals(),
+    cells: int = 240,
+    drugs: Collection[str] | None = None,
+) -> Truth:
     """The terms behind `load` with the same arguments, for comparing with what a model found.
 
     >>> known = truth(cells=24)
@@ -320,12 +333,14 @@ def truth(seed=0, *, signals=Signals(), cells=240, drugs=None):
     return _truth(seed, read_signals(signals), *_entities(seed, cells, drugs))
 
 
-def _rng(seed, part):
+def _rng(seed: int, part: int) -> np.random.Generator:
     """One generator for each part, so that no part's draws depend on the size of another."""
     return np.random.Generator(np.random.PCG64([int(seed), part]))
 
 
-def _entities(seed, cells, drugs):
+def _entities(
+    seed: int, cells: int, drugs: Collection[str] | None
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, pd.DataFrame], pd.DataFrame]:
     """Tables of lines and drug ids, omics, and latent states: everything but the responses."""
     lines, table = _lines(cells), _drug_ids(drugs)
     tissue = pd.factorize(lines["tissue"])[0]
@@ -346,7 +361,7 @@ def _entities(seed, cells, drugs):
     return lines, table, frames, latents
 
 
-def _lines(cells):
+def _lines(cells: int) -> pd.DataFrame:
     """[cells] frame of invented lines: the rounded-down shares of `TISSUES`, the rest in the
     largest tissue.
     """
@@ -370,7 +385,7 @@ def _lines(cells):
     )
 
 
-def _drug_ids(names):
+def _drug_ids(names: Collection[str] | None) -> pd.DataFrame:
     """[D] frame of drug ids: the chosen rows of `facts`, and a second id of each `REPLICATES`."""
     table = facts()
     if names is not None:
@@ -398,21 +413,21 @@ def _drug_ids(names):
     return table.assign(compound=table["name"])[columns]
 
 
-def _targets(cell):
+def _targets(cell: str) -> list[str]:
     """Gene symbols in a `target` cell; none for DNA."""
     return [gene for gene in cell.split(", ") if gene != "DNA"]
 
 
-def _gene_pathways(table):
+def _gene_pathways(table: pd.DataFrame) -> dict[str, str]:
     """Target gene -> pathway of the first drug that names it."""
     return {gene: row.pathway for row in table[::-1].itertuples() for gene in _targets(row.target)}
 
 
-def _driver_genes():
+def _driver_genes() -> set[str]:
     return {gene for group in (*DRIVERS.values(), *EFFECTS.values()) for gene in group}
 
 
-def _latents(rng, tissue, index):
+def _latents(rng: np.random.Generator, tissue: np.ndarray, index: pd.Index) -> pd.DataFrame:
     """[C, 7] frame, L of the equations."""
     names = list(MARKERS)
     shared, own = (
@@ -424,7 +439,13 @@ def _latents(rng, tissue, index):
     )
 
 
-def _expression(rng, tissue, latents, genes, pathway):
+def _expression(
+    rng: np.random.Generator,
+    tissue: np.ndarray,
+    latents: pd.DataFrame,
+    genes: list[str],
+    pathway: dict[str, str],
+) -> np.ndarray:
     """[C, genes] x of the equations, rounded to 6 decimals."""
     marker = {gene: name for name, row in MARKERS.items() for gene in row.split()}
     pathways = sorted(set(pathway.values()))
@@ -450,7 +471,7 @@ def _expression(rng, tissue, latents, genes, pathway):
     )
 
 
-def _mutation(rng, tissues, genes):
+def _mutation(rng: np.random.Generator, tissues: pd.Series, genes: list[str]) -> np.ndarray:
     """[C, genes] 0 or 1, M of the equations."""
     chance = np.array(
         [[DRIVERS[tissue].get(gene, PASSENGER) for gene in genes] for tissue in TISSUES]
@@ -459,18 +480,25 @@ def _mutation(rng, tissues, genes):
     return (rng.random((len(rows), len(genes))) < chance[rows]).astype(float)
 
 
-def _copy_number(rng, n, genes):
+def _copy_number(rng: np.random.Generator, n: int, genes: list[str]) -> np.ndarray:
     """[C, genes] log2 ratio: small noise, and gains or losses of blocks of ten genes."""
     block = np.arange(len(genes)) // 10
     event = rng.choice([-0.6, 0.0, 0.6], size=(n, block[-1] + 1), p=[0.1, 0.8, 0.1])
     return np.round(event[:, block] + 0.15 * rng.standard_normal((n, len(genes))), 6)
 
 
-def _truth(seed, signals, lines, table, omics, latents):
+def _truth(
+    seed: int,
+    signals: Signals,
+    lines: pd.DataFrame,
+    table: pd.DataFrame,
+    omics: dict[str, pd.DataFrame],
+    latents: pd.DataFrame,
+) -> Truth:
     """Terms of the equations, scaled to the shares, and the mask of measured pairs."""
     shape = len(lines), len(table)
     share = asdict(signals)
-    terms = {}
+    terms: dict[str, np.ndarray] = {}
     for name, term in _raw_terms(_rng(seed, 4), table, omics, latents).items():
         spread = term.std()
         term = term - sum((term * before).mean() * before for before in terms.values())
@@ -487,7 +515,12 @@ def _truth(seed, signals, lines, table, omics, latents):
     return Truth(scaled, _rng(seed, 5).random(shape) < MEASURED, latents, table["consequence"])
 
 
-def _raw_terms(rng, table, omics, latents):
+def _raw_terms(
+    rng: np.random.Generator,
+    table: pd.DataFrame,
+    omics: dict[str, pd.DataFrame],
+    latents: pd.DataFrame,
+) -> dict[str, np.ndarray]:
     """name -> [C, D] A, B, X, W, T, N of the equations, before they are made uncorrelated."""
     x, mutation = (omics[kind].astype(np.float64) for kind in ("expression", "mutation"))
     c, d = len(x), len(table)
@@ -510,7 +543,7 @@ def _raw_terms(rng, table, omics, latents):
     }
 
 
-def _centred(columns):
+def _centred(columns: list[np.ndarray]) -> np.ndarray:
     """[C, D] from D columns, less row and column means (plus the grand mean)."""
     block = np.column_stack(columns)
     return block - block.mean(axis=0) - block.mean(axis=1, keepdims=True) + block.mean()

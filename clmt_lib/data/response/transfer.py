@@ -7,13 +7,16 @@ a fit, because it is not in there. What the target measured stands beside it, tu
 higher value means a less sensitive line on every assay.
 """
 
+import os
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from clmt_lib.data import RESPONSES
-from clmt_lib.data import load as load_benchmark
+from clmt_lib.data import load_response as load_benchmark
 from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response import ccle, gdsc
 from clmt_lib.data.response.base import TARGETS, DrugResponse, cell_side, drug_side
@@ -40,7 +43,7 @@ VALID_PARTS = 10  # one part in ten of what may be trained on
 SOURCE = "GDSC2 ln IC50 on CCLE lines: expression, mutation and copy number of 706 census genes"
 
 
-def resistance(y, target):
+def resistance(y: np.ndarray, target: str) -> np.ndarray:
     """Responses turned so that a higher value means a less sensitive line, whatever the assay: the
     only place where the sign of a target is handled.
 
@@ -57,7 +60,7 @@ def resistance(y, target):
     return np.asarray(y, dtype=np.float64) * (1.0 if TARGETS[target].sensitive == "low" else -1.0)
 
 
-def load_source(folder=None):
+def load_source(folder: str | os.PathLike | None = None) -> DrugResponse:
     """GDSC2 on the lines of CCLE's omics, by DepMap id: the source of every transfer in this book.
 
     Returns
@@ -100,7 +103,7 @@ def load_source(folder=None):
     )
 
 
-def withheld(folder=None, name=None):
+def withheld(folder: str | os.PathLike | None = None, name: str | None = None) -> dict[str, Any]:
     """What the provider of a prepared folder keeps back for an external test, where it says so
     (`withheld_lines.csv`, `withheld_drugs.csv`).
 
@@ -114,7 +117,8 @@ def withheld(folder=None, name=None):
     {"lines": set of DepMap ids, "drugs": set of GDSC drug ids, "in_table": int or None}; empty
     where the folder keeps nothing back.
     """
-    folder, out = locate(folder), {"lines": set(), "drugs": set(), "in_table": None}
+    folder = locate(folder)
+    out: dict[str, Any] = {"lines": set(), "drugs": set(), "in_table": None}
     lists = {key: folder / f"withheld_{key}.csv" for key in ("lines", "drugs")}
     if lists["drugs"].exists():
         out["drugs"] = set(read_table(lists["drugs"], ["DRUG_ID"])["DRUG_ID"].astype(str))
@@ -165,7 +169,7 @@ class Transfer:
     folds: int
     counts: dict
 
-    def split(self, fold, category):
+    def split(self, fold: int, category: str) -> Split:
         """Roles of the source's responses when `fold` is held out: test is what is held out, valid
         what is new to training as the pairs of `category` are.
 
@@ -199,7 +203,7 @@ class Transfer:
             self.benchmark.checksum,
         )
 
-    def categories(self, fold):
+    def categories(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """([n] category, [n] origin) of the target's pairs when `fold` is held out; both empty text
         where a pair is part held out, part unknown.
 
@@ -238,7 +242,7 @@ class Transfer:
         return category, origin
 
 
-def join(source, target, folds=4, seed=0):
+def join(source: DrugResponse, target: DrugResponse, folds: int = 4, seed: int = 0) -> Transfer:
     """The `Transfer` of two benchmarks on the same omics: lines joined by id, drugs by compound
     (name or first InChIKey block).
 
@@ -298,7 +302,7 @@ def join(source, target, folds=4, seed=0):
     )
 
 
-def _count(pairs):
+def _count(pairs: np.ndarray) -> dict[str, int]:
     return {
         "lines": len(np.unique(pairs[:, 0])),
         "drugs": len(np.unique(pairs[:, 1])),
@@ -306,7 +310,7 @@ def _count(pairs):
     }
 
 
-def _joined_drugs(source, target):
+def _joined_drugs(source: DrugResponse, target: DrugResponse) -> tuple[np.ndarray, np.ndarray]:
     """(compound of source drugs then target drugs, position in the union of each target drug): -1
     for a second id of one compound.
     """
@@ -315,7 +319,8 @@ def _joined_drugs(source, target):
     )
     compound = group_compounds(both).to_numpy()
     measured = [np.bincount(part.pairs[:, 1], minlength=part.n_drugs) for part in (source, target)]
-    first, second = ({} for _ in range(2))
+    first: dict[str, int] = {}
+    second: dict[str, int] = {}
     for ids, counts, offset in ((first, measured[0], 0), (second, measured[1], source.n_drugs)):
         for drug in np.argsort(-counts, kind="stable"):
             ids.setdefault(compound[offset + drug], drug)
@@ -328,7 +333,13 @@ def _joined_drugs(source, target):
     return compound, place
 
 
-def _union(source, target, lines, new, compound):
+def _union(
+    source: DrugResponse,
+    target: DrugResponse,
+    lines: list[str],
+    new: list[int],
+    compound: np.ndarray,
+) -> DrugResponse:
     """The source with the target's lines and drugs that it lacks, and no response of theirs."""
     drugs = target.drugs.iloc[new]
     more = (
@@ -343,7 +354,9 @@ def _union(source, target, lines, new, compound):
     return joined.with_frames(drug=drugs)
 
 
-def _dealt(benchmark, pairs, folds, seed):
+def _dealt(
+    benchmark: DrugResponse, pairs: np.ndarray, folds: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Folds of shared lines [C], drugs [D] and pairs [C, D], -1 where not shared."""
     rng = np.random.default_rng([seed, folds])
     compound = benchmark.drugs["compound"].factorize()[0]
@@ -365,13 +378,20 @@ def _dealt(benchmark, pairs, folds, seed):
         fold[rng.permutation(names)] = np.arange(len(names)) % folds
         out.append(fold[group])
     pair = np.where(asked & there, rng.integers(0, folds, asked.shape), -1)
-    return (*out, pair)
+    return out[0], out[1], pair
 
 
 SOURCES = {"gdsc2": load_source}
 
 
-def load(source, dataset, folds=4, folder=None, words=None, **options):
+def load(
+    source: str,
+    dataset: str,
+    folds: int = 4,
+    folder: str | os.PathLike | None = None,
+    words: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+    **options: Any,
+) -> Transfer:
     """Read two screens and `join` them.
 
     Parameters
@@ -410,7 +430,7 @@ def load(source, dataset, folds=4, folder=None, words=None, **options):
     return replace(joined, counts={**joined.counts, "withheld": about})
 
 
-def _of_compounds(ids, joined, folder):
+def _of_compounds(ids: Collection[str], joined: Transfer, folder: str | os.PathLike | None) -> int:
     """How many compounds asked about are those of these GDSC ids."""
     table = gdsc.read_drugs(locate(folder))
     table = table[table.index.isin(ids)]
@@ -421,7 +441,9 @@ def _of_compounds(ids, joined, folder):
     return len(set(compound[: len(table)]) & set(compound[len(table) :]))
 
 
-def invented_screens(world, seed=0, share=0.75, noise=1.0):
+def invented_screens(
+    world: DrugResponse, seed: int = 0, share: float = 0.75, noise: float = 1.0
+) -> tuple[DrugResponse, DrugResponse]:
     """Two screens of one simulated world, as two laboratories might run them (chapter 09d): a
     source that reports ln IC50, and a target that reports an area, higher if sensitive.
 
@@ -457,7 +479,14 @@ def invented_screens(world, seed=0, share=0.75, noise=1.0):
     return first, second
 
 
-def _part(world, lines, drugs, y, name, target):
+def _part(
+    world: DrugResponse,
+    lines: np.ndarray,
+    drugs: np.ndarray,
+    y: np.ndarray,
+    name: str,
+    target: str,
+) -> DrugResponse:
     cell, drug = world.pairs.T
     rows = np.flatnonzero(np.isin(cell, lines) & drugs[drug])
     cells, drugs = (
@@ -471,18 +500,15 @@ def _part(world, lines, drugs, y, name, target):
             target: y[rows],
         }
     )
-    about = {
-        "target": target,
-        "trust_units": True,
-        "licence": world.licence,
-        "source": world.source,
-        "simulated": world.simulated,
-    }
     return DrugResponse.from_tables(
         name,
         cells,
         drugs,
         {kind: table.loc[cells.index] for kind, table in world.omics.items()},
         pairs,
-        **about,
+        target=target,
+        trust_units=True,
+        licence=world.licence,
+        source=world.source,
+        simulated=world.simulated,
     )
