@@ -163,8 +163,8 @@ class Side:
     def extended(self, more: "Side") -> "Side":
         """The side with the entities of another of the same kind after its own.
 
-        Columns, views, keys and scales stay those of the side; what `more` lacks is missing (a view:
-        zeros or empty text, and `present` says so).
+        Columns, views, keys and scales stay those of the side; what `more` lacks is missing (in a
+        view: zeros or empty text, and `present` says so).
 
         Raises
         ------

@@ -22,7 +22,7 @@ def data():
 
 
 def renamed(**changes):
-    """The tiny benchmark with cells of its tables overwritten: `drugs={"1005": {"smiles": ...}}`."""
+    """The tiny benchmark with cells of its tables changed: `drugs={"1005": {"smiles": ...}}`."""
     made = tiny.tables()
     for table, rows in changes.items():
         for row, values in rows.items():
@@ -70,7 +70,7 @@ def test_clean_data_split_scaler_graph_and_target_pass(data, kind):
 
 
 # --- the benchmark
-# ------------------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def test_salt_of_another_compound_is_found():
@@ -189,7 +189,7 @@ def test_two_lines_of_one_name_are_a_note_where_their_registry_ids_differ():
 
 
 # --- the split
-# -----------------------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def moved(split, positions, to="train"):
@@ -341,7 +341,7 @@ def test_replicates_of_a_mixed_split_are_a_note(data):
 
 
 # --- scaler, graph, target
-# -------------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["cell_blind", "tissue_blind"])
@@ -440,7 +440,7 @@ def test_target_computed_from_all_responses_is_caught(data):
 
 
 # --- the proof that trusts nobody
-# ------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def scaler_of_all_lines(data, split):

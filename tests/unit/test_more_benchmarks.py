@@ -249,8 +249,10 @@ def test_stereoisomers_are_one_compound_not_an_error(folder):
 
 # Bounds
 
+LN_8_UM = np.log(8.0)
 
-def capped(cap=np.log(8.0), share=0.4):
+
+def capped(cap=LN_8_UM, share=0.4):
     """The tiny tables with the largest 40 % of the responses at ln 8."""
     made = tiny.tables()
     y = made["responses"]["ln_ic50"]
@@ -378,7 +380,7 @@ def test_one_line_under_two_ids_names_both_rows(folder):
     )
 
 
-@pytest.mark.parametrize("name", (*NEW, "gdsc2"))
+@pytest.mark.parametrize("name", [*NEW, "gdsc2"])
 def test_two_ids_that_share_a_registry_id_are_one_line(folder, name):
     changed(
         folder / "ids/cell_lines.parquet",

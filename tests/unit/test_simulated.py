@@ -15,7 +15,10 @@ from clmt_lib.data.response.base import LARGEST_LN_UM
 from clmt_lib.data.response.simulated import SD, TERMS, Signals, facts, load, truth
 from clmt_lib.io import DataError, locate
 
-FORBIDDEN = r"\b\w*(?:respon[sd]|sensiti|resist|approv|indicat|patient|clinic|therap|treat|efficac|licence)\w*"
+FORBIDDEN = (
+    r"\b\w*(?:respon[sd]|sensiti|resist|approv|indicat|patient|clinic|therap|treat|efficac|licence)"
+    r"\w*"
+)
 STATED = {  # what the reader of a paragraph can recognise its consequence by
     "replication_forks": r"\bforks?\b|DNA synthesis breaks down",
     "mitotic_spindle": r"mitotic spindle",

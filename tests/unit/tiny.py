@@ -117,7 +117,7 @@ def affinity(proteins=13, seed=0):
 
 
 def gaps(shape, share, groups, seed):
-    """A table of any shape in which a `share` of the pairs is measured, its rows of `groups` kinds."""
+    """A table of any shape with a `share` of its pairs measured, its rows of `groups` kinds."""
     rng = np.random.default_rng(seed)
     rows, columns = (
         Side(name, pd.DataFrame({"name": "x"}, [f"{name}{i}" for i in range(n)]))
