@@ -16,12 +16,18 @@ from clmt_lib.models.registry import (
     register,
     resolve,
 )
+from clmt_lib.models.validation import Validation, compare, cross_validate
+from clmt_lib.tasks import evaluate
 
 __all__ = [
     "Model",
     "TableModel",
+    "Validation",
     "build",
+    "compare",
+    "cross_validate",
     "display_name",
+    "evaluate",
     "family",
     "fitted",
     "load",

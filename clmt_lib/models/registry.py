@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from clmt_lib.data.splits import ALIASES
 from clmt_lib.io import DataError
 from clmt_lib.models.base import Model
 
@@ -171,7 +172,7 @@ def register(
                 f"there is a model {name!r} already ({_place(_ENTRIES[name].cls)})",
                 remedy="register yours by another name",
             )
-        _known_settings(name, cls, settings or {})
+        check_settings(name, cls, settings or {})
         _ENTRIES[name] = Entry(cls, dict(settings or {}), display_name, family)
         return cls
 
@@ -259,7 +260,8 @@ def _imported(place: str) -> Any:
     return getattr(found, name)
 
 
-def _known_settings(name: str, cls: type[Model], settings: Mapping[str, Any]) -> None:
+def check_settings(name: str, cls: type[Model], settings: Mapping[str, Any]) -> None:
+    """Raises DataError for a setting that the class does not have."""
     known = cls.known_settings()
     unknown = sorted(set(settings) - known)
     if unknown:
@@ -269,12 +271,16 @@ def _known_settings(name: str, cls: type[Model], settings: Mapping[str, Any]) ->
         )
 
 
+def suits(cls: type[Model], kind: str | None) -> dict[str, Any]:
+    """What a class says suits a kind of split (by its name or an alias of it)."""
+    return dict(cls.settings_for.get(ALIASES.get(kind, kind), {})) if kind else {}
+
+
 def settings_of(name: str, kind: str | None = None) -> dict[str, Any]:
     """What a name sets beyond the defaults of its class: its registration, then, if a kind of
     split is given, what the class says suits it.
     """
-    suited = model_class(name).settings_for.get(kind, {}) if kind else {}
-    return {**entry(name).settings, **suited}
+    return {**entry(name).settings, **suits(model_class(name), kind)}
 
 
 def build(name: str, kind: str | None = None, **settings: Any) -> Model:
@@ -294,7 +300,7 @@ def build(name: str, kind: str | None = None, **settings: Any) -> Model:
         Unknown name or setting.
     """
     cls = model_class(name)
-    _known_settings(name, cls, settings)
+    check_settings(name, cls, settings)
     return cls.make(**{**settings_of(name, kind), **settings})
 
 
