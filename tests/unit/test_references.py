@@ -235,7 +235,7 @@ def test_trees_kept_as_arrays_vote_as_scikit_learns_do(world, splits):
 
 @pytest.mark.parametrize("kind", ["mixed", "cell_blind", "drug_blind"])
 def test_bases_of_the_stack_never_saw_the_pairs_they_teach_with(world, splits, kind, monkeypatch):
-    """Out of fold: what teaches the second stage was predicted by bases that were fitted without it,
+    """Out of fold: what teaches the second stage comes from bases that were fitted without it,
     and without the line or the compound that is held out with it.
     """
     bases = {"mixed": "seen_bases", "cell_blind": "new_line_bases"}.get(kind, "new_drug_bases")
@@ -381,7 +381,7 @@ def affinities(rng, name="affinities", proteins=24, drugs=14):
 
 @pytest.mark.parametrize("kind", ["mixed", "protein_blind", "drug_blind", "both_blind"])
 def test_proteins_and_drugs_are_two_sides_like_any(kind):
-    """The same models, kernels chosen by what a side has: k-mers of sequences, bits of structures."""
+    """The same models; kernels by what a side has: k-mers of sequences, bits of structures."""
     benchmark = affinities(np.random.default_rng(0), proteins=48, drugs=36)
     split = data.make_split(benchmark, kind)
     y, asked = benchmark.y[split.test], benchmark.pairs[split.test]
