@@ -31,23 +31,6 @@ FLOORS = (  # each may import what lies before it; rooms of one floor do not see
 APART = {("tasks", "views"), ("cli", "book")}  # lower, and still not to be imported
 UNTYPED = frozenset(  # modules whose public functions do not all say their types yet
     {
-        "book/exercises/core.py",
-        "book/exercises/scaling.py",
-        "book/exercises/training.py",
-        "book/plotting/ablations.py",
-        "book/plotting/alignment.py",
-        "book/plotting/best.py",
-        "book/plotting/data.py",
-        "book/plotting/graphs.py",
-        "book/plotting/ladder.py",
-        "book/plotting/ledger.py",
-        "book/plotting/molecules.py",
-        "book/plotting/scaling.py",
-        "book/plotting/style.py",
-        "book/plotting/text.py",
-        "book/plotting/textworth.py",
-        "book/plotting/training.py",
-        "book/plotting/transfer.py",
         "data/__init__.py",
         "data/official.py",
         "data/response/auxiliary.py",

@@ -1,14 +1,17 @@
 """How an exercise is checked: the register, and helpers that read an answer."""
 
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
-CHECKS = {}  # name -> (check, words for a right answer)
+Check = Callable[[Any], Any]  # an answer -> None (right), a hint, or Ellipsis (no answer yet)
+CHECKS: dict[str, tuple[Check, str]] = {}  # name -> (check, words for a right answer)
 
 
-def exercise(name, praise):
+def exercise(name: str, praise: str) -> Callable[[Check], Check]:
     """Decorator that registers a check under the exercise's name, "chapter.number"."""
 
     def register(function):
@@ -18,14 +21,14 @@ def exercise(name, praise):
     return register
 
 
-def check(name, answer=None):
+def check(name: str, answer: Any = None) -> None:
     """Print whether an answer is right, or a hint. Whatever is handed in, this never raises; the
     stubs None and ... get a neutral line.
 
     >>> check("01.1", ...)
     01.1  No answer yet: replace the ... by your own, then run this cell again.
-    >>> check("01.1", 2.31)
-    01.1  Not yet: that is the difference of the logarithms. What does a difference of logarithms say about the concentrations?
+    >>> check("99.1", 2.31)
+    No exercise '99.1'; there are: 01.1, 01.2, ...
     """
     name = str(name)
     if name not in CHECKS:
@@ -47,10 +50,7 @@ def _hint(function, answer):
             return function(answer)
     except Hint as hint:
         return hint.args[0]
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # whatever was handed in: an exercise never stops a chapter
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - an exercise never stops a chapter
         return (
             f"your answer raised {type(error).__name__}. Try it on a small example of your "
             "own first."
@@ -61,7 +61,7 @@ class Hint(Exception):
     """A hint raised from a helper, for the reader; `Ellipsis` where there is no answer yet."""
 
 
-def number(answer):
+def number(answer: Any) -> float:
     """The answer as one finite float; anything else raises a hint."""
     if callable(answer):
         raise Hint("hand in the number, not the function: call it.")
@@ -76,7 +76,7 @@ def number(answer):
     return float(answer)
 
 
-def numbers(answer, shape):
+def numbers(answer: Any, shape: Sequence[int]) -> np.ndarray:
     """The answer as a float array of `shape`; anything else raises a hint."""
     if answer is None:
         raise Hint("the function returned nothing: does it end in `return`?")
@@ -92,7 +92,7 @@ def numbers(answer, shape):
     return values
 
 
-def chosen(answer, right, allowed):
+def chosen(answer: Any, right: Mapping[str, tuple[str, str]], allowed: Sequence[str]) -> Any:
     """Check a dictionary of choices: the hint of the first wrong one, `Ellipsis` while all are
     stubs; right: key -> (choice, hint).
     """
@@ -112,7 +112,7 @@ def chosen(answer, right, allowed):
     return None
 
 
-def called(function, *inputs):
+def called(function: Any, *inputs: Any) -> Any:
     """What the function that was handed in returns for `inputs`; a stub, and anything but a
     function, raises a hint.
     """
@@ -126,6 +126,6 @@ def called(function, *inputs):
     return result
 
 
-def first(got, known, otherwise):
+def first(got: Any, known: Iterable[tuple[Any, str | None]], otherwise: str) -> str | None:
     """The hint of the first known answer that `got` equals (None: right), else the general one."""
     return next((hint for value, hint in known if np.allclose(got, value)), otherwise)

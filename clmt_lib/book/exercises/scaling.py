@@ -1,5 +1,7 @@
 """Chapter 14."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from clmt_lib.book.exercises.core import Hint, called, chosen, exercise, first, number, numbers
@@ -96,7 +98,7 @@ def _exponent(answer):
     )
 
 
-def makespan(seconds, workers):
+def makespan(seconds: Iterable[float], workers: int) -> float:
     """Seconds until the last run has ended, if whoever is free takes the next."""
     free = [0.0] * workers
     for length in seconds:
@@ -135,7 +137,7 @@ def _makespan(answer):
     return hint
 
 
-def encodings(pairs, batches):
+def encodings(pairs: np.ndarray, batches: Iterable[np.ndarray]) -> int:
     """Lines and drugs that must be encoded over all batches, each once a batch."""
     return sum(len(np.unique(side)) for batch in batches for side in pairs[batch].T)
 

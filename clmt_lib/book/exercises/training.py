@@ -1,6 +1,8 @@
 """Chapter 06."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +50,15 @@ exercise("06.2", "the validation set is a rehearsal: it asks what the test will 
 )
 
 
-def adamw(theta, gradients, rate, decay, corrected=True, coupled=False, root=True):
+def adamw(
+    theta: Any,
+    gradients: Iterable[float],
+    rate: float,
+    decay: float,
+    corrected: bool = True,
+    coupled: bool = False,
+    root: bool = True,
+) -> Any:
     """AdamW after several gradients; the options are the usual mistakes."""
     m = q = np.zeros_like(theta)
     for t, g in enumerate(gradients, start=1):

@@ -1,6 +1,11 @@
 """Studies: what each variant changed, as forests of paired differences (chapter 07)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import FAINT, GREY
 
@@ -13,7 +18,12 @@ AXES = {  # metric -> (label, whether a larger value is better)
 BETTER, WORSE, QUIET = (0, "o"), (1, "D"), (None, "s")  # place in the colour-blind palette, marker
 
 
-def study(frame, names=None, title="", ax=None):
+def study(
+    frame: pd.DataFrame,
+    names: Mapping[str, str] | None = None,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Any:
     """Forest of a study: a row for each variant, dot and 95 % interval of variant minus base, zero
     line, direction of "better", seeds and folds on which it was better.
 
@@ -168,7 +178,7 @@ def _nothing_yet(ax, title):
     return np.array([ax])
 
 
-def run_history(history, title="", ax=None):
+def run_history(history: pd.DataFrame, title: str = "", ax: Axes | None = None) -> Axes:
     """Learning curve: the score on the validation set and each part of the loss against steps, on a
     logarithmic axis; members share a colour.
 

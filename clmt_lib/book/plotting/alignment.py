@@ -1,13 +1,18 @@
 """Partners, strangers and what an alignment found (chapter 05)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import FAINT, GREY
 
 LINES, MARKERS = ("-", "--", "-.", ":"), "osD^vP*X"
 
 
-def partners(panels):
+def partners(panels: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
     """Entities on the unit circle, seen in two views: a circle and a square in one colour are
     partners, joined by a line.
 
@@ -41,7 +46,9 @@ def partners(panels):
     return axes
 
 
-def pull(lead, losses, pulls):
+def pull(
+    lead: np.ndarray, losses: Mapping[str, np.ndarray], pulls: Mapping[str, np.ndarray]
+) -> np.ndarray:
     """What a loss says, and how hard it pulls, against the lead of the positive over all negatives
     together.
 
@@ -70,7 +77,7 @@ def pull(lead, losses, pulls):
     return axes
 
 
-def copies(counts, most=8):
+def copies(counts: Mapping[str, Any], most: int = 8) -> Axes:
     """How many rows of a batch are the anchor's own entity: share of anchors with 1 (no copy), 2,
     3, ... rows; from `most` on together.
 
@@ -110,7 +117,7 @@ def copies(counts, most=8):
     return ax
 
 
-def recall(ranks, pool, ax=None):
+def recall(ranks: Mapping[str, np.ndarray], pool: int, ax: Axes | None = None) -> Axes:
     """Share of entities whose partner is among the first k, against k; the dotted diagonal is
     chance.
 
@@ -125,6 +132,7 @@ def recall(ranks, pool, ax=None):
     """
     import matplotlib.pyplot as plt
     import seaborn
+    from matplotlib.ticker import MaxNLocator
 
     ax, k = ax or plt.subplots(figsize=(5.6, 3.6))[1], np.arange(0, pool + 1)
     ax.plot(k, k / pool, color=GREY, linestyle=":", linewidth=1.4, label="chance")
@@ -141,13 +149,13 @@ def recall(ranks, pool, ax=None):
         xlim=(0, pool),
         ylim=(0, 1.03),
     )
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter("{x:.0%}")
     ax.legend(loc="lower right")
     return ax
 
 
-def temperatures(frame, chance=0.5):
+def temperatures(frame: pd.DataFrame, chance: float = 0.5) -> np.ndarray:
     """A sweep over the temperature: where the partner lands on held-out entities, and how near
     partners and how spread entities are.
 
@@ -193,7 +201,9 @@ def temperatures(frame, chance=0.5):
     return axes
 
 
-def knowledge(folds, labels, chance=None):
+def knowledge(
+    folds: pd.DataFrame, labels: Mapping[str, str], chance: Mapping[str, float] | None = None
+) -> np.ndarray:
     """What embeddings know, a panel a question: small dots are folds, the large mark is their mean.
 
     Parameters

@@ -2,7 +2,12 @@
 09c).
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, display_name, look
 
@@ -14,7 +19,7 @@ USES = {
 }  # what a fit does with a block of pairs -> place in the colour-blind palette
 
 
-def stack_plan(inner=3, ax=None):
+def stack_plan(inner: int = 3, ax: Axes | None = None) -> Axes:
     """Fits down, blocks of pairs across: what each fit of a base is shown (blue) and what it is
     asked, block by block.
 
@@ -68,7 +73,7 @@ def stack_plan(inner=3, ax=None):
     return ax
 
 
-def inner_fold_maps(maps, most=40):
+def inner_fold_maps(maps: Mapping[str, Any], most: int = 40) -> Axes:
     """One map a split, on an evenly spaced sample: cell lines down, drugs across, each training
     pair in the colour of its inner fold; valid and test grey, holes open.
 
@@ -115,7 +120,7 @@ def inner_fold_maps(maps, most=40):
     return axes[0]
 
 
-def base_weights(frames):
+def base_weights(frames: Mapping[str, pd.DataFrame]) -> Any:
     """One panel a split, one row a base: a bar for its mean weight, a dot for each fold; a split
     without a fold says so.
 
@@ -153,7 +158,7 @@ def base_weights(frames):
     return axes[: len(frames)]
 
 
-def beside_kernel(frame, metrics=("rmse", "pcc_per_drug")):
+def beside_kernel(frame: pd.DataFrame, metrics: Sequence[str] = ("rmse", "pcc_per_drug")) -> Axes:
     """Differences to the best kernel rung, one panel a metric, one block of rows a benchmark and
     split; its first row, at zero, is the kernel rung itself.
 

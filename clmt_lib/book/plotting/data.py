@@ -1,11 +1,18 @@
 """A benchmark and its splits as pictures (chapter 01)."""
 
+from collections.abc import Mapping
+
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import GREY
+from clmt_lib.data import Benchmark, DrugResponse, Split
 
 
-def anatomy(benchmark, lines=48, drugs=40, genes=24):
+def anatomy(
+    benchmark: DrugResponse, lines: int = 48, drugs: int = 40, genes: int = 24
+) -> np.ndarray:
     """A benchmark at a glance, on an evenly spaced sample: a table of lines (left), a table of
     drugs (top), and the responses that join them, holes left open.
 
@@ -22,7 +29,7 @@ def anatomy(benchmark, lines=48, drugs=40, genes=24):
 
     c, d = (
         np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
-        for n, most in ((benchmark.n_cells, lines), (benchmark.n_drugs, drugs))
+        for n, most in ((benchmark.shape[0], lines), (benchmark.shape[1], drugs))
     )
     pathways = benchmark.drugs["pathway"].value_counts().index
     facts = np.array(
@@ -58,7 +65,9 @@ def anatomy(benchmark, lines=48, drugs=40, genes=24):
     return axes
 
 
-def dose_response(curves, highest, lowest=0.01):
+def dose_response(
+    curves: Mapping[str, tuple[float, float]], highest: float, lowest: float = 0.01
+) -> Axes:
     """Viability against dose for named Hill curves, the tested range apart from the extrapolated,
     the IC50 of each marked.
 
@@ -104,7 +113,7 @@ def dose_response(curves, highest, lowest=0.01):
     return ax
 
 
-def shares(frame, label="share of variance"):
+def shares(frame: pd.DataFrame, label: str = "share of variance") -> Axes:
     """Stacked horizontal bars, one a row: how a whole divides.
 
     Parameters
@@ -146,7 +155,13 @@ def shares(frame, label="share of variance"):
     return ax
 
 
-def split_maps(benchmark, splits, drug_order=None, cell_order=None, most=64):
+def split_maps(
+    benchmark: Benchmark,
+    splits: Mapping[str, Split],
+    drug_order: np.ndarray | None = None,
+    cell_order: np.ndarray | None = None,
+    most: int = 64,
+) -> Axes:
     """One map a split, on an evenly spaced sample: cell lines down, drugs across, each measured
     pair in the colour of its role, holes open.
 
@@ -169,12 +184,12 @@ def split_maps(benchmark, splits, drug_order=None, cell_order=None, most=64):
     roles = {"train": (0.72, 0.72, 0.72), "valid": palette[1], "test": palette[0]}
     order = [
         np.arange(n) if given is None else np.asarray(given)
-        for n, given in ((benchmark.n_cells, cell_order), (benchmark.n_drugs, drug_order))
+        for n, given in ((benchmark.shape[0], cell_order), (benchmark.shape[1], drug_order))
     ]
     order = [rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))] for rows in order]
     fig, axes = plt.subplots(1, len(splits), figsize=(1.75 * len(splits), 3.3), squeeze=False)
     for ax, (title, split) in zip(axes[0], splits.items()):
-        table = np.full((benchmark.n_cells, benchmark.n_drugs), np.nan)
+        table = np.full(benchmark.shape, np.nan)
         for code, positions in enumerate(split.sets().values()):
             table[tuple(benchmark.pairs[positions].T)] = code
         ax.imshow(

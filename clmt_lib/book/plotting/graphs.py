@@ -1,16 +1,26 @@
 """Who hears whom: response graphs, messages, hubs and depth (chapter 04)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import FAINT, GREY
 
-KINDS = {
+KINDS: dict[str, tuple[int, Any]] = {
     "sensitive": (0, "-"),
     "resistant": (1, (0, (4, 2))),
 }  # relation -> (place in the colour-blind palette, line style)
 
 
-def response_graphs(lines, drugs, residual, similar_lines, similar_drugs):
+def response_graphs(
+    lines: Sequence[str],
+    drugs: Sequence[str],
+    residual: np.ndarray,
+    similar_lines: np.ndarray,
+    similar_drugs: np.ndarray,
+) -> np.ndarray:
     """The same lines and drugs twice: every measured pair alike, and each pair by the sign (colour,
     style) and size (width) of its residual; arcs join neighbours of a kind.
 
@@ -101,7 +111,9 @@ def _arcs(ax, x, y, similar):
         )
 
 
-def agreement(values, label="agreement of two halves", chance=0.0):
+def agreement(
+    values: Mapping[str, np.ndarray], label: str = "agreement of two halves", chance: float = 0.0
+) -> Axes:
     """One dot a drug and a row a graph: how far two halves of the sources agree on a message; a bar
     at the mean, a dotted line at chance.
 
@@ -129,7 +141,7 @@ def agreement(values, label="agreement of two halves", chance=0.0):
     return ax
 
 
-def hearers(counts, k, label="nodes that one hears"):
+def hearers(counts: Mapping[str, np.ndarray], k: int, label: str = "nodes that one hears") -> Axes:
     """How many others each node hears when similarity edges run backwards, a panel a kind of node;
     the dashed line is what everyone should hear.
 
@@ -169,7 +181,9 @@ def hearers(counts, k, label="nodes that one hears"):
     return axes[0]
 
 
-def depth(reached, left, title=""):
+def depth(
+    reached: Mapping[str, Sequence[float]], left: Mapping[str, Sequence[float]], title: str = ""
+) -> np.ndarray:
     """What more layers do: the share of all nodes that a node hears of, and the share of
     differences between nodes that is left.
 
@@ -206,7 +220,7 @@ def depth(reached, left, title=""):
     return axes
 
 
-def copying(ridges, errors, title=""):
+def copying(ridges: Sequence[float], errors: Mapping[str, Any], title: str = "") -> Axes:
     """Training (hollow, dashed) and validation error against the ridge, a colour for each way of
     using a pair's own edge.
 

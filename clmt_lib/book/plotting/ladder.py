@@ -1,12 +1,21 @@
 """Models side by side: the ladder, paired differences, one drug after another (chapter 08)."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from clmt_lib import tasks
 from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, display_name, look, seconds
 
 
-def ladder(frame, metrics=("rmse", "pcc_per_drug"), title="", chance=None):
+def ladder(
+    frame: pd.DataFrame,
+    metrics: Sequence[str] = ("rmse", "pcc_per_drug"),
+    title: str = "",
+    chance: Mapping[str, float] | None = None,
+) -> Axes:
     """Rungs from bottom to top of the ladder, one panel a metric; bars are intervals; fit seconds
     and folds stand at the right.
 
@@ -135,7 +144,9 @@ def _families(fig, rungs):
     )
 
 
-def paired(frame, label="", ax=None, larger_is_better=True):
+def paired(
+    frame: pd.DataFrame, label: str = "", ax: Axes | None = None, larger_is_better: bool = True
+) -> Axes:
     """Forest plot of paired differences: dot and interval a row, a line at zero, the number of
     folds at the right.
 
@@ -176,7 +187,13 @@ def paired(frame, label="", ax=None, larger_is_better=True):
     return ax
 
 
-def by_drug(measured, predicted, drug, title="", ax=None):
+def by_drug(
+    measured: np.ndarray,
+    predicted: np.ndarray,
+    drug: np.ndarray,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
     """Measured against predicted, one colour and marker a drug, with the line through each drug's
     own points.
 
@@ -208,7 +225,13 @@ def by_drug(measured, predicted, drug, title="", ax=None):
     return ax
 
 
-def before_after(before, after, names, label="", ax=None):
+def before_after(
+    before: np.ndarray,
+    after: np.ndarray,
+    names: Sequence[str],
+    label: str = "",
+    ax: Axes | None = None,
+) -> Axes:
     """Two columns of dots, each pair joined by a line: what a choice seemed worth, and what it was
     worth on fresh data.
 

@@ -2,9 +2,13 @@
 (chapters 09 and 09a).
 """
 
+from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from clmt_lib import tasks
 from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, display_name, look
@@ -34,7 +38,7 @@ OUTCOMES = {
 SHORT = {"rmse": "RMSE", "pcc": "global r", "pcc_per_drug": "per-drug r"}
 
 
-def verdict_colour(verdict):
+def verdict_colour(verdict: str) -> str:
     """Colour of a verdict; grey where there is none."""
     import seaborn
 
@@ -42,7 +46,7 @@ def verdict_colour(verdict):
     return GREY if place is None else seaborn.color_palette("colorblind")[place]
 
 
-def cases(frame, label="", ax=None):
+def cases(frame: pd.DataFrame, label: str = "", ax: Axes | None = None) -> Axes:
     """What a rule makes of intervals: a row each, dot and interval, a line at zero, the verdict in
     words at the right.
 
@@ -93,13 +97,15 @@ def cases(frame, label="", ax=None):
     return ax
 
 
-def source_of(claim, names=None):
+def source_of(claim: Any, names: Mapping[str, str] | None = None) -> str:
     """Whose claim, and where it stands, in words."""
     name = (names or {}).get(claim["by"], claim["by"])
     return name if claim["where"] == "here" else f"{name}, {WHERE[claim['where']]}"
 
 
-def verdict_counts(frame, names=None, ax=None):
+def verdict_counts(
+    frame: pd.DataFrame, names: Mapping[str, str] | None = None, ax: Axes | None = None
+) -> Axes:
     """Whose claims, and what became of them: a bar a source, a piece a verdict, its number inside.
 
     Parameters
@@ -163,7 +169,9 @@ def _verdict_legend(ax, shown):
     )
 
 
-def beside_published(frame, metric="rmse", title="", ax=None):
+def beside_published(
+    frame: pd.DataFrame, metric: str = "rmse", title: str = "", ax: Axes | None = None
+) -> Axes:
     """Published values and our rungs on one scale, best on top: hollow diamonds are published, the
     rest ours, with intervals where known.
 
@@ -209,7 +217,9 @@ def beside_published(frame, metric="rmse", title="", ax=None):
     return ax
 
 
-def nearest_twins(nearest, twins, ax=None):
+def nearest_twins(
+    nearest: Mapping[str, np.ndarray], twins: Mapping[str, Any], ax: Axes | None = None
+) -> Axes:
     """How alike the nearest twin is: for each correlation, the share of drugs and of lines whose
     nearest twin is at least as alike; dots mark what we call a near twin.
 
@@ -249,7 +259,7 @@ def nearest_twins(nearest, twins, ax=None):
     return ax
 
 
-def errors_by_group(frame, groups, ax=None):
+def errors_by_group(frame: pd.DataFrame, groups: Mapping[str, Any], ax: Axes | None = None) -> Axes:
     """RMSE of a few rungs in groups of test pairs: a row a group, a mark a rung.
 
     Parameters
@@ -312,7 +322,9 @@ def _models_legend(ax, names):
     )
 
 
-def replicate_noise(frame, errors=None, ax=None):
+def replicate_noise(
+    frame: pd.DataFrame, errors: Mapping[str, float] | None = None, ax: Axes | None = None
+) -> Axes:
     """How far apart two measurements of one compound in one line are, as the sd of one measurement:
     a dot a pair of ids, their root mean square, and lines where models stand.
 
@@ -363,13 +375,15 @@ def replicate_noise(frame, errors=None, ax=None):
     return ax
 
 
-def evidence_line(row):
+def evidence_line(row: Mapping[str, Any] | pd.Series) -> str:
     """One test of a claim in words.
 
     >>> import pandas as pd
-    >>> row = {"test": "compare", "dataset": "gdsc2", "split": "mixed", "metric": "rmse", "what": "als", "against": "effects", "mean": -0.354, "low": -0.406, "high": -0.301, "folds": 3.0}
-    >>> evidence_line(pd.Series(row | {"claimed": float("nan"), "outcome": "holds", "why": "better"}))
-    'factorisation (ALS) − drug + cell effects, gdsc2 mixed, 3 folds: RMSE −0.354 [−0.406, −0.301]; holds: better'
+    >>> row = {"test": "compare", "dataset": "gdsc2", "split": "mixed", "metric": "rmse"}
+    >>> row |= {"what": "als", "against": "effects", "mean": -0.354, "low": -0.406, "high": -0.301}
+    >>> row |= {"folds": 3.0, "claimed": float("nan"), "outcome": "holds", "why": "better"}
+    >>> evidence_line(pd.Series(row))[:57]
+    'factorisation (ALS) − drug + cell effects, gdsc2 mixed, 3'
     """
     end = f"{OUTCOMES[row['outcome']]}: {row['why']}"
     if row["test"] in ("fact", "untestable"):
@@ -401,7 +415,12 @@ class Cards:
     evidence and the reason. A notebook shows it as HTML, a terminal as text.
     """
 
-    def __init__(self, ledger, evidence, names=None):
+    def __init__(
+        self,
+        ledger: pd.DataFrame,
+        evidence: pd.DataFrame,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
         self.claims = [
             (claim, [evidence_line(row) for _, row in evidence[evidence["id"] == name].iterrows()])
             for name, claim in ledger.iterrows()
@@ -415,7 +434,7 @@ class Cards:
             for claim, _ in self.claims
         )
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return "\n".join(
             ["<div>", *(self._card(claim, lines) for claim, lines in self.claims), "</div>"]
         )

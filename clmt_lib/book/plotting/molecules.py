@@ -1,11 +1,23 @@
 """Molecules on paper, what an encoder reads in them, and how its numbers move (chapter 03)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import FAINT, GREY
 
 
-def molecule(drawing, weights=None, largest=None, title="", numbered=False, ax=None):
+def molecule(
+    drawing: Any,
+    weights: np.ndarray | None = None,
+    largest: float | None = None,
+    title: str = "",
+    numbered: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
     """A molecule in lines, with a disc on each atom: its area is the size of the atom's weight,
     blue above zero, orange (dashed rim) below.
 
@@ -46,8 +58,10 @@ def molecule(drawing, weights=None, largest=None, title="", numbered=False, ax=N
             (-1, seaborn.color_palette("colorblind")[1], "--"),
         ):
             rows = sign * size > 0
+            x, y = position[rows].T
             ax.scatter(
-                *position[rows].T,
+                x,
+                y,
                 s=170 * np.minimum(np.abs(size[rows]), 1.2),
                 color=colour,
                 alpha=0.75,
@@ -79,7 +93,9 @@ def _bond(ax, one, other, order):
         ax.plot(*ends.T, style, color=GREY, linewidth=1.5, zorder=1)
 
 
-def attributes(drawing, bits, strips, corner=None):
+def attributes(
+    drawing: Any, bits: np.ndarray, strips: Mapping[str, Any], corner: Sequence[int] | None = None
+) -> list[Axes]:
     """What the attribute view sees: a numbered molecule, its fingerprint bits, and below a strip of
     numbers for each kind of omics of a line.
 
@@ -139,7 +155,9 @@ def attributes(drawing, bits, strips, corner=None):
     return axes
 
 
-def fold_scores(scores, chance=None, label="", ax=None):
+def fold_scores(
+    scores: pd.DataFrame, chance: Any = None, label: str = "", ax: Axes | None = None
+) -> Axes:
     """One row a model: a dot for each fold, a bar at their mean, and chance as a dotted line with
     its band.
 
@@ -173,7 +191,12 @@ def fold_scores(scores, chance=None, label="", ax=None):
     return ax
 
 
-def company(predictions, truth=None, label="", ax=None):
+def company(
+    predictions: Mapping[str, Any],
+    truth: float | None = None,
+    label: str = "",
+    ax: Axes | None = None,
+) -> Axes:
     """The prediction for ONE drug, made again and again in other batches: one row a network, one
     dot a batch.
 

@@ -1,6 +1,10 @@
 """What a step costs, how cost grows, and who runs when (chapter 14)."""
 
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import FAINT, GREY, display_name, look
 
@@ -13,7 +17,7 @@ def _palette():
     return seaborn.color_palette("colorblind")
 
 
-def two_ways(pairs, n_cells, n_drugs):
+def two_ways(pairs: np.ndarray, n_cells: int, n_drugs: int) -> np.ndarray:
     """The same pairs computed twice: encoders drawn as squares, one couple a pair on the left, one
     an entity on the right; a dot is the small work a pair always costs.
 
@@ -66,7 +70,14 @@ def _square(ax, x, y, colour, text):
     ax.text(x, y, text, ha="center", va="center", fontsize=8, color="white", fontweight="bold")
 
 
-def parts(values, title="", label="share of the time", unit="ms", scale=1e3, ax=None):
+def parts(
+    values: Mapping[str, float],
+    title: str = "",
+    label: str = "share of the time",
+    unit: str = "ms",
+    scale: float = 1000.0,
+    ax: Axes | None = None,
+) -> Axes:
     """One bar a part, longest on top, with its share and its own length.
 
     Parameters
@@ -80,7 +91,7 @@ def parts(values, title="", label="share of the time", unit="ms", scale=1e3, ax=
     import matplotlib.pyplot as plt
 
     ax = ax or plt.subplots(figsize=(7, 0.8 + 0.34 * len(values)))[1]
-    names = sorted(values, key=values.get)
+    names = sorted(values, key=lambda name: values[name])
     share = np.array([values[name] for name in names]) / sum(values.values())
     ax.barh(names, share, color=_palette()[0], height=0.7, linewidth=0)
     for row, name in enumerate(names):
@@ -101,7 +112,14 @@ def parts(values, title="", label="share of the time", unit="ms", scale=1e3, ax=
     return ax
 
 
-def growth(series, xlabel, ylabel, title="", slope=None, ax=None):
+def growth(
+    series: Mapping[str, Any],
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    slope: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Amounts against size, both on logarithmic axes: a straight line is a power law, and its slope
     the exponent.
 
@@ -144,7 +162,13 @@ def growth(series, xlabel, ylabel, title="", slope=None, ax=None):
     return ax
 
 
-def speeds(values, label, base=None, title="", ax=None):
+def speeds(
+    values: Mapping[str, float],
+    label: str,
+    base: str | None = None,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
     """One dot a way of computing on a logarithmic axis, with its value and how many times the base
     it is.
 
@@ -189,7 +213,7 @@ def speeds(values, label, base=None, title="", ax=None):
     return ax
 
 
-def not_yet(command):
+def not_yet(command: str) -> Axes:
     """In place of a figure whose record is not there: the command that makes it. Returns axes."""
     import matplotlib.pyplot as plt
 
@@ -199,7 +223,9 @@ def not_yet(command):
     return ax
 
 
-def race(series, xlabel, ylabel, title="", ax=None):
+def race(
+    series: Mapping[str, Any], xlabel: str, ylabel: str, title: str = "", ax: Axes | None = None
+) -> Axes:
     """A line a competitor: what it had reached after how long.
 
     Parameters
@@ -223,7 +249,7 @@ def race(series, xlabel, ylabel, title="", ax=None):
     return ax
 
 
-def lanes(jobs, workers, title="", ax=None):
+def lanes(jobs: Sequence[tuple], workers: int, title: str = "", ax: Axes | None = None) -> Axes:
     """Who runs when: a row a worker, a bar a run.
 
     Parameters
@@ -257,7 +283,14 @@ def lanes(jobs, workers, title="", ax=None):
     return ax
 
 
-def time_to_accuracy(rungs, curve, target, title="", names=(), ax=None):
+def time_to_accuracy(
+    rungs: Mapping[str, tuple[float, float]],
+    curve: Any,
+    target: float,
+    title: str = "",
+    names: Collection[str] = (),
+    ax: Axes | None = None,
+) -> Axes:
     """Valid RMSE against the seconds it took: a point a rung, a line for the model while it trains,
     and the level to be reached.
 

@@ -1,5 +1,7 @@
 """Colours, markers and the defaults of every figure; names and families are the registry's."""
 
+from typing import Any
+
 import numpy as np
 
 from clmt_lib import models
@@ -33,7 +35,7 @@ LABELS = {  # metric -> label of its axis
 }
 
 
-def style():
+def style() -> None:
     """Set matplotlib's and seaborn's defaults for a chapter: transparent figures, mid-grey text and
     axes, colour-blind palette.
     """
@@ -79,7 +81,7 @@ def style():
     )
 
 
-def look(rung):
+def look(rung: str) -> tuple[str, Any, str]:
     """(family, colour, marker) of a model; a stranger's family is drawn as a grey cross."""
     import seaborn
 
@@ -90,7 +92,7 @@ def look(rung):
     return family, seaborn.color_palette("colorblind")[place], marker
 
 
-def seconds(value):
+def seconds(value: float) -> str:
     """A duration in the unit a person would use.
 
     >>> seconds(0.03), seconds(4.2), seconds(250), seconds(7300), seconds(float("nan"))

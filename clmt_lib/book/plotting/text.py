@@ -1,11 +1,21 @@
 """From words to vectors (chapter 02)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import GREY
 
 
-def pooling(steps, words, vectors, pooled, dims=64):
+def pooling(
+    steps: Sequence[str],
+    words: Sequence[str],
+    vectors: np.ndarray,
+    pooled: np.ndarray,
+    dims: int = 64,
+) -> np.ndarray:
     """From facts to one vector: what is written, a row of numbers a token, and their mean below;
     padded rows (NaN) stay open.
 
@@ -36,7 +46,9 @@ def pooling(steps, words, vectors, pooled, dims=64):
     return axes
 
 
-def text_map(points, label, title="", most=7, ax=None):
+def text_map(
+    points: np.ndarray, label: Any, title: str = "", most: int = 7, ax: Axes | None = None
+) -> Axes:
     """[n, 2] points in the colour and marker of their label; labels beyond the `most` common ones
     are small and grey.
     """
@@ -67,7 +79,7 @@ def text_map(points, label, title="", most=7, ax=None):
     return ax
 
 
-def text_lengths(lengths, limits):
+def text_lengths(lengths: Mapping[str, Any], limits: Mapping[str, Any]) -> np.ndarray:
     """How long texts are: a panel for each unit, a row for each source, a dot for each text, a
     dashed line at the limit and the share beyond it.
 

@@ -2,7 +2,12 @@
 09b).
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import FAINT, GREY, display_name
 
@@ -31,7 +36,9 @@ TOLD = {
 }
 
 
-def worth(panels, label="gain in per-drug r", base="cell mean"):
+def worth(
+    panels: Mapping[str, pd.DataFrame], label: str = "gain in per-drug r", base: str = "cell mean"
+) -> Axes:
     """Gains over a baseline, a row for each rung and a panel for each split; bars are intervals,
     hollow where they hold zero.
 
@@ -110,7 +117,9 @@ def _legend(fig, rungs):
     )
 
 
-def whose_gain(gap, group, twin, label="gain in per-drug r", ax=None):
+def whose_gain(
+    gap: Any, group: Any, twin: Any, label: str = "gain in per-drug r", ax: Axes | None = None
+) -> Axes:
     """A row of dots for each group of drugs, largest mean gain on top; a drug with a twin in
     training is filled, one without hollow; the bar is the group's mean.
 

@@ -1,6 +1,11 @@
 """What happens while a network learns (chapter 06)."""
 
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import FAINT, GREY
 
@@ -13,7 +18,14 @@ def _palette():
     return seaborn.color_palette("colorblind")
 
 
-def learning_curves(history, names, marked=(), title="", label="RMSE, ln(µM)", ax=None):
+def learning_curves(
+    history: Sequence[Mapping[str, Any]],
+    names: Mapping[str, str],
+    marked: Collection[str] = (),
+    title: str = "",
+    label: str = "RMSE, ln(µM)",
+    ax: Axes | None = None,
+) -> Axes:
     """A line a quantity over the steps of a training; the name stands at the line's end, and a dot
     at the lowest point of those that are `marked`.
 
@@ -73,7 +85,14 @@ def _names_at_the_end(ax, x, ends):
         )
 
 
-def descent(grid, values, paths, names, title="", ax=None):
+def descent(
+    grid: np.ndarray,
+    values: np.ndarray,
+    paths: Mapping[str, Any],
+    names: Sequence[str],
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
     """Contours of a loss over two weights, and the paths that optimisers took over it.
 
     Parameters
@@ -107,7 +126,7 @@ def descent(grid, values, paths, names, title="", ax=None):
     return ax
 
 
-def schedules(rates, title="", ax=None):
+def schedules(rates: Mapping[str, Any], title: str = "", ax: Axes | None = None) -> Axes:
     """Learning rate of each step: name -> [steps]."""
     import matplotlib.pyplot as plt
 
@@ -121,7 +140,14 @@ def schedules(rates, title="", ax=None):
     return ax
 
 
-def threshold(y, grid, density, marks, title="", ax=None):
+def threshold(
+    y: np.ndarray,
+    grid: np.ndarray,
+    density: np.ndarray,
+    marks: Mapping[str, float],
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
     """Density of one drug's responses, a tick for each of them, and named points of its axis.
 
     Parameters
@@ -148,7 +174,13 @@ def threshold(y, grid, density, marks, title="", ax=None):
     return ax
 
 
-def choices(frame, chosen, label="RMSE, ln(µM)  ← better", title="", ax=None):
+def choices(
+    frame: pd.DataFrame,
+    chosen: Any,
+    label: str = "RMSE, ln(µM)  ← better",
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
     """Candidates as lines over several ways of scoring them; those that somebody would choose are
     coloured, with the reason in the legend.
 
@@ -190,9 +222,15 @@ def choices(frame, chosen, label="RMSE, ln(µM)  ← better", title="", ax=None)
     return ax
 
 
-def ratchet(rmse, r, kept, labels=("RMSE", "r"), title=""):
-    """Two criteria over the looks at the validation set: filled dots were kept as "the best so far", a
-    dotted line shows the best there ever was.
+def ratchet(
+    rmse: np.ndarray,
+    r: np.ndarray,
+    kept: Any,
+    labels: Sequence[str] = ("RMSE", "r"),
+    title: str = "",
+) -> np.ndarray:
+    """Two criteria over the looks at the validation set: filled dots were kept as "the best so
+    far", a dotted line shows the best there ever was.
 
     Parameters
     ----------
@@ -230,7 +268,7 @@ def ratchet(rmse, r, kept, labels=("RMSE", "r"), title=""):
     return axes
 
 
-def seed_spread(values, label="", ax=None):
+def seed_spread(values: Mapping[str, Any], label: str = "", ax: Axes | None = None) -> Axes:
     """One row a variant: a dot for each seed, a bar at their mean; the same seed is joined from row
     to row.
 

@@ -1,6 +1,11 @@
 """From one laboratory to another: kinds of new pairs, scores beside their ceiling (chapter 09d)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import FAINT, GREY, display_name, look
 
@@ -15,7 +20,7 @@ CEILING = "the source's own measurement"
 AXIS = "per-drug ρ with the other laboratory  → better"
 
 
-def kinds_of_new(joined, fold=0):
+def kinds_of_new(joined: Any, fold: int = 0) -> Axes:
     """Lines by drugs: what is trained on (grey), and each pair that the target measured, coloured
     by what training knows of it.
 
@@ -80,7 +85,9 @@ def _sorted(joined, fold):
     return out
 
 
-def transfer_scores(frames, models, origin="held_out"):
+def transfer_scores(
+    frames: Mapping[str, pd.DataFrame], models: Sequence[str], origin: str = "held_out"
+) -> Axes:
     """One panel a target, one row a kind of new pair, one mark a model, with intervals; the grey
     bar is the ceiling, with its own interval.
 
@@ -198,7 +205,7 @@ def _names(fig, models):
     )
 
 
-def across_laboratories(frames, model):
+def across_laboratories(frames: Mapping[str, pd.DataFrame], model: str) -> Axes:
     """For one model, a dumbbell a row: its score against the source's own held-out measurement
     (hollow), and against the target's (filled); the grey bar is the ceiling.
 
