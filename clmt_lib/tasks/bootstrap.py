@@ -211,8 +211,8 @@ class Bootstrap:
         return out
 
     def _ranked(self, function, pairs, y, p, side):
-        """[draws] or [draws, entities of `side`] of a function of values and weights, some draws at
-        a time.
+        """[draws] or [draws, entities of `side`] of a function of values, predictions and weights,
+        in the order of the predictions, some draws at a time.
         """
         if side is None:
             groups = [np.arange(len(pairs))]
@@ -221,6 +221,8 @@ class Bootstrap:
             groups = np.split(order, np.flatnonzero(np.diff(pairs[order, side])) + 1)
         columns = []
         for rows in groups:
+            if p is not None:
+                rows = rows[np.argsort(p[rows], kind="stable")]
             step, values = max(1, AT_ONCE // len(rows)), []
             for start in range(0, self.draws, step):
                 weight = np.ones((1, len(rows)))
@@ -347,30 +349,31 @@ def _modified(s):
     )
 
 
-def _tied(y, p, weight):
-    """Weights of positives and of all, summed over equal predictions from low to high: two
-    [draws, levels] arrays.
-    """
-    order = np.argsort(p, kind="stable")
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(p[order])) + 1])
-    weight = weight[:, order]
-    positive = np.add.reduceat(weight * (y[order] == 1), starts, axis=1)
-    return positive, np.add.reduceat(weight, starts, axis=1)
+def _upto(weight):
+    """[draws, n + 1] sum of the weights before each place."""
+    return np.concatenate([np.zeros((len(weight), 1)), np.cumsum(weight, axis=1)], axis=1)
 
 
 def _auroc(y, p, weight):
-    positive, every = _tied(y, p, weight)
-    negative = every - positive
-    below = negative.cumsum(1) - negative / 2
+    """Of [n] examples sorted by prediction: weight of the negatives below each positive."""
+    positive = y == 1
+    first, last = (np.searchsorted(p, p[positive], side) for side in ("left", "right"))
+    negatives = _upto(weight * ~positive)
+    below = (negatives[:, first] + negatives[:, last]) / 2  # [draws, positives]; ties: one half
+    weight = weight[:, positive]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (positive * below).sum(1) / (positive.sum(1) * negative.sum(1))
+        return (weight * below).sum(1) / (weight.sum(1) * negatives[:, -1])
 
 
 def _auprc(y, p, weight):
-    positive, every = (part[:, ::-1] for part in _tied(y, p, weight))
+    """Of [n] examples sorted by prediction: precision at the threshold of each positive."""
+    positive = y == 1
+    every, right = _upto(weight), _upto(weight[:, positive])
+    predicted = every[:, -1:] - every[:, np.searchsorted(p, p[positive])]
+    true = right[:, -1:] - right[:, np.searchsorted(p[positive], p[positive])]
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.nan_to_num(positive.cumsum(1) / every.cumsum(1))
-        return (positive * precision).sum(1) / positive.sum(1)
+        precision = np.nan_to_num(true / predicted)
+        return (weight[:, positive] * precision).sum(1) / right[:, -1]
 
 
 def _ece(y, p, weight):
@@ -384,16 +387,18 @@ def _concordance(y, p, weight):
     """Every pair of examples, in blocks of rows: weights differ in every draw, so the sorting that
     makes one concordance index quick has nothing to share.
     """
-    weight32 = weight.T.astype(np.float32)  # sums of counts and halves: exact
-    concordant, comparable = np.zeros(len(weight)), np.zeros(len(weight))
+    order = np.argsort(y, kind="stable")
+    y, p, weight = y[order], p[order], weight[:, order]
+    columns, concordant = weight.T.astype(np.float32), np.zeros(len(weight))
     for start in range(0, len(y), BLOCK):
-        rows = slice(start, start + BLOCK)
-        larger = y[rows, None] > y[None]
-        order = larger * (0.5 + 0.5 * np.sign(p[rows, None] - p[None]))
-        for total, matrix in ((concordant, order), (comparable, larger)):
-            total += (weight[:, rows].T * (matrix.astype(np.float32) @ weight32)).sum(0)
+        rows, end = slice(start, start + BLOCK), min(start + BLOCK, len(y))  # smaller y come before
+        right = (y[rows, None] > y[:end]) * (0.5 + 0.5 * np.sign(p[rows, None] - p[:end]))
+        before = right.astype(np.float32) @ columns[:end]  # sums of counts and halves: exact
+        concordant += (weight[:, rows].T * before).sum(0)
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(y)) + 1])
+    tied = (np.add.reduceat(weight, starts, axis=1) ** 2).sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return concordant / comparable
+        return concordant / ((weight.sum(1) ** 2 - tied) / 2)
 
 
 def _unweighted(name, defined=False):
