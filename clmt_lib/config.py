@@ -209,7 +209,7 @@ class Compare(At):
 
 
 class Reach(At):
-    """Does our model reach a published value?"""
+    """A question: does our model reach a published value."""
 
     reach: str
     value: AnyNumber
@@ -217,7 +217,7 @@ class Reach(At):
 
 
 class ClearOf(At):
-    """Are published values clear of what our model reaches?"""
+    """A question: are published values clear of what our model reaches."""
 
     clear_of: str
     values: dict[str, AnyNumber]
@@ -225,7 +225,7 @@ class ClearOf(At):
 
 
 class Easier(Checked):
-    """Is each split easier than the next, intervals apart?"""
+    """A question: is each split easier than the next, intervals apart."""
 
     easier: str
     dataset: str
@@ -336,7 +336,9 @@ def check(
 
 
 def load(kind: type[Kind], path: str | Path, what: str, remedy: str = "") -> Kind:
-    """A YAML file as a `kind` of this module. Raises DataError as `check`, or where it is no YAML."""
+    """A YAML file as a `kind` of this module. Raises DataError as `check`, or where it is no
+    YAML.
+    """
     return check(kind, read_yaml(path, what, remedy), f"the {what}", path, remedy)
 
 

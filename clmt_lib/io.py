@@ -45,8 +45,8 @@ GET_DATA = (
 
 
 def locate(folder: str | os.PathLike | None = None, part: str = "drp") -> Path:
-    """Folder of one part of the prepared tables: in `folder`, else in the environment's `CLMT_DATA`;
-    or that folder itself, where it has no such part.
+    """Folder of one part of the prepared tables: in `folder`, else in the environment's
+    `CLMT_DATA`; or that folder itself, where it has no such part.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What every model is: a typed contract, one criterion for choosing settings, saving and loading."""
+"""What a model is: a typed contract, one criterion for choosing settings, saving and loading."""
 
 import inspect
 from abc import ABC, abstractmethod
@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self, cast, get_args, get_type_hints
 
 import numpy as np
-import pandas as pd
 
 from clmt_lib.data.response.auxiliary import load_auxiliary
 from clmt_lib.io import DataError
@@ -79,7 +78,7 @@ class Model(ABC):
 
     @abstractmethod
     def fit(self, benchmark, split) -> Self:
-        """Learn from `split.train`, choose on `split.valid`, never read `split.test`; return self."""
+        """Learn from `split.train`, choose on `split.valid`, never read `split.test`; give self."""
 
     @abstractmethod
     def predict(self, pairs: np.ndarray, benchmark=None) -> np.ndarray:
@@ -260,7 +259,7 @@ class Configured(Model):
     def make(cls, **settings: Any) -> Self:
         """A model with some settings changed (lists become tuples, as JSON has none)."""
         config = cls.Config(**{name: _tuples(value) for name, value in settings.items()})
-        return cast(Any, cls)(config)
+        return cast("Any", cls)(config)
 
     def resolved(self, kind: str | None = None) -> dict[str, Any]:
         """Every field of the configuration with its exact value, as plain JSON."""
@@ -292,8 +291,8 @@ class TableModel(Model):
 
     table: Any = field(default=None, init=False, repr=False)
     fitted: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
-    ids: tuple[pd.Index, pd.Index] = field(default=None, init=False, repr=False)
-    names: tuple[str, str] = field(default=None, init=False, repr=False)
+    ids: Any = field(default=None, init=False, repr=False)
+    names: Any = field(default=None, init=False, repr=False)
 
     def predict(self, pairs: np.ndarray, benchmark=None) -> np.ndarray:
         """[n] predictions of [n, 2] positions (row, column); see `Model.predict`."""

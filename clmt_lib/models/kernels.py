@@ -179,16 +179,22 @@ def line_kernels(
         fit_omics(benchmark, part)(benchmark),
         fit_omics(benchmark, part, "copy_number")(benchmark),
     )
-    tissue = benchmark.cells["tissue"].fillna("unknown").to_numpy()
+    lines = benchmark.sides[0]
+    tissue = lines.frame["tissue"].fillna("unknown").to_numpy()
     out = {
         "mutation": rbf(
-            with_supervised_weights(binary(benchmark.omics["mutation"], rows), target, rows), rows
+            with_supervised_weights(
+                binary(benchmark.sides[0].views["mutation"], rows), target, rows
+            ),
+            rows,
         ),
         "copies": rbf(with_supervised_weights(copies, target, rows), rows),
     }
     if auxiliary is not None and len(auxiliary.events.columns):
         z, hits = (
-            average_platforms(z, benchmark.omics["expression"].columns, auxiliary.expression, rows),
+            average_platforms(
+                z, benchmark.sides[0].views["expression"].columns, auxiliary.expression, rows
+            ),
             binary(auxiliary.events.fillna(0.0), rows),
         )
         out.update(hits=hits, events=rbf(with_supervised_weights(hits, target, rows), rows))
@@ -287,9 +293,9 @@ def side_kernels(
 
     Parameters
     ----------
-    kind : identity (nothing), fingerprint (Tanimoto of Morgan bits), pathway (the same one), targets
-        (Jaccard of those listed), annotation (half of each); kmers (cosine of the counts of three
-        residues, the spectrum kernel of Leslie, Eskin and Noble 2002); expression (RBF); or
+    kind : identity (nothing), fingerprint (Tanimoto of Morgan bits), pathway (the same one),
+        targets (Jaccard of those listed), annotation (half of each); kmers (cosine of the counts
+        of three residues, the spectrum kernel of Leslie et al. 2002); expression (RBF); or
         exp(s (cos - 1)) of embeddings: text (of a sentence with target and pathway), mechanism (of
         a paragraph on how the drug works), long (both, and what pathway and targets do in a cell),
         and as controls name (of nothing else), shuffled (the sentences, dealt to other compounds),
@@ -316,7 +322,8 @@ def side_kernels(
         raise DataError(f"{kind} is a sum of kernels", remedy="use it as the row kernel")
     source, sharpness, centre = TEXTS[kind]
     z = drug_vectors(side.frame, source)
-    z = centred(z, np.unique(benchmark.pairs[split.train, axis])) if centre else z
+    if centre and split is not None:
+        z = centred(z, np.unique(benchmark.pairs[split.train, axis]))
     likeness = cosine(z)
     return [({"sharpness": s}, np.exp(s * (likeness - 1))) for s in sharpness]
 
@@ -343,7 +350,7 @@ def _likeness(frame, kind: str) -> np.ndarray:
 
 
 def same_entity(benchmark: Benchmark, axis: int) -> np.ndarray:
-    """[n, n] 1 where two ids of a side are one and the same thing (two ids of a compound), else 0."""
+    """[n, n] 1 where two ids of a side are one thing (two ids of a compound), else 0."""
     side = benchmark.sides[axis]
     code = np.unique(side.keys[side.identity], return_inverse=True)[1]
     return (code[:, None] == code[None]).astype(float)

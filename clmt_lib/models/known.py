@@ -1,8 +1,8 @@
 """What a fitted model keeps of its training data, and further entities beside it.
 
 A kernel compares a new entity with those of the training set, so a model that reads kernels keeps
-these: ids, facts, the views it reads, and the training values. `joined` puts the entities of another
-benchmark beside them; whatever is fitted on training data is the same there.
+these: ids, facts, the views it reads, and the training values. `joined` puts the entities of
+another benchmark beside them; whatever is fitted on training data is the same there.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def training_set(benchmark: Benchmark, split: Split, views: Sequence[str] = ()) 
     """
     pairs = benchmark.pairs[split.train]
     kept = [np.unique(column) for column in pairs.T]
-    sides = tuple(
+    first, second = (
         _some(side, rows, [view for view in views if view in side.views])
         for side, rows in zip(benchmark.sides, kept, strict=True)
     )
@@ -34,7 +34,7 @@ def training_set(benchmark: Benchmark, split: Split, views: Sequence[str] = ()) 
     )
     return replace(
         benchmark,
-        sides=sides,
+        sides=(first, second),
         pairs=places,
         y=benchmark.y[split.train],
         censored=benchmark.censored[split.train],

@@ -97,7 +97,7 @@ class _Writer:
         return out
 
     def _frame(self, frame: pd.DataFrame, where: str) -> dict:
-        kinds = {dtype for dtype in frame.dtypes}
+        kinds = set(frame.dtypes)
         index = self._texts(frame.index.to_numpy(object), where)
         columns = self._texts(frame.columns.to_numpy(object), where)
         if (

@@ -84,8 +84,9 @@ class Stack(TableModel):
     boost : offer trees over the bases' predictions and the nearest measured pairs as a second stage
         (mixed only)
     seed : of the inner folds and of the trees
-    auxiliary : read `data.response.auxiliary`: expression measured again; for new lines their cancer
-        events; in the mixed split what other screens measured of the lines, with other compounds
+    auxiliary : read `data.response.auxiliary`: expression measured again; for new lines their
+        cancer events; in the mixed split what other screens measured of the lines, with other
+        compounds
     """
 
     inner: int = 5
@@ -210,8 +211,8 @@ def blend(parts: list[Part], centre: bool = False) -> np.ndarray:
 
 
 def boosted(parts: list[Part], weights: np.ndarray, seed: int):
-    """Trees on what `blend` leaves of the out-of-fold errors, given `meta_features`; an error counts
-    in the units of the benchmark, so a drug's pairs weigh the square of its spread.
+    """Trees on what `blend` leaves of the out-of-fold errors, given `meta_features`; an error
+    counts in the units of the benchmark, so a drug's pairs weigh the square of its spread.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
 
@@ -466,13 +467,15 @@ def one_by_one(
         unit(np.sqrt(((x[rows].T @ np.nan_to_num(target)[rows] / len(rows)) ** 2).mean(1)))
         for x, *_ in views
     ]
-    again = kept is not None and name in kept
-    dual = kept[name]["dual"] if again else np.zeros(target.shape)
-    widths = kept[name]["widths"] if again else np.ones((target.shape[1], len(views)))
+    before = None if kept is None else kept.get(name)
+    again = before is not None
+    dual = np.zeros(target.shape) if before is None else before["dual"]
+    widths = np.ones((target.shape[1], len(views))) if before is None else before["widths"]
     to = asked if again else np.arange(len(target))
     for column in np.flatnonzero(seen.any(0)):
         known = np.flatnonzero(seen[:, column])
-        level, kernel = target[known, column].mean(), 0.0
+        level = target[known, column].mean()
+        kernel: Any = 0.0
         for i, ((x, share, scale, own), common) in enumerate(zip(views, general, strict=True)):
             weight = (
                 share * unit(np.abs(x[known].T @ (target[known, column] - level)) / len(known))

@@ -35,8 +35,7 @@ def packaged(name):
         return list(csv.DictReader(lines, delimiter="\t"))
 
 
-# --- descriptions
-# --------------------------------------------------------------------------------------------------------------------------------
+# descriptions
 
 
 def test_annotation_states_the_facts_and_nothing_where_there_is_none():
@@ -96,8 +95,7 @@ def test_lines_are_described_by_tissue_type_and_status():
     ]
 
 
-# --- the guard
-# -----------------------------------------------------------------------------------------------------------------------------------
+# the guard
 
 LEAKS = [
     "Cell lines with high EGFR are sensitive.",
@@ -164,8 +162,7 @@ def text_of(drugs, source):
     return [wrote for wrote in text.describe_drugs(drugs, source) if wrote]
 
 
-# --- long texts
-# ----------------------------------------------------------------------------------------------------------------------------------
+# long texts
 
 
 def test_a_long_text_puts_facts_first_and_leaves_out_what_is_not_known(monkeypatch):
@@ -252,8 +249,7 @@ def test_every_pathway_of_the_real_tables_has_its_paragraph(name):
     )
 
 
-# --- lines and their drivers
-# ---------------------------------------------------------------------------------------------------------------------
+# lines and their drivers
 
 CELLS = pd.DataFrame({"tissue": ["Skin", "Lung", "Bone", "Bone"]}, index=list("abcd"))
 OMICS = {

@@ -1,4 +1,4 @@
-"""Files are replaced whole, locks are let go by killed processes, a damaged cache only costs time."""
+"""Files are replaced whole, locks fall when their process dies, a damaged cache only costs time."""
 
 import multiprocessing
 import os
@@ -23,7 +23,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize(("mode", "old", "new"), [("w", "old", "neü\n"), ("wb", b"old", b"\x00\n")])
+@pytest.mark.parametrize("mode, old, new", [("w", "old", "neü\n"), ("wb", b"old", b"\x00\n")])
 def test_a_file_is_the_old_one_until_it_is_the_new_one(tmp_path, mode, old, new):
     path = tmp_path / "file"
     with io.atomic_write(path, mode) as file:
@@ -36,13 +36,17 @@ def test_a_file_is_the_old_one_until_it_is_the_new_one(tmp_path, mode, old, new)
     assert names(tmp_path) == ["file"]
 
 
+def _half_written(file, error):
+    file.write("new")
+    raise error
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_after_an_error_the_old_file_stands_and_nothing_else(tmp_path, error):
     path = tmp_path / "file"
     path.write_text("old")
     with pytest.raises(error), io.atomic_write(path) as file:
-        file.write("new")
-        raise error
+        _half_written(file, error)
     assert path.read_text() == "old" and names(tmp_path) == ["file"]
 
 

@@ -78,7 +78,7 @@ def test_paragraphs_speak_of_mechanism_only_and_at_length(texts):
 
 
 @pytest.mark.parametrize(
-    ("text", "defect"),
+    "text, defect",
     [
         ("X is sensitive. " * 15, "sensitive"),
         ("X is used in patients. " * 8, "patients"),

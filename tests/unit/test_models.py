@@ -198,7 +198,7 @@ def test_a_strangers_model_is_found_by_its_place(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    "wrong, says",
     [
         (lambda pairs: None, "None"),
         (lambda pairs: np.zeros((len(pairs), 1)), r"shape \(5, 1\)"),

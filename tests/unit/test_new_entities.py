@@ -78,8 +78,8 @@ def without(world):
 def test_new_entities_are_predicted_as_if_they_had_been_there(
     world, without, tmp_path, monkeypatch, name, kind
 ):
-    """Fitted without the held-out entities and asked about them, a model says what it says when they
-    were there without a value; and so it does when it comes back from disk, to the last bit.
+    """Fitted without the held-out entities and asked about them, a model says what it says when
+    they were there without a value; and so it does when it comes back from disk, to the last bit.
     """
     # a solver that stops early stops one step later, or earlier, for a last bit
     monkeypatch.setattr(kernels, "TOLERANCE", 1e-12)
@@ -195,7 +195,7 @@ def flip(path, at=-9):
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    "damage, says",
     [
         (lambda folder: flip(folder / ARRAYS), f"{ARRAYS} was changed"),
         (lambda folder: (folder / ARRAYS).write_bytes(b""), f"{ARRAYS} was changed"),
@@ -222,9 +222,9 @@ def test_a_folder_of_another_model_or_version_is_refused(saved, tmp_path, monkey
     als = models.model_class("als")
     with pytest.raises(DataError, match="holds a ALS, not a Means"):
         models.model_class("drug_mean").load(saved)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
     with pytest.raises(DataError, match="holds something else"):
-        (tmp_path / "other").mkdir()
-        (tmp_path / "other" / "thesis.txt").write_text("mine")
         als.load(saved).save(tmp_path / "other")
     with pytest.raises(DataError, match="not a saved model"):
         models.load(tmp_path / "other")

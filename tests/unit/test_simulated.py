@@ -269,7 +269,7 @@ def test_a_choice_of_drugs_keeps_their_facts_and_compounds():
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    "call, message",
     [
         (lambda: Signals(drug=0.9), "sum"),
         (lambda: Signals(text=-0.1), "0 or more"),

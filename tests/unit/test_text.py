@@ -23,8 +23,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CLMT_CACHE", str(tmp_path / "cache"))
 
 
-# --- pooling
-# -------------------------------------------------------------------------------------------------------------------------------------
+# pooling
 
 
 @pytest.mark.parametrize("kind", ["numpy", "torch"])
@@ -61,8 +60,7 @@ def test_centred_takes_the_mean_of_the_named_rows_and_keeps_missing_ones_missing
     assert not text.centred(np.zeros((2, 3))).any()
 
 
-# --- the encoder
-# ---------------------------------------------------------------------------------------------------------------------------------
+# the encoder
 
 
 def test_encode_is_the_mean_over_tokens_and_a_missing_text_is_zeros():

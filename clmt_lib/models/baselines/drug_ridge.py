@@ -135,7 +135,7 @@ def _part(benchmark: Benchmark, part: str, split: Split) -> np.ndarray | float:
     softer one of a long one.
     """
     if part == "steps":
-        return 0.0 if benchmark.simulated else jaccard(steps(benchmark.drugs, reactome()))
+        return 0.0 if benchmark.simulated else jaccard(steps(benchmark.sides[1].frame, reactome()))
     return drug_kernels(benchmark, part, split)[-1 if part == "text" else 0][1]
 
 
@@ -161,17 +161,15 @@ def target_states(
     tables.
     """
     rows, state = train_cells(benchmark, split), np.zeros(benchmark.shape)
-    genes, mutation = (
-        target_genes(benchmark.drugs),
-        benchmark.omics["mutation"].to_numpy(np.float64),
-    )
+    lines, drugs = benchmark.sides
+    genes, mutation = target_genes(drugs.frame), lines.views["mutation"].to_numpy(np.float64)
     tables = {
         "expression": fit_omics(benchmark, split)(benchmark),
         "copy_number": fit_omics(benchmark, split, "copy_number")(benchmark),
         "mutation": mutation,
     }
     for kind, x in tables.items():
-        place = {gene: i for i, gene in enumerate(benchmark.omics[kind].columns)}
+        place = {gene: i for i, gene in enumerate(lines.views[kind].columns)}
         for drug, own in enumerate(genes):
             columns = sorted(place[gene] for gene in own if gene in place)
             if columns and kind == "mutation":

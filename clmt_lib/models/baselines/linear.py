@@ -108,6 +108,7 @@ class PerDrug(TableModel):
     def prepare(self, benchmark: Benchmark, split: Split):
         """(expression [lines, genes], target [lines, drugs], offset, spread, general)."""
         self.transform = fit_omics(benchmark, split)
+        self.general = np.zeros(0)  # `fit` sets it
         _, _, self.new_offset, _, self.new_spread = _drug_scale(benchmark, split)
         return self.transform(benchmark), *per_drug_targets(benchmark, split)
 

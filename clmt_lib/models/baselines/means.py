@@ -144,7 +144,7 @@ class Neighbours(TableModel):
             yield {"sharpness": sharpness}, table, {"rest": rest, "cell": cell, "drug": drug}
 
     def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """[rows, columns]: a new drug borrows from those like it; of a new line nothing is known."""
+        """[rows, columns]: a new drug borrows from those like it; a new line has nothing to."""
         joint, rows, columns = joined(self.known, benchmark, rows, columns)
         split = whole_split(self.known, self.kind)
         tables = self._tables(joint, split, [self.chosen["sharpness"]])

@@ -156,7 +156,7 @@ class RandomForest(Trees):
         self.leaves = np.concatenate([tree.value.ravel() for tree in trees])
 
     def votes(self, x: np.ndarray) -> np.ndarray:
-        """[n] mean of the trees, added up in their order: the same to the last bit at every call."""
+        """[n] mean of the trees, added up in their order: the same to the last bit every time."""
         total, everyone = np.zeros(len(x)), np.arange(len(x))
         for root in np.cumsum(self.nodes) - self.nodes:
             node, asked = np.full(len(x), root), everyone
