@@ -95,9 +95,9 @@ class Side:
 
     name: str
     frame: pd.DataFrame
-    views: Mapping[str, View] = field(default_factory=dict)
+    views: Mapping[str, Any] = field(default_factory=dict)
     present: Mapping[str, np.ndarray] = field(default_factory=dict)
-    keys: Mapping[str, Any] = field(default_factory=dict)
+    keys: Any = field(default_factory=dict)
     identity: str = ""
     scales: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 

@@ -31,24 +31,9 @@ FLOORS = (  # each may import what lies before it; rooms of one floor do not see
 APART = {("tasks", "views"), ("cli", "book")}  # lower, and still not to be imported
 UNTYPED = frozenset(  # modules whose public functions do not all say their types yet
     {
-        "data/__init__.py",
-        "data/official.py",
-        "data/response/auxiliary.py",
-        "data/response/ccle.py",
-        "data/response/ctrp.py",
-        "data/response/gdsc.py",
-        "data/response/gdsc1.py",
-        "data/response/joins.py",
-        "data/response/prepare.py",
-        "data/response/simulated.py",
-        "data/response/transfer.py",
         "models/base.py",
-        "models/baselines/drug_ridge.py",
-        "models/baselines/factors.py",
         "models/baselines/linear.py",
-        "models/baselines/means.py",
         "models/baselines/trees.py",
-        "models/kernels.py",
         "models/stack.py",
         "views/omics.py",
     }
