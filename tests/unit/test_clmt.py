@@ -199,3 +199,13 @@ def test_a_control_has_no_vector_for_a_new_drug(world):
     assert np.isfinite(model.predict(world.pairs, renamed(world, lines=[0]))).all()
     with pytest.raises(DataError, match="control 'shuffled' has no vector"):
         model.predict(world.pairs, renamed(world, drugs=[0]))
+
+
+def test_every_kind_of_split_has_the_settings_of_what_is_new_in_it(world):
+    """Named in full or made by name: a blind split never takes the settings for random pairs."""
+    for kind in world.kinds:
+        sides = {world.sides[axis].name for axis, _ in world.blinded(kind)}
+        found = models.build("clmt", kind=kind).config
+        hidden = {"cell": found.hide_cells, "drug": found.hide_drugs}
+        assert {side for side, share in hidden.items() if share} == sides, kind
+        assert (found.drop > clmt.CLMTConfig().drop) == bool(sides)
