@@ -65,7 +65,7 @@ class Scores:
 
 class Pooled:
     """Bootstrap draws pooled over the folds of one benchmark and split: what was drawn of a fold
-    depends on its test pairs alone, so it is computed once.
+    depends on its test set alone, so it is computed once.
     """
 
     def __init__(self, benchmark: data.DrugResponse, kind: str) -> None:
@@ -77,7 +77,8 @@ class Pooled:
         if fold not in self.known:
             test = data.make_split(self.benchmark, self.kind, *fold).test
             reported = tasks.of(self.benchmark).reported
-            self.known[fold] = self.boot.weights(self.benchmark.pairs[test], reported)
+            pairs, y = self.benchmark.pairs[test], self.benchmark.y[test]
+            self.known[fold] = self.boot.weights(pairs, reported, y)
         return self.known[fold]
 
     def __call__(self, draws: dict[Fold, np.ndarray], metric: str) -> dict:

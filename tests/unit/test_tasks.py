@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 
-from clmt_lib import data, tasks
+from clmt_lib import data, records, tasks
 from clmt_lib.data import Benchmark, Side
 from clmt_lib.io import DataError
 from clmt_lib.tasks import metrics
@@ -249,6 +249,25 @@ def test_what_is_reported_can_be_drawn_again(world, affinities, assays):
             low, high = tasks.interval(pooled)
             assert low <= point[name] <= high, (task.name, name)
             assert tasks.draws_used(pooled) > 190
+
+
+@pytest.mark.parametrize("kind", ["mixed", "both_blind"])
+def test_runs_on_other_tables_are_summarised(affinities, assays, tmp_path, kind):
+    for benchmark in (affinities, assays):
+        configs = [
+            records.RunConfig(dataset=benchmark.name, split=kind, model=model, fold=fold)
+            for model in ("column_mean", "als")
+            for fold in (0, 1)
+        ]
+        for config in configs:
+            records.run(config, tmp_path, benchmark=benchmark)
+        found = records.summarise(configs, tmp_path, benchmark=benchmark).metrics
+        for name in tasks.of(benchmark).reported:
+            low, high = found["models"]["als"][f"{name}_interval"]
+            assert low <= found["models"]["als"][name] <= high, name
+            used = found["models"]["als"][f"{name}_draws_used"]
+            assert found["differences"][0][name]["draws_used"] == used > 500
+            assert used == 1000 or kind != "mixed" or "_per_" in name
 
 
 def test_assays_stay_and_molecules_are_drawn(assays):
