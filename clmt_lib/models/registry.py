@@ -221,7 +221,7 @@ def entry(name: str) -> Entry:
         return Entry(name)
     raise DataError(
         f"unknown model {name!r}",
-        remedy=f"use one of: {', '.join(_ENTRIES)}; or name a class of your own: package.module:Class",
+        remedy=f"use one of: {', '.join(_ENTRIES)}; or a class of your own: package.module:Class",
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from clmt_lib.io import DataError
+from clmt_lib.io import DataError, atomic_write
 
 if TYPE_CHECKING:
     from clmt_lib.models.base import Model
@@ -227,8 +227,10 @@ def write(model: "Model", folder: Path) -> Path:
     }
     facts["checksum"] = _checksum(facts)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ARRAYS).write_bytes(body)
-    (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    with atomic_write(folder / ARRAYS, "wb") as file:
+        file.write(body)
+    with atomic_write(folder / FACTS) as file:  # last: until it is there, there is no model
+        file.write(json.dumps(facts, indent=1) + "\n")
     return folder
 
 
