@@ -222,7 +222,7 @@ def _write(line, split, predicted, draws, history, work):
     (work / HISTORY).write_text(json.dumps(history) + "\n", encoding="utf-8")
     sizes = {part: (work / part).stat().st_size for part in KEPT}
     with atomic_write(work / RUN) as file:
-        file.write(store.line_of({**line, "files": sizes}, indent=1) + "\n")
+        file.write(store.line_of({**line, "files": sizes}) + "\n")
 
 
 def _publish(work, final):

@@ -125,17 +125,94 @@ def rounded(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def line_of(body: dict, indent: int | None = None) -> str:
-    """JSON of `body`, keys sorted, its checksum last.
+def line_of(body: dict) -> str:
+    """JSON of `body` in one line, keys sorted, its checksum last.
 
     >>> line_of({"id": "a"})
-    '{"id": "a", "checksum": "a8cf83d7b1a3c2d4"}'
+    '{"id":"a","checksum":"e7349049bd0026b3"}'
     """
-    text = json.dumps(body, sort_keys=True, allow_nan=False, indent=indent)
-    inner = text[:-2] if indent else text[:-1]
+    return _signed(_compact(body)[:-1])
+
+
+def page_of(body: dict) -> str:
+    """JSON of `body` for a file of its own, laid out so that a difference is seen: a line for each
+    key of the outer levels, and for each row of a list.
+
+    >>> print(page_of({"rows": [{"a": 1}, {"a": 2}]}))
+    {
+    "rows":{
+    "columns":["a"],
+    "rows":[
+    [1],
+    [2]
+    ]
+    },
+    "checksum":"89f91e9a78860752"}
+    """
+    return _signed(_laid_out(_tabled(body)).removesuffix("\n}"), "\n")
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+def _signed(inner: str, space: str = "") -> str:
     own = hashlib.sha256(inner.encode()).hexdigest()[:16]
-    between, end = (",\n" + " " * indent, "\n}") if indent else (", ", "}")
-    return f'{inner}{between}"checksum": "{own}"{end}'
+    return f'{inner},{space}"checksum":"{own}"}}'
+
+
+def _laid_out(value: Any, depth: int = 0) -> str:
+    if (
+        isinstance(value, dict)
+        and depth < 4
+        and any(isinstance(v, (dict, list)) for v in value.values())
+    ):
+        lines = (f"{_compact(key)}:{_laid_out(value[key], depth + 1)}" for key in sorted(value))
+        return "{\n" + ",\n".join(lines) + "\n}"
+    if isinstance(value, list) and value and all(isinstance(v, (dict, list)) for v in value):
+        return "[\n" + ",\n".join(map(_compact, value)) + "\n]"
+    return _compact(value)
+
+
+def _tabled(value: Any) -> Any:
+    """`value` with each list of dictionaries that have the same keys as columns and rows."""
+    if isinstance(value, dict):
+        return {key: _tabled(part) for key, part in value.items()}
+    if not isinstance(value, list) or not value or not all(isinstance(v, dict) for v in value):
+        return value
+    rows = [_flat(part) for part in value]
+    if any(row.keys() != rows[0].keys() for row in rows):
+        return value
+    columns = sorted(rows[0])
+    return {"columns": columns, "rows": [[row[key] for key in columns] for row in rows]}
+
+
+def _flat(value: dict, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Entries of nested dictionaries by their path, such as "rmse/mean"."""
+    out = {}
+    for key, part in value.items():
+        whole = isinstance(part, dict) and part and not any("/" in name for name in part)
+        out |= _flat(part, (*above, key)) if whole else {"/".join((*above, key)): part}
+    return out
+
+
+def _untabled(value: Any) -> Any:
+    """What `_tabled` was given."""
+    if not isinstance(value, dict):
+        return value
+    if value.keys() != {"columns", "rows"}:
+        return {key: _untabled(part) for key, part in value.items()}
+    out = []
+    for row in value["rows"]:
+        nested: dict = {}
+        for path, part in zip(value["columns"], row, strict=True):
+            *above, key = path.split("/")
+            place = nested
+            for name in above:
+                place = place.setdefault(name, {})
+            place[key] = part
+        out.append(nested)
+    return out
 
 
 def body_of(text: str, file: Path, row: int | None = None) -> dict:
@@ -146,7 +223,7 @@ def body_of(text: str, file: Path, row: int | None = None) -> dict:
         raise DataError(
             "not whole: it was cut or damaged", file=file, row=row, remedy=RESTORE
         ) from None
-    inner = text.rpartition('"checksum": "')[0].rstrip().removesuffix(",")
+    inner = text.rpartition('"checksum":"')[0].rstrip().removesuffix(",")
     told = body.pop("checksum", None) if isinstance(body, dict) else None
     if hashlib.sha256(inner.encode()).hexdigest()[:16] != told:
         name = f" of {body['id']}" if isinstance(body, dict) and "id" in body else ""
@@ -386,9 +463,20 @@ def write_draws(folder: str | Path | None, dataset: str, draws: dict[str, np.nda
     table = np.stack([draws[name] for name in names]).astype(np.float64)  # [runs, metrics, draws]
     mean = np.nanmean(table, axis=2, keepdims=True)
     with atomic_write(path, "wb") as file:
-        np.savez_compressed(
-            file, names=np.array(names), mean=mean, deviation=(table - mean).astype(np.float16)
-        )
+        np.savez_compressed(file, names=np.array(names), mean=mean, deviation=_planes(table - mean))
+
+
+def _planes(values: np.ndarray) -> np.ndarray:
+    """[2, ...] uint8: the lower and the upper bytes of `values` in half precision, apart. Upper
+    bytes are much alike, so a file of planes is smaller.
+    """
+    return np.moveaxis(values.astype("<f2")[..., None].view(np.uint8), -1, 0).copy()
+
+
+def _of_planes(planes: np.ndarray) -> np.ndarray:
+    """Float64 values of `_planes`."""
+    joined = np.ascontiguousarray(np.moveaxis(planes, 0, -1)).view("<f2")
+    return joined[..., 0].astype(np.float64)
 
 
 def kept_draws(folder: str | Path | None, dataset: str) -> dict[str, np.ndarray]:
@@ -405,7 +493,7 @@ def kept_draws(folder: str | Path | None, dataset: str) -> dict[str, np.ndarray]
 def _read_draws(path: Path, *stamp: int) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as parts:
-            table = parts["mean"] + parts["deviation"].astype(np.float64)
+            table = parts["mean"] + _of_planes(parts["deviation"])
             return dict(zip(parts["names"].tolist(), table, strict=True))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"the draws cannot be read ({error})", file=path, remedy=RESTORE) from None
@@ -427,7 +515,7 @@ def write_derived(name: str, parts: dict[str, Any], folder: str | Path | None = 
         part: rounded(parts[part]) for part in ("metrics", "provenance")
     }
     with lock(path.parent), atomic_write(path) as file:
-        file.write(line_of(body, indent=1) + "\n")
+        file.write(page_of(body) + "\n")
     return read(name, folder)
 
 
@@ -456,7 +544,7 @@ def read(name: str, folder: str | Path | None = None) -> Record:
     """
     path = derived_file(name, folder)
     if path.exists():
-        body = body_of(path.read_text(encoding="utf-8"), path)
+        body = _untabled(body_of(path.read_text(encoding="utf-8"), path))
         return Record(name, path, *(body[part] for part in ("config", "metrics", "provenance")))
     found = find(name, folder)
     if found is None:

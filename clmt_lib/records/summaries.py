@@ -212,6 +212,8 @@ def _compare(found, pooled, earlier):
             left_out += 1
         for b in found[:number]:
             pair = frozenset((a.model, b.model))
+            if not set(a.records) & set(b.records):
+                continue  # no fold in common
             if a.drawn and b.drawn:
                 differences.append(paired(a, b, pooled))
             elif pair <= same and pair in known:
@@ -266,8 +268,6 @@ def paired(a: Scores, b: Scores, pooled: Pooled) -> dict:
     """
     common = sorted(set(a.records) & set(b.records))
     out = {"a": a.model, "b": b.model, "folds": len(common)}
-    if not common:
-        return out
     for key in a.records[common[0]].metrics["interval"]:
         gap = np.subtract(a.test(key, common), b.test(key, common))
         draws = {fold: a.draws[fold][key] - b.draws[fold][key] for fold in common}

@@ -391,7 +391,7 @@ def test_a_metric_that_could_not_be_computed_is_a_dash(tmp_path, capsys):
     (path,) = (tmp_path / "records" / "runs").glob("[!.]*/run.json")
     found = store.body_of(path.read_text(), path)
     found["test"]["pcc_per_drug"], found["interval"]["pcc_per_drug"] = None, [None, None]
-    path.write_text(store.line_of(found, indent=1) + "\n")
+    path.write_text(store.line_of(found) + "\n")
     capsys.readouterr()
     assert main(small_run(tmp_path)) == 0
     assert re.search(r"pcc_per_drug +-  \[-, -\]\n", capsys.readouterr().out)
