@@ -83,7 +83,7 @@ def test_what_is_stored_is_what_ran_and_what_is_not_finite_is_refused(tmp_path, 
     records.collect(tmp_path)
     (line,) = (tmp_path / "results" / "simulated.jsonl").read_text().splitlines()[:1]
     assert json.loads(line)["config"]["settings"]["ridges"] == [1e-7, 0.1 + 0.2]
-    assert '"ridges": [1e-07, 0.30000000000000004]' in line
+    assert '"ridges":[1e-07,0.30000000000000004]' in line
     for bad in (float("nan"), float("inf"), [1.0, float("-inf")], {"deep": [float("nan")]}):
         with pytest.raises(DataError, match="is not a finite number"):
             config("als", settings={"ridges": bad})
@@ -141,8 +141,8 @@ def _swap(lines):
 @pytest.mark.parametrize(
     "damage, said",
     [
-        (lambda lines: [lines[0].replace('"rmse": 1', '"rmse": 2', 1), *lines[1:]], "checksum of"),
-        (lambda lines: [lines[0].replace('"seed": 0', '"seed": 7'), *lines[1:]], "checksum of"),
+        (lambda lines: [lines[0].replace('"rmse":1', '"rmse":2', 1), *lines[1:]], "checksum of"),
+        (lambda lines: [lines[0].replace('"seed":0', '"seed":7'), *lines[1:]], "checksum of"),
         (_swap, "holds the configuration of another run, '"),
         (lambda lines: lines[:-1], "has no end"),
         (lambda lines: lines[1:], "not the 4 lines that its end tells"),
