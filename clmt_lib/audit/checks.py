@@ -28,33 +28,31 @@ def broken_split(benchmark: Benchmark, split: Split) -> Iterator[Finding]:
         yield Finding(
             "wrong data", where, made, "use the data it was made for, or make the split anew"
         )
-    for name, role in split.sets().items():
-        if not len(role):
-            yield Finding(
-                "empty role", where, f"{name} has no pair", "use more data or fewer folds"
-            )
-        elif role.min() < 0 or role.max() >= len(benchmark):
+    for name, positions in split.sets().items():
+        if not len(positions):
+            yield Finding("empty set", where, f"{name} has no pair", "use more data or fewer folds")
+        elif positions.min() < 0 or positions.max() >= len(benchmark):
             yield Finding(
                 "wrong data",
                 where,
                 f"{name} has a position outside the {len(benchmark)} responses",
                 "make the split anew",
             )
-        if len(np.unique(role)) < len(role):
+        if len(np.unique(positions)) < len(positions):
             yield Finding(
                 "position twice",
                 where,
-                f"{name} lists {len(role) - len(np.unique(role))} positions twice",
+                f"{name} lists {len(positions) - len(np.unique(positions))} positions twice",
                 "make the split anew",
             )
     for one, other in PAIRS_OF_SETS:
         shared = np.intersect1d(split.sets()[one], split.sets()[other])
         if len(shared):
             yield Finding(
-                "roles overlap",
+                "sets overlap",
                 where,
                 f"{len(shared)} pairs are in {one} and in {other} (first: position {shared[0]})",
-                "roles must be disjoint: make the split anew",
+                "sets must be disjoint: make the split anew",
             )
 
 
@@ -104,7 +102,7 @@ def broken_promise(benchmark: Benchmark, split: Split) -> Iterator[Finding]:
                 f"shared {what}",
                 f"split {split.kind}",
                 text,
-                f"keep all pairs of one {what} in one role, as make_split does",
+                f"keep all pairs of one {what} in one set, as make_split does",
             )
 
 
@@ -221,7 +219,7 @@ def transform(benchmark: Benchmark, split: Split, fitted: Any) -> Iterator[Findi
             if 0 <= first < len(table)
             else f"position {first}, outside the table"
         )
-        role = next(
+        known = next(
             (
                 f", of the {word} set"
                 for name, word in (("test", "test"), ("valid", "validation"))
@@ -231,7 +229,7 @@ def transform(benchmark: Benchmark, split: Split, fitted: Any) -> Iterator[Findi
         )
         text = (
             f"{len(stray)} of the {len(used)} {what} it was fitted on have no training "
-            f"pair (first: {name}{role})"
+            f"pair (first: {name}{known})"
         )
         yield Finding(
             "fitted beyond train",

@@ -193,10 +193,10 @@ def test_two_lines_of_one_name_are_a_note_where_their_registry_ids_differ():
 
 
 def moved(split, positions, to="train"):
-    """The split with positions moved to another role."""
-    roles = {name: np.setdiff1d(role, positions) for name, role in split.sets().items()}
-    roles[to] = np.union1d(roles[to], positions)
-    return replace(split, **roles)
+    """The split with positions moved to another set."""
+    sets = {name: np.setdiff1d(role, positions) for name, role in split.sets().items()}
+    sets[to] = np.union1d(sets[to], positions)
+    return replace(split, **sets)
 
 
 @pytest.mark.parametrize(
@@ -303,16 +303,16 @@ def test_shared_line_under_two_ids_in_a_cell_blind_split():
     )
 
 
-def test_overlapping_roles_are_caught(data):
+def test_overlapping_sets_are_caught(data):
     split = make_split(data, "mixed")
     assert_caught(
         audit(data, replace(split, train=np.append(split.train, split.test[:3]))),
-        "roles overlap",
+        "sets overlap",
         "3 pairs are in train and in test",
     )
 
 
-def test_position_twice_and_empty_role_are_caught(data):
+def test_position_twice_and_empty_set_are_caught(data):
     split = make_split(data, "mixed")
     assert_caught(
         audit(data, replace(split, train=np.append(split.train, split.train[:2]))),
@@ -320,7 +320,7 @@ def test_position_twice_and_empty_role_are_caught(data):
         "2 positions",
     )
     assert_caught(
-        audit(data, replace(split, valid=split.valid[:0])), "empty role", "valid has no pair"
+        audit(data, replace(split, valid=split.valid[:0])), "empty set", "valid has no pair"
     )
 
 
@@ -512,7 +512,7 @@ def test_honest_scaler_is_proved_blind_in_every_world(data):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_worlds_differ_from_the_real_one_in_the_test_role_alone(data, kind):
+def test_worlds_differ_from_the_real_one_in_the_test_set_alone(data, kind):
     split = make_split(data, kind)
     others = np.concatenate([split.train, split.valid])
     for change in (auditing.permute_test_responses, auditing.replace_test_responses):
