@@ -123,11 +123,9 @@ def shared_inputs(root: Path = ROOT) -> dict[str, str]:
     ]
     results = [
         path
-        for path in (root / "experiments").glob("**/*")
-        if path.suffix in (".json", ".jsonl", ".yaml", ".npy", ".npz")
-        and path.is_file()
-        and "runs" not in path.parts
-        and not path.name.startswith((".", "simulated"))
+        for folder in ("results", "configs", "profiles")
+        for path in (root / "experiments" / folder).glob("**/*")
+        if path.is_file() and not path.name.startswith((".", "simulated"))
     ]
     return {
         "library": _hash_files(library, root),

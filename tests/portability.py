@@ -1,8 +1,9 @@
 """Do tests and notebooks say the same on other processors? Run by hand: `make portability`.
 
-OpenBLAS (numpy, scipy), PyTorch and oneDNN choose their kernels by processor, and the last bits of
-a product differ between them. Each can be told to behave like another processor. Here the tests of
-what ranks or chooses, and every notebook, run under each kernel that this machine can imitate.
+OpenBLAS (numpy, scipy), numpy's own loops, PyTorch, MKL and oneDNN choose their kernels by
+processor, and the last bits of a product differ between them. Each can be told to behave like
+another processor. Here the tests of what ranks or chooses, and every notebook, run under each
+kernel that this machine can imitate.
 
 QUICK=1 takes all libraries to one level at a time (oldest, AVX2, AVX-512) and two threads; without
 it each library's kernels come one by one, too. What is done stands in _build/portability.json and
@@ -28,11 +29,15 @@ TOGETHER = {
         "OPENBLAS_CORETYPE": "Prescott",
         "ATEN_CPU_CAPABILITY": "default",
         "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "MKL_CBWR": "COMPATIBLE",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
     },
     "AVX2": {
         "OPENBLAS_CORETYPE": "Haswell",
         "ATEN_CPU_CAPABILITY": "avx2",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_CBWR": "AVX2",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     },
     "AVX-512": {
         "OPENBLAS_CORETYPE": "SkylakeX",
@@ -107,6 +112,8 @@ def main() -> None:
     now, rows = fingerprint() + " ".join(asked.notebooks), []
     for kernel, wanted in (TOGETHER if asked.quick else TOGETHER | ALONE).items():
         environment = {**os.environ, **dict.fromkeys(THREADS, "1"), **wanted}
+        # embeddings that another kernel computed must not be found in the cache
+        environment["CLMT_CACHE"] = str(STATE.parent / "cache" / kernel.replace(" ", "-"))
         ran = probe(environment)
         if ran is None:
             rows.append((kernel, "not possible on this processor", "", "", ""))

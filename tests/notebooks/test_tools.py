@@ -253,6 +253,13 @@ def test_a_stale_chapter_is_executed_once_and_its_stored_outputs_stay(project, m
     library.write_bytes(before[1])
 
 
+def test_the_stored_outputs_of_every_chapter_are_current():
+    shared, stored = execute.shared_inputs(ROOT), execute.stored_fingerprints(ROOT)
+    found = {path.stem: execute.stale(path, shared, stored) for path in COMMITTED}
+    old = {name: what for name, what in found.items() if what}
+    assert old == {}, "outputs are older than what they were made from: make notebooks"
+
+
 def test_a_failing_chapter_leaves_nothing_under_its_name(tmp_path):
     path = write(tmp_path / "notebooks" / "01_bad.ipynb", "1 / 0")
     with pytest.raises(execute.ChapterError, match="ZeroDivisionError"):
