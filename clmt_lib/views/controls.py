@@ -19,8 +19,7 @@ def drug_vectors(
     ----------
     source : a source of `describe_drugs`; or "words" (the annotation's words counted, no encoder),
         "shuffled" (the annotation's vectors, dealt to other compounds), "random" (a normal vector
-        of length 1 for each
-        compound) or "one_hot" (one number a compound)
+        of length 1 for each compound) or "one_hot" (one number a compound)
 
     Raises
     ------
@@ -37,12 +36,8 @@ def drug_vectors(
         from sklearn.feature_extraction.text import HashingVectorizer
 
         texts = [text or "" for text in describe_drugs(drugs)]
-        return (
-            HashingVectorizer(n_features=2048, alternate_sign=False)
-            .transform(texts)
-            .toarray()
-            .astype(np.float32)
-        )
+        count = HashingVectorizer(n_features=2048, alternate_sign=False)
+        return count.transform(texts).toarray().astype(np.float32)
     if source == "random":
         z = rng.normal(size=(n, 384)).astype(np.float32)
         return (z / np.linalg.norm(z, axis=1, keepdims=True))[compound]

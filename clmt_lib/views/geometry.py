@@ -35,14 +35,17 @@ class MoleculeGraphs:
 
     Attributes
     ----------
-    atom : [N, 9] int64 categories of `torch_geometric.utils.smiles.x_map`; mass : [N] float, Da
+    atom : [N, 9] int64 categories of `torch_geometric.utils.smiles.x_map`
+    mass : [N] float, Da
     molecule : [N] int64, the drug an atom belongs to, ascending
     bond_index : [2, E] int64, every bond in both directions, sorted by its first atom
-    bond : [E, 3] int64 categories of `e_map`; length : [E] float, angstrom
-    angle_index : [2, A] int64, pairs of directed bonds (i -> j, j -> k), k not i; angle : [A]
-        float, radians, at atom j
-    n : number of drugs; embedded : [n] bool, a 3-D shape was found (else the lengths and angles of
-        the flat drawing); known : [n] bool, there is a structure
+    bond : [E, 3] int64 categories of `e_map`
+    length : [E] float, angstrom
+    angle_index : [2, A] int64, pairs of directed bonds (i -> j, j -> k), k not i
+    angle : [A] float, radians, at atom j
+    n : number of drugs
+    embedded : [n] bool, a 3-D shape was found (else lengths and angles are of the flat drawing)
+    known : [n] bool, there is a structure
     """
 
     atom: torch.Tensor
@@ -76,19 +79,19 @@ class MoleculeGraphs:
         atoms, atom_move = _blocks(self.molecule, drugs, self.n)
         bonds, bond_move = _blocks(bond_molecule, drugs, self.n)
         angles, _ = _blocks(bond_molecule[self.angle_index[0]], drugs, self.n)
-        place = torch.arange(len(drugs), device=drugs.device)
+        position = torch.arange(len(drugs), device=drugs.device)
         per_drug = (
             torch.bincount(self.molecule, minlength=self.n),
             torch.bincount(bond_molecule, minlength=self.n),
         )
-        bonds_to = place.repeat_interleave(per_drug[1][drugs])
-        angles_to = place.repeat_interleave(
+        bonds_to = position.repeat_interleave(per_drug[1][drugs])
+        angles_to = position.repeat_interleave(
             torch.bincount(bond_molecule[self.angle_index[0]], minlength=self.n)[drugs]
         )
         return MoleculeGraphs(
             self.atom[atoms],
             self.mass[atoms],
-            place.repeat_interleave(per_drug[0][drugs]),
+            position.repeat_interleave(per_drug[0][drugs]),
             self.bond_index[:, bonds] + atom_move[bonds_to],
             self.bond[bonds],
             self.length[bonds],
@@ -125,9 +128,8 @@ def _blocks(owner, drugs, n):
     count = torch.bincount(owner, minlength=n)
     start, wanted = (count.cumsum(0) - count)[drugs], count[drugs]
     move = wanted.cumsum(0) - wanted - start
-    return torch.arange(int(wanted.sum()), device=drugs.device) - move.repeat_interleave(
-        wanted
-    ), move
+    rows = torch.arange(int(wanted.sum()), device=drugs.device) - move.repeat_interleave(wanted)
+    return rows, move
 
 
 def molecule_graphs(

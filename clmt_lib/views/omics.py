@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from clmt_lib.data.base import Benchmark
+from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError
 
 
@@ -29,7 +31,7 @@ class OmicsTransform:
     fitted_on: np.ndarray
     features: pd.Index | None = None
 
-    def __call__(self, benchmark):
+    def __call__(self, benchmark: Benchmark) -> np.ndarray:
         """[C, genes] or [C, k] float64 for every line of `benchmark`.
 
         Raises
@@ -51,16 +53,22 @@ class OmicsTransform:
         return z if self.components is None else z @ self.components.T  # [cells, k]
 
 
-def train_cells(benchmark, split):
-    """Positions of lines with at least one training pair."""
+def train_cells(benchmark: Benchmark, split: Split) -> np.ndarray:
+    """Positions of lines with at least one training pair, ascending."""
     return np.unique(benchmark.pairs[split.train, 0])
 
 
-def fit_omics(benchmark, split, kind="expression", components=None):
+def fit_omics(
+    benchmark: Benchmark,
+    split: Split,
+    kind: str = "expression",
+    components: int | None = None,
+) -> OmicsTransform:
     """Fit an `OmicsTransform` on the training lines of `split`.
 
     Parameters
     ----------
+    kind : view of the first side: "expression", "mutation", "copy_number"
     components : number of principal components to keep (by singular value decomposition of the
         training lines), or None
 
@@ -91,22 +99,35 @@ def _omics(benchmark, kind):
     return views[kind]
 
 
-def binary(table, rows):
-    """[C, features] a 0/1 table standardised over training lines `rows`; what fewer than 3 of them
-    have is 0, and what few have is not blown up.
+def binary(table: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+    """A 0/1 table standardised over the training lines.
+
+    Parameters
+    ----------
+    table : [C, features] 0/1
+    rows : positions of the training lines
+
+    Returns
+    -------
+    [C, features]; what fewer than 3 training lines have is 0. The deviation is raised by 0.05, so
+    that a rare event does not become a huge number.
     """
     x = table.to_numpy(np.float64)
     return (x[rows].sum(0) >= 3) * (x - x[rows].mean(0)) / (x[rows].std(0) + 0.05)
 
 
-def average_platforms(z, genes, other, rows):
+def average_platforms(
+    z: np.ndarray, genes: pd.Index, other: pd.DataFrame, rows: np.ndarray
+) -> np.ndarray:
     """Expression measured twice, on two platforms: their mean, which has less noise than either.
 
     Parameters
     ----------
-    z [C, genes] : standardised; `genes` are its columns
-    other : [C, more genes] frame of the second measurement, missing where a line was not measured;
-        standardised here, over those of the training lines `rows` that were
+    z : [C, genes] standardised
+    genes : its columns
+    other : [C, more genes] the second measurement, missing where a line was not measured;
+        standardised here
+    rows : positions of the training lines, over which it is standardised
 
     Returns
     -------
@@ -114,13 +135,14 @@ def average_platforms(z, genes, other, rows):
     the genes that it would have added.
     """
     x = other.to_numpy(np.float64)
-    there = np.isfinite(x).all(1)
-    known = rows[there[rows]]
+    measured = np.isfinite(x).all(1)
+    known = rows[measured[rows]]
     if len(known) < 3:  # nothing to standardise on
         return z
     x = (x - x[known].mean(0)) / np.maximum(x[known].std(0), 1e-6)
-    place = other.columns.get_indexer(genes)
-    both, alone = np.flatnonzero(place >= 0), np.setdiff1d(np.arange(x.shape[1]), place)
+    column = other.columns.get_indexer(genes)
+    both, alone = np.flatnonzero(column >= 0), np.setdiff1d(np.arange(x.shape[1]), column)
     out = z.copy()
-    out[np.ix_(there, both)] = (z[np.ix_(there, both)] + x[np.ix_(there, place[both])]) / 2
-    return np.hstack([out, np.where(there[:, None], x[:, alone], 0.0)])
+    twice = np.ix_(measured, both)
+    out[twice] = (z[twice] + x[np.ix_(measured, column[both])]) / 2
+    return np.hstack([out, np.where(measured[:, None], x[:, alone], 0.0)])

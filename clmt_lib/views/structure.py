@@ -160,8 +160,8 @@ def relations(
     no_drug_to_cell: bool = False,
     unweighted_responses: bool = False,
 ) -> dict[tuple[str, str, str], np.ndarray]:
-    """The graph of the published code, or its repair, as 0/1 tables: who hears whom, in every
-    relation (what `nn.message_passing.HeteroSAGE` averages over).
+    """The graph of the published code, or its repair, as 0/1 tables: which node receives messages
+    from which, in every relation (what `nn.message_passing.HeteroSAGE` averages over).
 
     Without any switch, a response is one of two relations, "sensitive" (residual below 0) and
     "resistant" (above), each with its reverse.
@@ -169,21 +169,22 @@ def relations(
 
     Parameters
     ----------
-    pairs : [E, 2] positions (cell, drug) whose responses are edges: those of the train role
+    pairs : [E, 2] positions (cell, drug) whose responses are edges: those of the training set
     target : [C, D] standardised training residuals, NaN elsewhere (see
         `models.baselines.linear.per_drug_targets`); without a sign there is no edge
     cell_similarity [C, C], drug_similarity [D, D] : from features alone; only positive ones make
-        neighbours. All entities may be neighbours, whatever their role (transductive)
+        neighbours. All entities may be neighbours, whatever set they are in (transductive)
     k : neighbours of a node
     nearest_dropped : take ranks 2 to k + 1, as an `argsort` slice that means to skip the node
         itself does after the diagonal was set to zero
-    reversed_neighbours : a node hears those that list it among their k, not those it lists
-    no_drug_to_cell : no reverse relations, so that a line hears of no drug
+    reversed_neighbours : messages come from those that list the node among their k, not from those
+        it lists
+    no_drug_to_cell : no reverse relations, so that no message goes from a drug to a line
     unweighted_responses : one relation "response" for every pair, whatever was measured
 
     Returns
     -------
-    dict (source, name, target) -> [n_target, n_source] float64, 1 where the target hears the source
+    dict (source, name, target) -> [n_target, n_source] float64, 1 where there is an edge
 
     >>> alike = np.array([[1, 0.9, 0.2], [0.9, 1, 0.5], [0.2, 0.5, 1]])
     >>> target = np.array([[-1.0, np.nan], [np.nan, np.nan], [np.nan, 0.5]])

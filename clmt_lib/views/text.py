@@ -114,7 +114,7 @@ def centred(z: ArrayLike, rows: np.ndarray | None = None) -> np.ndarray:
 
     Parameters
     ----------
-    rows : take the mean over these rows only, such as the drugs of the train role
+    rows : take the mean over these rows only, such as the drugs of the training set
 
     >>> centred([[2.0, 1.0], [2.0, 3.0], [0.0, 0.0]]).tolist()
     [[0.0, -1.0], [0.0, 1.0], [0.0, 0.0]]
@@ -137,11 +137,9 @@ def _embed(texts, encoder):
     for text in texts:
         tokens, hidden = _forward(tokenizer, model, [text])
         out.append(mean_pool(hidden, tokens["attention_mask"].to(hidden.dtype)))  # [1, dim]
-    return (
-        torch.cat(out).numpy().round(5)
-        if out
-        else np.zeros((0, model.config.hidden_size), np.float32)
-    )
+    if not out:
+        return np.zeros((0, model.config.hidden_size), np.float32)
+    return torch.cat(out).numpy().round(5)
 
 
 def _forward(tokenizer, model, texts):
@@ -156,9 +154,8 @@ def _forward(tokenizer, model, texts):
 
 def _load(encoder, weights=True):
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="IProgress not found"
-        )  # tqdm's advice about bars in notebooks; ours are switched off
+        # tqdm's advice about bars in notebooks; ours are switched off
+        warnings.filterwarnings("ignore", message="IProgress not found")
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
 
@@ -167,9 +164,9 @@ def _load(encoder, weights=True):
     try:
         where = _bundled() if encoder == BUNDLED else encoder
         tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=True)
-        return tokenizer, AutoModel.from_pretrained(
-            where, local_files_only=True
-        ).eval() if weights else None
+        if not weights:
+            return tokenizer, None
+        return tokenizer, AutoModel.from_pretrained(where, local_files_only=True).eval()
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise

@@ -15,9 +15,8 @@ def in_the_words_of(drugs: pd.DataFrame, reference: pd.DataFrame) -> tuple[pd.Da
     encoder of text does not know that they are the same.
 
     A drug takes the row of its own compound in the reference; else that of the reference compound
-    whose families of targets (the packaged table) overlap most, the commonest
-    such target first; else it keeps its own words. Only facts about targets are read, never a
-    response.
+    whose families of targets (the packaged table) overlap most, the commonest such target first;
+    else it keeps its own words. Only facts about targets are read, never a response.
 
     Parameters
     ----------
@@ -47,14 +46,14 @@ def in_the_words_of(drugs: pd.DataFrame, reference: pd.DataFrame) -> tuple[pd.Da
         row = row if row is not None else _nearest(_families(target, table), **known)
         how[-1] = how[-1] if row is not None else HOW[2]
         rows.append(row)
-    said = {
+    facts = {
         column: [
             drugs[column].iloc[i] if row is None else reference[column].iloc[row]
             for i, row in enumerate(rows)
         ]
         for column in ("target", "pathway")
     }
-    return drugs.assign(**said), pd.Series(how, index=drugs.index, name="words")
+    return drugs.assign(**facts), pd.Series(how, index=drugs.index, name="words")
 
 
 def _families(target, table):

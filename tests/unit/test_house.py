@@ -35,7 +35,6 @@ UNTYPED = frozenset(  # modules whose public functions do not all say their type
         "models/baselines/linear.py",
         "models/baselines/trees.py",
         "models/stack.py",
-        "views/omics.py",
     }
 )
 
