@@ -28,7 +28,7 @@ def audit(dataset: str, kind: str, seed: int, fold: int, model: str | None) -> i
     if model:
         reports.append(
             proves_blind(
-                lambda world, part: models.build(model).fit(world, part).state(),
+                lambda world, part: models.build(model, part.kind).fit(world, part).state(),
                 benchmark,
                 split,
             )

@@ -1,10 +1,10 @@
-"""The top rung: simple predictors, each asked about pairs it has not seen, and a second stage that
+"""Stacking: simple predictors, each asked about pairs it has not seen, and a meta-learner that
 learns whom to believe (Wolpert 1992; chapter 09).
 
-The training role is cut into inner folds of the same blindness as the split. Every base is fitted
-without one inner fold and predicts it; these out-of-fold predictions
-teach the second stage. Then every base is fitted on the whole training role, and the second stage
-is applied to that. The valid role chooses among second stages.
+The training set is cut into inner folds of the same blindness as the split. Every base is fitted
+without one inner fold and predicts it; these out-of-fold predictions teach the meta-learner. Then
+every base is fitted on the whole training set, and the meta-learner is applied to that. The
+validation set chooses among meta-learners.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ from clmt_lib.models.known import joined, training_set, whole_split
 from clmt_lib.tasks import UNSEEN_DRUG_SPLITS
 from clmt_lib.tasks.metrics import additive_effects
 
-NEAREST = 8  # measured neighbours of a pair that the second stage is shown
+NEIGHBOURS = 8  # measured neighbours of a pair that the meta-learner is shown
 Kept = dict[str, Any]  # name of a base -> what it is made of when it is asked about new entities
 Part = tuple[
     "BasePredictions", np.ndarray, np.ndarray
@@ -70,7 +70,7 @@ class BasePredictions:
 
 @dataclass
 class Stack(TableModel):
-    """Bases suited to the split's blindness, and a second stage fitted on what they say out of
+    """Bases suited to the split's blindness, and a meta-learner fitted on what they say out of
     fold.
 
     Mixed: factorisation, and kernel ridges whose kernels are learned from responses, read off omics
@@ -81,7 +81,7 @@ class Stack(TableModel):
     Parameters
     ----------
     inner : inner folds
-    boost : offer trees over the bases' predictions and the nearest measured pairs as a second stage
+    boost : offer trees over the bases' predictions and the nearest measured pairs as a meta-learner
         (mixed only)
     seed : of the inner folds and of the trees
     auxiliary : read `data.response.auxiliary`: expression measured again; for new lines their
@@ -95,17 +95,17 @@ class Stack(TableModel):
     auxiliary: bool = False
 
     def fit(self, benchmark: Benchmark, split: Split) -> "Stack":
-        """Fit bases and second stages on train, choose the second stage on valid."""
+        """Fit bases and meta-learners on train, choose the meta-learner on valid."""
         bases = self._bases(benchmark, split.kind)
         fold = inner_folds(benchmark, split, self.inner, self.seed)
         parts = []
         for k in range(self.inner):
-            stage = bases(benchmark, replace(split, train=split.train[fold != k]))
+            base = bases(benchmark, replace(split, train=split.train[fold != k]))
             held = split.train[fold == k]
-            parts.append((stage, benchmark.pairs[held], benchmark.y[held]))
+            parts.append((base, benchmark.pairs[held], benchmark.y[held]))
         kept: Kept = {}
         whole = bases(benchmark, split, kept=kept)
-        self.choose(benchmark, split, self._second_stages(parts, whole, split.kind))
+        self.choose(benchmark, split, self._meta_learners(parts, whole, split.kind))
         self.kind = split.kind
         if self.kind != "mixed":  # bases of known entities alone have nothing to say of others
             self.known = training_set(benchmark, split, VIEWS["omics"])
@@ -144,7 +144,7 @@ class Stack(TableModel):
             found = np.tensordot(self.fitted["weights"], tables, 1)
         return whole.offset[at] + whole.spread[columns] * found
 
-    def _second_stages(
+    def _meta_learners(
         self, parts: list[Part], whole: BasePredictions, kind: str
     ) -> Iterator[Candidate]:
         everything = np.argwhere(np.ones(whole.offset.shape, dtype=bool))
@@ -153,7 +153,7 @@ class Stack(TableModel):
         mixed = np.tensordot(weights, tables, 1)
         state = {
             "weights": weights,
-            "out_of_fold": np.concatenate([stage.stacked(pairs) for stage, pairs, _ in parts]),
+            "out_of_fold": np.concatenate([base.stacked(pairs) for base, pairs, _ in parts]),
         }
         yield {"second": "mean of bases"}, whole.offset + whole.spread * tables.mean(0), state
         yield (
@@ -194,9 +194,9 @@ def blend(parts: list[Part], centre: bool = False) -> np.ndarray:
     after removing each drug's mean, which is unknowable for a new drug.
     """
     rows, wanted = [], []
-    for stage, pairs, y in parts:
+    for base, pairs, y in parts:
         drug = pairs[:, 1]
-        x, t = stage.spread[drug, None] * stage.stacked(pairs), y - stage.offset[pairs[:, 0], drug]
+        x, t = base.spread[drug, None] * base.stacked(pairs), y - base.offset[pairs[:, 0], drug]
         if centre:
             count = np.maximum(np.bincount(drug), 1)
             t = t - (np.bincount(drug, t) / count)[drug]
@@ -217,13 +217,13 @@ def boosted(parts: list[Part], weights: np.ndarray, seed: int):
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     rows, wanted, weight = [], [], []
-    for stage, pairs, y in parts:
+    for base, pairs, y in parts:
         cell, drug = pairs.T
-        rows.append(meta_features(stage, pairs, weights))
+        rows.append(meta_features(base, pairs, weights))
         wanted.append(
-            (y - stage.offset[cell, drug]) / stage.spread[drug] - stage.stacked(pairs) @ weights
+            (y - base.offset[cell, drug]) / base.spread[drug] - base.stacked(pairs) @ weights
         )
-        weight.append(stage.spread[drug] ** 2)  # errors count in ln uM
+        weight.append(base.spread[drug] ** 2)  # errors count in ln uM
     trees = HistGradientBoostingRegressor(
         learning_rate=0.03,
         max_iter=300,
@@ -238,23 +238,23 @@ def boosted(parts: list[Part], weights: np.ndarray, seed: int):
     )
 
 
-def meta_features(stage: BasePredictions, pairs: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """[n, features] what the second stage knows of a pair: the bases' predictions, their blend and
+def meta_features(base: BasePredictions, pairs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """[n, features] what the meta-learner knows of a pair: the bases' predictions, their blend and
     spread, how well line and drug are known, and the nearest measured pairs.
     """
     cell, drug = pairs.T
-    said = stage.stacked(pairs)
-    seen, target = np.isfinite(stage.target), np.nan_to_num(stage.target)
-    smooth = next(iter(stage.tables.values()))
+    stacked = base.stacked(pairs)
+    seen, target = np.isfinite(base.target), np.nan_to_num(base.target)
+    smooth = next(iter(base.tables.values()))
     by_drug = neighbour_features(correlation(smooth.T), seen, target, cell, drug)
     by_cell = neighbour_features(correlation(smooth), seen.T, target.T, drug, cell)
     return np.column_stack(
         [
-            said,
-            said @ weights,
-            said.std(1),
-            np.log(stage.spread[drug]),
-            stage.offset[cell, drug],
+            stacked,
+            stacked @ weights,
+            stacked.std(1),
+            np.log(base.spread[drug]),
+            base.offset[cell, drug],
             seen.mean(1)[cell],
             seen.mean(0)[drug],
             *by_drug,
@@ -272,7 +272,7 @@ def neighbour_features(
     similar = similar.copy()
     np.fill_diagonal(similar, -2)
     near = np.where(seen[row], similar[column], -2.0)  # [n, columns]
-    k = min(NEAREST, near.shape[1] - 1)
+    k = min(NEIGHBOURS, near.shape[1] - 1)
     order = 1e-13 * np.arange(near.shape[1]) - np.round(near, 9)  # of equals, the first column
     which = np.argpartition(order, k, axis=1)[:, :k]
     which = np.take_along_axis(which, np.argsort(np.take_along_axis(order, which, 1), axis=1), 1)
@@ -331,7 +331,7 @@ def seen_bases(
     auxiliary: AuxiliaryOmics | None = None,
     kept: Kept | None = None,
 ) -> BasePredictions:
-    """Stage of the mixed split, lines and drugs all known: kernels learned from denoised residuals,
+    """Bases of the mixed split, lines and drugs all known: kernels learned from denoised residuals,
     alone and with omics (the first table is the best one).
 
     Nothing is kept: of a line or drug without responses these bases know nothing.
@@ -414,7 +414,7 @@ def new_line_bases(
     kept: Kept | None = None,
     asked: np.ndarray | None = None,
 ) -> BasePredictions:
-    """Stage of splits that hold out lines: kernels of omics, genes weighted by all drugs together
+    """Bases of splits that hold out lines: kernels of omics, genes weighted by all drugs together
     or drug by drug. Not one response of another screen is read.
     """
     target, offset, spread, _ = per_drug_targets(benchmark, part)
@@ -510,7 +510,7 @@ def new_drug_bases(
     kept: Kept | None = None,
     asked: np.ndarray | None = None,
 ) -> BasePredictions:
-    """Stage of splits that hold out drugs: pairwise kernel ridges with one kernel of drugs each,
+    """Bases of splits that hold out drugs: pairwise kernel ridges with one kernel of drugs each,
     and the ridge over drugs that knows the steps their targets take part in.
     """
     target, offset, spread, _ = per_drug_targets(benchmark, part)

@@ -1,4 +1,4 @@
-"""The stack: inner folds as blind as the split, a second stage that believes who was right out of
+"""The stack: inner folds as blind as the split, a meta-learner that believes who was right out of
 fold, and blends made of records.
 """
 
@@ -38,14 +38,14 @@ def parts_of(truth, wrong, offset=0.0):
     """Three folds in which one base says the truth and another is wrong."""
     out = []
     for part in np.array_split(np.argwhere(np.ones(truth.shape, dtype=bool)), 3):
-        stage = stack.BasePredictions(
+        base_says = stack.BasePredictions(
             np.zeros(truth.shape), np.ones(truth.shape[1]), {"right": truth, "wrong": wrong}, truth
         )
-        out.append((stage, part, truth[tuple(part.T)] + offset * part[:, 1]))
+        out.append((base_says, part, truth[tuple(part.T)] + offset * part[:, 1]))
     return out
 
 
-def test_the_second_stage_believes_who_was_right():
+def test_the_meta_learner_believes_who_was_right():
     rng = np.random.default_rng(0)
     truth, wrong = rng.normal(size=(2, 30, 8))
     assert np.allclose(stack.blend(parts_of(truth, wrong)), [1, 0], atol=0.05)
@@ -91,10 +91,10 @@ def test_a_column_does_not_explain_itself():
         np.where(np.arange(60)[:, None] < 40, target, np.nan), [(target, 1.0, 1.0, True)], 0.1
     )
     assert abs(np.corrcoef(out[40:, 0], target[40:, 0])[0, 1]) < 0.5
-    told = stack.one_by_one(
+    found = stack.one_by_one(
         np.where(np.arange(60)[:, None] < 40, target, np.nan), [(target, 1.0, 1.0, False)], 0.1
     )
-    assert np.corrcoef(told[40:, 0], target[40:, 0])[0, 1] > 0.8
+    assert np.corrcoef(found[40:, 0], target[40:, 0])[0, 1] > 0.8
 
 
 @pytest.mark.parametrize("kind", ["mixed", "cell_blind", "drug_blind"])
@@ -145,7 +145,7 @@ def test_a_blend_is_made_of_its_parts_records_and_equals_one_that_fits_them(tmp_
 
 
 def invented(world, seed=0, responses=6):
-    """An `Elsewhere` of the simulated world: columns that follow its first drugs, its expression
+    """`AuxiliaryOmics` of the simulated world: columns that follow its first drugs, its expression
     measured again with noise, two events of half of the lines.
     """
     rng = np.random.default_rng(seed)
@@ -160,35 +160,38 @@ def invented(world, seed=0, responses=6):
     return AuxiliaryOmics(y, again, events)
 
 
-def told_stack(world, kind, more, monkeypatch):
-    monkeypatch.setattr(base, "load_auxiliary", lambda benchmark: more)
+def fitted_stack(world, kind, auxiliary, monkeypatch):
+    monkeypatch.setattr(base, "load_auxiliary", lambda benchmark: auxiliary)
     return models.build("stack_auxiliary", inner=2, boost=False).fit(
         world, data.make_split(world, kind)
     )
 
 
 def test_other_screens_are_heard_on_random_pairs_and_nowhere_else(world, monkeypatch):
-    more = invented(world)
+    auxiliary = invented(world)
     silent = replace(
-        more,
-        responses=more.responses * 0 + np.random.default_rng(9).normal(size=more.responses.shape),
+        auxiliary,
+        responses=auxiliary.responses * 0
+        + np.random.default_rng(9).normal(size=auxiliary.responses.shape),
     )
     for kind, heard in (("mixed", True), ("cell_blind", False), ("drug_blind", False)):
-        tables = [told_stack(world, kind, facts, monkeypatch).table for facts in (more, silent)]
+        tables = [
+            fitted_stack(world, kind, facts, monkeypatch).table for facts in (auxiliary, silent)
+        ]
         assert np.array_equal(*tables) != heard, (
             f"{kind}: a held-out line or drug has responses in other screens"
         )
 
 
-def test_what_is_told_about_lines_enters_and_is_said(world, monkeypatch):
-    more, split = invented(world), data.make_split(world, "cell_blind")
-    told = told_stack(world, "cell_blind", more, monkeypatch)
+def test_auxiliary_data_about_lines_enter_and_are_named(world, monkeypatch):
+    auxiliary, split = invented(world), data.make_split(world, "cell_blind")
+    found = fitted_stack(world, "cell_blind", auxiliary, monkeypatch)
     assert (
-        told.also_read == more.describe()
+        found.also_read == auxiliary.describe()
         and "drug by drug + events"
-        in stack.new_line_bases(world, split, stack.drug_facts(world), more).tables
+        in stack.new_line_bases(world, split, stack.drug_facts(world), auxiliary).tables
     )
-    assert not np.array_equal(told.table, models.build("stack", inner=2).fit(world, split).table)
+    assert not np.array_equal(found.table, models.build("stack", inner=2).fit(world, split).table)
 
 
 def test_a_second_look_has_less_noise_and_leaves_the_others_as_they_are():
@@ -216,14 +219,16 @@ def test_the_second_look_is_scaled_on_training_lines_alone(world, monkeypatch):
     """Test lines' second expression and events may be anything: kernels among the other lines stay
     the same to the bit.
     """
-    more, split = invented(world), data.make_split(world, "cell_blind")
+    auxiliary, split = invented(world), data.make_split(world, "cell_blind")
     test = np.unique(world.pairs[split.test, 0])
-    other = replace(more, expression=more.expression.copy(), events=more.events.copy())
+    other = replace(
+        auxiliary, expression=auxiliary.expression.copy(), events=auxiliary.events.copy()
+    )
     other.expression.iloc[test] += 100.0
     other.events.iloc[test] = 1.0 - other.events.iloc[test]
     target = np.random.default_rng(0).normal(size=(world.n_cells, 4))
     rest = np.setdiff1d(np.arange(world.n_cells), test)
-    one, two = (kernels.line_kernels(world, split, target, facts) for facts in (more, other))
+    one, two = (kernels.line_kernels(world, split, target, facts) for facts in (auxiliary, other))
     assert all(
         np.array_equal(one[name][np.ix_(rest, rest)], two[name][np.ix_(rest, rest)])
         for name in ("plain", "expression", "events")

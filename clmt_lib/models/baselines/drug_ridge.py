@@ -1,5 +1,5 @@
 """Ridge over drugs, for compounds nobody has screened on lines that everybody has: what a drug
-kernel is told is all that differs (chapter 09b).
+kernel knows is all that differs (chapter 09b).
 
 Where a drug is like no other, there is one more place to look: its targets in the lines (`states`).
 """
@@ -30,16 +30,16 @@ class DrugRidge(TableModel):
     Standardised, a potent drug counts no more than a weak one, as in the per-drug r. The lines need
     no kernel: every line is known, so one small system over the
     training drugs serves them all (on a table without holes). Holes are filled by a factorisation
-    of the training role.
+    of the training set.
 
     Parameters
     ----------
     kinds : of `models.kernels.drug_kernels`, or steps (Jaccard of the Reactome sets of up to 100
         genes that hold a target: two drugs of different pathways may share
         a step where they share no target; left out in a simulated world, whose genes are not
-        Reactome's). A single part has its sharpness chosen on the valid role.
-    ridges : tried on the valid role
-    states : shares tried on the valid role of `target_states`, which is added to a drug's
+        Reactome's). A single part has its sharpness chosen on the validation set.
+    ridges : tried on the validation set
+    states : shares tried on the validation set of `target_states`, which is added to a drug's
         prediction; (0,) leaves it out
     rank, als_ridge : of the factorisation
 
@@ -183,6 +183,6 @@ def target_states(
     line = z.mean(1) - z.mean()
     rest = z - np.outer(line, line @ z / max(line @ line, 1e-12))
     directions = np.linalg.svd(rest - rest.mean(0), full_matrices=False)[0][:, :rank]
-    out = loose * state  # all that can be said of a line without responses
+    out = loose * state  # all that is known of a line without responses
     out[rows] += directions @ (directions.T @ state[rows])
     return out
