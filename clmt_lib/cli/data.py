@@ -90,7 +90,8 @@ def prepare_tables(downloads: str, out: str, genes: str | None) -> None:
         click.echo(f"{kind}: MISSING ({consequence})")
     for note in done.notes:
         click.echo(f"note: {note}")
-    click.echo(done.manifest[["file", "shape", "bytes"]].to_string(index=False))
+    if done.manifest is not None:
+        click.echo(done.manifest[["file", "shape", "bytes"]].to_string(index=False))
     say(f"next: export CLMT_DATA='{done.folder}', then clmt data check")
 
 

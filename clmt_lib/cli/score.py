@@ -73,8 +73,11 @@ def score(
     )
     for metric in dict.fromkeys([*found.interval, *found.metrics]):
         if metric != "pairs":
-            within = f"  {_interval(*found.interval[metric])}" if metric in found.interval else ""
-            click.echo(f"  {metric:<20} {_number(found.metrics[metric])}{within}")
+            line = f"  {metric:<20} {_number(found.metrics[metric])}"
+            if metric in found.interval:
+                low, high = found.interval[metric]
+                line += f"  {_interval(low, high)}"
+            click.echo(line)
     if found.others.empty:
         say("no model of the tables has run on this test set; next: clmt run --model NAME")
         return

@@ -421,12 +421,17 @@ STAND_IN = """#!{python}
 import os, subprocess, sys, time
 name, words, state = os.path.basename(sys.argv[0]), sys.argv[1:], "{state}"
 if name == "sbatch":
-    job, wrap = str(time.time_ns() % 10**9), next(word[7:] for word in words if word.startswith("--wrap="))
+    job = str(time.time_ns() % 10**9)
+    wrap = next(word[7:] for word in words if word.startswith("--wrap="))
     with open(f"{{state}}/sbatch", "a") as calls:
         calls.write(" ".join(words) + "\\n")
-    after = f"bash -c \\"$JOB\\" >'{{state}}/{{job}}.log' 2>&1 && echo COMPLETED >'{{state}}/{{job}}' || echo FAILED >'{{state}}/{{job}}'"
-    open(f"{{state}}/{{job}}", "w").write("RUNNING")
-    subprocess.Popen(["bash", "-c", after], env={{**os.environ, "JOB": wrap, "SLURM_JOB_ID": job}}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    file = f"{{state}}/{{job}}"
+    after = f"bash -c \\"$JOB\\" >'{{file}}.log' 2>&1 && echo COMPLETED >'{{file}}'"
+    after += f" || echo FAILED >'{{file}}'"
+    open(file, "w").write("RUNNING")
+    env = {{**os.environ, "JOB": wrap, "SLURM_JOB_ID": job}}
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    subprocess.Popen(["bash", "-c", after], env=env, **quiet)
     print(job)
 elif name == "sacct":
     for job in os.listdir(state):
@@ -513,7 +518,7 @@ def worker(scheduler, name):
 
 
 def fits(pid, name):
-    """Whether this process holds the work folder of run `name`: it has done with imports and data."""
+    """Whether this process holds the work folder of run `name`: imports and data are done."""
     try:
         return any(
             os.readlink(handle).endswith(f".{name}.lock")
