@@ -183,7 +183,7 @@ class Bootstrap:
             function = DEFINED[name] if name in RANKED else _unweighted(name, defined=True)
             defined = self._ranked(function, pairs, np.asarray(y), None, side)
         else:  # one pair of an entity has an error, but no correlation
-            defined = n > (0 if side is None or name in ("rmse", "mse", "mae") else 1)
+            defined = n > (0 if side is None or name in ERRORS else 1)
         if side is None:
             return n * defined
         entities, count = np.unique(pairs[:, side], return_counts=True)
@@ -437,6 +437,7 @@ MOMENTS = {  # metrics that are functions of weighted sums
     "spearman": _correlation,
     "rm2": _modified,
 }
+ERRORS = ("rmse", "mse", "mae")  # of an entity, defined by one pair
 RANKED = {  # metrics that need every example: functions of y, predictions and [draws, n] weights
     "auroc": _auroc,
     "auprc": _auprc,

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from clmt_lib import tasks
 from clmt_lib.book.plotting.style import FAINT, GREY
 
 CONTROL = "another_seed"  # the variant in which nothing but the seed differs
-AXES = {  # metric -> (label, whether a larger value is better)
-    "rmse": ("RMSE, variant − base, ln(µM)", False),
-    "pcc": ("global r, variant − base", True),
-    "pcc_per_drug": ("per-drug r, variant − base", True),
+AXES = {  # metric -> label
+    "rmse": "RMSE, variant − base, ln(µM)",
+    "pcc": "global r, variant − base",
+    "pcc_per_drug": "per-drug r, variant − base",
 }
 BETTER, WORSE, QUIET = (0, "o"), (1, "D"), (None, "s")  # place in the colour-blind palette, marker
 
@@ -107,7 +108,8 @@ def _panel(ax, rows, variants, reach):
     """The rows of one dataset and split, and the band of nothing."""
     import seaborn
 
-    label, up = AXES[rows["metric"].iloc[0]]
+    metric = rows["metric"].iloc[0]
+    label, up = AXES[metric], tasks.find(metric).higher_is_better
     if reach:
         ax.axvspan(-reach, reach, color=FAINT, linewidth=0)
     for place, variant in enumerate(variants):
@@ -157,7 +159,7 @@ def _one_scale(axes, frame):
         low, high = min(rows["low"].min(), 0), max(rows["high"].max(), 0)
         low, high = min(low, -0.02 * (high - low)), max(high, 0.02 * (high - low))
         for ax in axes:
-            if ax.get_xlabel().startswith(AXES[metric][0]):
+            if ax.get_xlabel().startswith(AXES[metric]):
                 ax.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
 
 
