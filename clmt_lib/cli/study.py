@@ -24,8 +24,8 @@ def study(
 ) -> int:
     """Run a study's variants and compare them with its base.
 
-    FILE is such as experiments/configs/studies/signals.yaml. A finished run costs nothing; the paired
-    differences become a record.
+    FILE is such as experiments/configs/studies/signals.yaml. A finished run costs nothing; the
+    paired differences become a record.
     """
     from clmt_lib.records import read_study, run_study, summarise_study
 

@@ -23,7 +23,7 @@ def summarise_drugs(
     grid: str,
     folder: str | Path | None = None,
     *,
-    benchmark: data.DrugResponse | None = None,
+    benchmark: data.Benchmark | None = None,
 ) -> Record | None:
     """Per-drug r of every test drug of the runs on one benchmark and split that are in, as the
     record `drugs-<grid>-<label>-<split>`; None where no run is.
@@ -38,16 +38,18 @@ def summarise_drugs(
     """
     first = configs[0]
     benchmark = benchmark if benchmark is not None else data.load(first.dataset, **first.options)
-    rows, splits = {}, {}
+    rows: dict = {}
+    splits: dict = {}
     for config in configs:
         if store.find(config.id(benchmark.checksum), folder) is None:
             continue
         which = config.seed, config.fold
         if which not in splits:
             splits[which] = data.make_split(benchmark, config.split, *which)
-        found = run(config, folder, needs=("predictions",), benchmark=benchmark).predictions.query(
-            "role == 'test'"
-        )
+        made = run(config, folder, needs=("predictions",), benchmark=benchmark)
+        every = made.predictions
+        assert every is not None  # `needs` saw to it
+        found = every[every["role"] == "test"]
         for drug, r in _per_drug(benchmark, found).items():
             if (*which, drug) not in rows:
                 rows[*which, drug] = {

@@ -34,7 +34,15 @@ def read_grid(path: str | Path) -> list[RunConfig]:
     rows = load(Grid, path, "grid", REMEDY).runs
     early, late = (
         [
-            RunConfig(row.dataset, row.split, model, seed, fold, row.settings, row.options)
+            RunConfig(
+                dataset=row.dataset,
+                split=row.split,
+                model=model,
+                seed=seed,
+                fold=fold,
+                settings=row.settings,
+                options=row.options,
+            )
             for row in rows
             if row.last == last
             for seed in row.seeds
@@ -68,7 +76,8 @@ def run_grid(
     """
     if jobs > 1 and len(configs) > 1:
         return _shared(configs, folder, min(jobs, len(configs)), device, say)
-    failed, loaded = [], {}
+    failed: list = []
+    loaded: dict = {}
     for number, config in enumerate(configs, start=1):
         line, error = _one(config, folder, device, loaded)
         say(f"[{number}/{len(configs)}] {line}")
@@ -118,7 +127,7 @@ def _shared(configs, folder, jobs, device, say):
                     with starting:
                         worker = Worker(folder, device, threads)
                 reports.put((config, *worker.run(config)))
-            except BaseException as error:  # a fault of ours is not lost in a thread
+            except Exception as error:  # noqa: BLE001 a fault of ours is not lost in a thread
                 reports.put((config, f"FAILED {_named(config)}: {error!r}", error))
         if worker is not None:
             worker.close()

@@ -73,13 +73,14 @@ def plan(paths: Sequence[str | Path], folder: str | Path | None = None) -> list[
             file=max(stems, key=stems.count),
             remedy="rename one: a plan and its tables are known by the file's name",
         )
-    once = {}
+    once: dict = {}
     for path, stem in zip(paths, stems, strict=True):
         for config in _configs(path):
             key = json.dumps(config.model_dump(), sort_keys=True)
             once.setdefault(key, (config, []))[1].append(stem)
-    known, checksums = _costs(folder), {}
-    jobs = {}
+    known = _costs(folder)
+    checksums: dict = {}
+    jobs: dict[str, Job] = {}
     for key, (config, files) in once.items():
         try:
             name, trouble = config.id(_checksum(config, checksums)), ""
@@ -89,19 +90,21 @@ def plan(paths: Sequence[str | Path], folder: str | Path | None = None) -> list[
             name, trouble = f"{where}-{config.model}-{digits}", str(error)
         files = [*jobs[name].files, *files] if name in jobs else files
         done = not trouble and store.find(name, folder) is not None
-        jobs[name] = Job(
-            name, config, tuple(dict.fromkeys(files)), done, *_estimate(config, known), trouble
-        )
+        seconds, memory = _estimate(config, known)
+        files = tuple(dict.fromkeys(files))
+        jobs[name] = Job(name, config, files, done, seconds, memory, trouble)
     return list(jobs.values())
 
 
 def within(jobs: Sequence[Job], minutes: float, cores: int = 1) -> list[Job]:
-    """What should be run of a plan in a given time: of each question (a model with its settings on a
-    benchmark and split) the first missing fold before the second of any other, and the cheap before
-    the dear, until `minutes` of `cores` are used up; runs of unknown cost come last and are left
-    out.
+    """What should be run of a plan in a given time.
+
+    Of each question (a model with its settings on a benchmark and split) the first missing fold
+    comes before the second of any other, and the cheap before the dear, until `minutes` of `cores`
+    are used up. Runs of unknown cost are left out.
     """
-    asked, ranked = Counter(), []
+    asked: Counter = Counter()
+    ranked: list = []
     for job in jobs:
         config = job.config
         question = json.dumps(config.model_dump(exclude={"seed", "fold"}), sort_keys=True)
@@ -110,7 +113,7 @@ def within(jobs: Sequence[Job], minutes: float, cores: int = 1) -> list[Job]:
         asked[question] += 1
     left, chosen = minutes * 60 * cores, []
     for *_, job in sorted(ranked):
-        if job.seconds <= left:
+        if job.seconds is not None and job.seconds <= left:
             chosen.append(job)
             left -= job.seconds
     return chosen
@@ -190,7 +193,7 @@ def format_plan(jobs: Sequence[Job], cores: int = 1) -> list[str]:
         [job for job in jobs if not job.done and not job.trouble],
         Counter(job.trouble for job in jobs if job.trouble),
     )
-    groups = {}
+    groups: dict = {}
     for job in missing:
         groups.setdefault((job.config.dataset, job.config.model), []).append(job)
     out = (

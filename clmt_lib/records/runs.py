@@ -71,7 +71,7 @@ def run(
     *,
     needs: tuple[str, ...] = (),
     device: str = "auto",
-    benchmark: data.DrugResponse | None = None,
+    benchmark: data.Benchmark | None = None,
     progress: bool = False,
 ) -> Record:
     """Fit, predict and score one configuration, or read its record if it is there already: in the
@@ -100,8 +100,7 @@ def run(
     def enough(found: Record | None) -> bool:
         return found is not None and all(getattr(found, part) is not None for part in needs)
 
-    found = store.find(name, folder)
-    if not enough(found):
+    if not enough(store.find(name, folder)):
         final = store.run_folder(name, folder)
         with workplace(final) as work:
             found = store.find(name, folder)  # another process may have made it meanwhile
@@ -110,8 +109,7 @@ def run(
                 if found is not None:
                     _same_metrics(found, work, models.model_class(config.model))
                 _publish(work, final)
-                found = store.find(name, folder)
-    return found
+    return store.read(name, folder)
 
 
 @contextmanager
@@ -206,8 +204,8 @@ def _score(benchmark, split, predicted):
 
 
 def _write(line, split, predicted, draws, history, work):
-    """The files of a run; `run.json` tells the sizes of the others, so that a folder that was copied
-    by half is no run.
+    """The files of a run; `run.json` tells the sizes of the others, so that a folder that was
+    copied by half is no run.
     """
     rows = [
         pd.DataFrame({"role": role, "position": getattr(split, role), "predicted": values})

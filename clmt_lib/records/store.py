@@ -215,6 +215,22 @@ def _untabled(value: Any) -> Any:
     return out
 
 
+def _pages(value: Any, depth: int = 0) -> str:
+    """JSON that can be compared line by line: two levels of names, and a line an entry of a list
+    or of a third level.
+    """
+    nested = isinstance(value, (dict, list)) and value
+    flat = isinstance(value, list) and not any(isinstance(part, (dict, list)) for part in value)
+    if not nested or depth > 2 or flat:
+        return json.dumps(value, sort_keys=True, allow_nan=False)
+    pad, after = " " * (depth + 1), " " * depth
+    if isinstance(value, dict):
+        rows = [f"{json.dumps(key)}: {_pages(value[key], depth + 1)}" for key in sorted(value)]
+        return "{\n" + ",\n".join(pad + row for row in rows) + f"\n{after}}}"
+    rows = [json.dumps(part, sort_keys=True, allow_nan=False) for part in value]
+    return "[\n" + ",\n".join(pad + row for row in rows) + f"\n{after}]"
+
+
 def body_of(text: str, file: Path, row: int | None = None) -> dict:
     """What `line_of` wrote. Raises DataError where the text was changed or cut since."""
     try:
@@ -387,8 +403,9 @@ def runs(folder: str | Path | None = None) -> Iterator[Record]:
                 seen.add(name)
                 yield _record(line, base)
     for name in uncollected(base):
-        if name not in seen and (line := finished(name, base)) is not None:
-            yield _record(line, base)
+        own = None if name in seen else finished(name, base)
+        if own is not None:
+            yield _record(own, base)
 
 
 def uncollected(folder: str | Path | None = None) -> list[str]:
@@ -410,7 +427,8 @@ def collect(folder: str | Path | None = None) -> dict[str, int]:
     DataError
         A table that cannot be trusted, or a run that is in it with other numbers.
     """
-    base, fresh = home(folder), {}
+    base = home(folder)
+    fresh: dict[str, dict[str, dict]] = {}
     if not (base / "runs").is_dir():
         return {}
     (base / "results").mkdir(parents=True, exist_ok=True)

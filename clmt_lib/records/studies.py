@@ -57,7 +57,7 @@ def read_study(path: str | Path) -> list[tuple[str, RunConfig]]:
         Unreadable file, missing or unknown key, unknown variant, a variant that changes nothing, or
         a variant named twice for the same seed and fold.
     """
-    once = {}
+    once: dict = {}
     for variant, config, base in _plan(path):
         for name, run_config in (("base", base), (variant, config)):
             once.setdefault(json.dumps(run_config.model_dump(), sort_keys=True), (name, run_config))
@@ -182,9 +182,10 @@ def summarise_study(
     -------
     Record, or None where no variant has a finished run beside a finished base.
     """
-    path, loaded, study = Path(path), {}, _checked(path)
+    path, study = Path(path), _checked(path)
+    loaded: dict = {}
     name = f"study-{path.stem}"
-    known = {}
+    known: dict = {}
     if store.derived_file(name, folder).exists():
         known = {_key(row): row for row in store.read(name, folder).metrics["rows"]}
     rows, planned, left_out = [], 0, 0

@@ -68,9 +68,10 @@ class Pooled:
     depends on its test set alone, so it is computed once.
     """
 
-    def __init__(self, benchmark: data.DrugResponse, kind: str) -> None:
+    def __init__(self, benchmark: data.Benchmark, kind: str) -> None:
         self.benchmark, self.kind = benchmark, kind
-        self.boot, self.known = tasks.bootstrap_of(benchmark), {}
+        self.boot = tasks.bootstrap_of(benchmark)
+        self.known: dict[Fold, dict[str, np.ndarray]] = {}
 
     def weights(self, fold: Fold) -> dict[str, np.ndarray]:
         """metric -> [draws] how much of a fold was drawn."""
@@ -84,14 +85,15 @@ class Pooled:
     def __call__(self, draws: dict[Fold, np.ndarray], metric: str) -> dict:
         """`interval` and `draws_used` of one metric from its [draws] on each fold."""
         weights = [self.weights(fold)[metric] for fold in draws]
-        return tasks.with_interval(tasks.pool(list(draws.values()), weights))
+        values = np.stack(list(draws.values()))
+        return tasks.with_interval(tasks.pool(values, np.stack(weights)))
 
 
 def scores_of(
     model: str,
     configs: Sequence[RunConfig],
     folder: str | Path | None,
-    benchmark: data.DrugResponse,
+    benchmark: data.Benchmark,
     remake: bool = False,
     say: Callable[[str], None] = print,
 ) -> Scores:
@@ -130,7 +132,7 @@ def summarise(
     configs: Sequence[RunConfig],
     folder: str | Path | None = None,
     *,
-    benchmark: data.DrugResponse | None = None,
+    benchmark: data.Benchmark | None = None,
     grid: str = "",
     remake: bool = False,
     say: Callable[[str], None] = print,
@@ -164,7 +166,7 @@ def summarise(
     if not found:
         return None
     name = summary_name(first.label, first.split, grid)
-    earlier = {"models": {}, "differences": []}
+    earlier: dict = {"models": {}, "differences": []}
     if store.derived_file(name, folder).exists():
         earlier = store.read(name, folder).metrics
     pooled = Pooled(benchmark, first.split)
@@ -187,7 +189,7 @@ def summarise(
         "models": means,
         "differences": differences,
     }
-    about = {"dataset": first.dataset, "options": first.options, "split": first.split}
+    about: dict = {"dataset": first.dataset, "options": first.options, "split": first.split}
     about |= {"grid": grid, "draws": tasks.DRAWS, "checksum": benchmark.checksum}
     parts = {"config": about, "metrics": body, "provenance": provenance(benchmark)}
     return store.write_derived(name, parts, folder)
@@ -224,8 +226,8 @@ def _compare(found, pooled, earlier):
 
 
 def _replicated(benchmark, split):
-    """Share of test pairs whose two things were also measured, under other ids, in the training set:
-    the same line and compound, for a screen.
+    """Share of test pairs whose two things were also measured, under other ids, in the training
+    set: the same line and compound, for a screen.
     """
     rows, columns = (
         pd.factorize(side.keys[side.identity])[0][benchmark.pairs[:, axis]]

@@ -336,17 +336,18 @@ class Scored:
         )
         pairs = joined.pairs[at]
         self.y, self.inside, self.bound = joined.y[at], joined.y_source[at], joined.censored[at]
-        self.p = (
-            self.inside
-            if any(table is None for table in runs.values())
-            else np.concatenate(
-                [runs[fold][tuple(joined.pairs[chosen[fold]].T)] for fold in self.folds]
-            ).astype(np.float64)
-        )
+        tables = [table for fold in self.folds if (table := runs[fold]) is not None]
+        told = [
+            table[tuple(joined.pairs[chosen[fold]].T)]
+            for fold, table in zip(self.folds, tables, strict=False)
+        ]
+        ceiling = any(table is None for table in runs.values())
+        self.p = self.inside if ceiling else np.concatenate(told).astype(np.float64)
         self.pairs = np.stack(
             [np.searchsorted(entities[side], pairs[:, side]) for side in (0, 1)], axis=1
         )
-        self.sizes, self.boots, self.drawn = [len(names) for names in entities], boots, {}
+        self.sizes, self.boots = [len(names) for names in entities], boots
+        self.drawn: dict[str, np.ndarray] = {}
 
     def _group(self, metric):
         side = 1 if metric == "spearman_per_drug" else 0
@@ -374,7 +375,7 @@ class Scored:
                 found = boot.statistics(pairs, self.y[rows], self.p[rows], [metric])
                 values.append(found[metric])
                 weights.append(boot.weights(pairs, [metric], relative=False)[metric])
-            self.drawn[metric] = tasks.pool(values, weights)
+            self.drawn[metric] = tasks.pool(np.stack(values), np.stack(weights))
         return self.drawn[metric]
 
     def about(self, metric: str) -> dict[str, Any]:
