@@ -215,22 +215,6 @@ def _untabled(value: Any) -> Any:
     return out
 
 
-def _pages(value: Any, depth: int = 0) -> str:
-    """JSON that can be compared line by line: two levels of names, and a line an entry of a list
-    or of a third level.
-    """
-    nested = isinstance(value, (dict, list)) and value
-    flat = isinstance(value, list) and not any(isinstance(part, (dict, list)) for part in value)
-    if not nested or depth > 2 or flat:
-        return json.dumps(value, sort_keys=True, allow_nan=False)
-    pad, after = " " * (depth + 1), " " * depth
-    if isinstance(value, dict):
-        rows = [f"{json.dumps(key)}: {_pages(value[key], depth + 1)}" for key in sorted(value)]
-        return "{\n" + ",\n".join(pad + row for row in rows) + f"\n{after}}}"
-    rows = [json.dumps(part, sort_keys=True, allow_nan=False) for part in value]
-    return "[\n" + ",\n".join(pad + row for row in rows) + f"\n{after}]"
-
-
 def body_of(text: str, file: Path, row: int | None = None) -> dict:
     """What `line_of` wrote. Raises DataError where the text was changed or cut since."""
     try:
