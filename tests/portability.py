@@ -20,29 +20,36 @@ import sys
 import time
 from pathlib import Path
 
+from numpy._core._multiarray_umath import __cpu_dispatch__ as DISPATCH  # what numpy may choose
+
 ROOT = Path(__file__).resolve().parents[1]
 STATE = ROOT / "_build" / "portability.json"
+NPY, ONEDNN, MKL = "NPY_DISABLE_CPU_FEATURES", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+NUMPY = {  # level -> features that numpy leaves off
+    "baseline": " ".join(DISPATCH),
+    "AVX2": " ".join(name for name in DISPATCH if "AVX512" in name or "V4" in name),
+}
 TOGETHER = {
     "as it is": {},
     "oldest": {
         "OPENBLAS_CORETYPE": "Prescott",
         "ATEN_CPU_CAPABILITY": "default",
-        "ONEDNN_MAX_CPU_ISA": "SSE41",
-        "MKL_CBWR": "COMPATIBLE",
-        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+        ONEDNN: "SSE41",
+        MKL: "COMPATIBLE",
+        NPY: NUMPY["baseline"],
     },
     "AVX2": {
         "OPENBLAS_CORETYPE": "Haswell",
         "ATEN_CPU_CAPABILITY": "avx2",
-        "ONEDNN_MAX_CPU_ISA": "AVX2",
-        "MKL_CBWR": "AVX2",
-        "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+        ONEDNN: "AVX2",
+        MKL: "AVX2",
+        NPY: NUMPY["AVX2"],
     },
     "AVX-512": {
         "OPENBLAS_CORETYPE": "SkylakeX",
         "ATEN_CPU_CAPABILITY": "avx512",
-        "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
+        ONEDNN: "AVX512_CORE",
     },
     "two threads": dict.fromkeys(THREADS, "2"),
 }
@@ -51,11 +58,16 @@ ALONE = {
     for library, name, levels in (
         ("OpenBLAS", "OPENBLAS_CORETYPE", ("Haswell", "SkylakeX", "Zen", "Prescott")),
         ("PyTorch", "ATEN_CPU_CAPABILITY", ("default", "avx2", "avx512")),
-        ("oneDNN", "ONEDNN_MAX_CPU_ISA", ("SSE41", "AVX2", "AVX512_CORE")),
+        ("oneDNN", ONEDNN, ("SSE41", "AVX2", "AVX512_CORE")),
+        ("MKL", MKL, ("COMPATIBLE", "AVX2")),
     )
     for level in levels
 }
-RANKS = "ties splits metrics tasks bootstrap models kernels linear stack hetero text controls"
+ALONE |= {f"numpy {level}": {NPY: off} for level, off in NUMPY.items()}
+RANKS = (  # the tests of what ranks or chooses
+    *("ties", "numbers", "references", "splits", "metrics", "tasks", "bootstrap", "models"),
+    *("stack", "hetero", "text", "controls"),
+)
 PROBE = """
 import numpy, scipy.linalg, torch, threadpoolctl
 x = numpy.random.default_rng(0).normal(size=(200, 200))
@@ -77,7 +89,7 @@ def probe(environment: dict) -> str | None:
 
 def measure(environment: dict, jobs: int, notebooks: list[str]) -> dict:
     """Run the tests and the notebooks; how many passed and failed, which failed, seconds."""
-    files = [f"tests/unit/test_{word}.py" for word in RANKS.split()]
+    files = [f"tests/unit/test_{word}.py" for word in RANKS]
     rounds = [[name for name in files if (ROOT / name).exists()], ["--nbval", *notebooks]]
     result = {"passed": 0, "failed": 0, "which": []}
     began = time.monotonic()
@@ -120,7 +132,9 @@ def main() -> None:
             continue
         # OpenBLAS and PyTorch say what they run (another core may stand for one that was not
         # built: Haswell for Zen); what runs the same kernels as a row above shares its result.
-        ran += f"/{wanted.get('ONEDNN_MAX_CPU_ISA', '')}/{environment['OMP_NUM_THREADS']}"
+        level = {off: name for name, off in NUMPY.items()}.get(wanted.get(NPY), "-")
+        told = wanted.get(ONEDNN, "-"), wanted.get(MKL, "-"), level, environment[THREADS[0]]
+        ran = "/".join([ran, *told])
         result = known.get(ran, {})
         if result.get("of") != now:
             print(f"running: {kernel} ({ran})", flush=True)
@@ -130,9 +144,9 @@ def main() -> None:
             STATE.with_suffix(".new").write_text(json.dumps(known, indent=1))
             STATE.with_suffix(".new").replace(STATE)
         rows.append((kernel, ran, *(result[n] for n in ("passed", "failed", "seconds"))))
-    heads = "kernel", "OpenBLAS/PyTorch/oneDNN/threads", "passed", "failed", "seconds"
+    heads = "kernel", "OpenBLAS/PyTorch/oneDNN/MKL/numpy/threads", "passed", "failed", "seconds"
     for row in [heads, *rows]:
-        print("{:22} {:34} {:>7} {:>7} {:>8}".format(*row))
+        print("{:22} {:42} {:>7} {:>7} {:>8}".format(*row))
     failed = {(row[0], name) for row in rows if row[1] in known for name in known[row[1]]["which"]}
     for kernel, name in sorted(failed):
         print(f"failed under {kernel}: {name}")
