@@ -496,13 +496,9 @@ class Network(nn.Module):
         if "structure" in self.config.drug_views:
             drug |= self._listen(self.graph_drug, inputs.residual.T, mask.T, inputs.similar_drugs)
             there_drug["structure"] = self._speaks(mask.T, hide_drug)
-        return Output(
-            self.head(masked_sum(cell, there_cell), masked_sum(drug, there_drug)),
-            masked(cell, there_cell),
-            masked(drug, there_drug),
-            there_cell,
-            there_drug,
-        )
+        cell, drug = masked(cell, there_cell), masked(drug, there_drug)
+        prediction = self.head(masked_sum(cell, {}), masked_sum(drug, {}))
+        return Output(prediction, cell, drug, there_cell, there_drug)
 
     @staticmethod
     def _listen(
