@@ -12,6 +12,7 @@ from tiny import renamed
 from clmt_lib import data, models
 from clmt_lib.io import DataError
 from clmt_lib.models import clmt
+from clmt_lib.nn.contrast import info_nce, soft_alignment
 from clmt_lib.nn.heads import Output
 
 SMALL = {"hidden": 16, "dim": 8, "message": 8, "steps": 6, "learning_rate": 1e-2}
@@ -199,6 +200,42 @@ def test_a_control_has_no_vector_for_a_new_drug(world):
     assert np.isfinite(model.predict(world.pairs, renamed(world, lines=[0]))).all()
     with pytest.raises(DataError, match="control 'shuffled' has no vector"):
         model.predict(world.pairs, renamed(world, drugs=[0]))
+
+
+@pytest.mark.parametrize("kind", ["infonce", "soft"])
+def test_alignment_is_over_training_entities_that_have_both_views(world, kind):
+    """Against the losses of two views, summed by hand; and what is not in it gets no gradient."""
+    split = data.make_split(world, "cell_blind")
+    compound = world.drugs["compound"].to_numpy(object).copy()
+    compound[10] = compound[20]  # two ids of one thing
+    world = world.with_frames(drug=world.drugs.assign(compound=compound))
+    config = clmt.CLMTConfig.corrected(**SMALL, alignment=kind)
+    given = clmt.prepare(world, split, config)
+    net = clmt.Network(given, config).eval()
+    out, expected = net(given), []
+    for side in ("cell", "drug"):
+        z, has = getattr(out, side), getattr(out, f"present_{side}")
+        anchor = {"cell": "expression", "drug": "fingerprint"}[side]
+        seen = given.mask.sum(int(side == "cell")) > 0
+        for other in ("structure", "text"):
+            known = seen & has[anchor] & has[other]
+            if kind == "soft":
+                similar, enough = given.similar[side]
+                targets = (clmt.SHARPNESS * similar).softmax(1)
+                loss = soft_alignment(z[anchor], z[other], targets, 0.2, known & enough)
+            else:
+                same = given.same_drug if side == "drug" else None
+                loss = info_nce(z[anchor], z[other], 0.2, known, same)
+            expected.append(loss)
+        if side == "cell":
+            assert not seen.all()
+    for z in (out.cell, out.drug):
+        z["text"].retain_grad()
+    total = clmt.alignment(out, given, config)
+    assert total.item() == pytest.approx(sum(expected).item(), rel=1e-5)
+    total.backward()
+    held_out = given.mask.sum(1) == 0
+    assert not out.cell["text"].grad[held_out].any() and out.cell["text"].grad.any()
 
 
 def test_every_kind_of_split_has_the_settings_of_what_is_new_in_it(world):

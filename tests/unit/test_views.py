@@ -1,5 +1,7 @@
 """Views: made once an entity, fitted on training entities alone, and masks for what is missing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -130,3 +132,15 @@ def test_new_entities_go_through_the_fitted_recipes_by_name_of_feature(world, sp
         only(world, split, "cell", base.Raw("methylation"))
     with pytest.raises(DataError, match="no side 'protein'"):
         only(world, split, "protein", base.Raw("sequence"))
+
+
+def test_entities_that_are_taken_keep_what_is_known_of_them(world):
+    side = world.side("cell")
+    there = np.arange(len(side)) % 3 > 0
+    some = taken(replace(side, present={"expression": there}), np.array([4, 3, 0]))
+    assert some.has("expression").tolist() == [True, False, False]
+    assert some.has("mutation").all() and some.ids.tolist() == side.ids[[4, 3, 0]].tolist()
+    assert np.array_equal(some.views["mutation"], side.views["mutation"].iloc[[4, 3, 0]])
+    assert some.keys["tissue"].tolist() == side.keys["tissue"][[4, 3, 0]].tolist()
+    _, present = base.Raw("expression").make(some)
+    assert present.tolist() == [True, False, False]
