@@ -247,6 +247,8 @@ def lock(path: str | os.PathLike, timeout: float | None = None) -> Iterator[None
     try:
         yield
     finally:
+        with suppress(OSError):  # who waits for a file that is gone makes a new one, and locks that
+            Path(held.lock_file).unlink()
         held.release()
 
 

@@ -9,7 +9,7 @@ from clmt_lib.cli.common import command, say
 @command("collect")
 @common.records
 def collect(records: str | None) -> None:
-    """Fold the finished runs of this machine into the tables of results.
+    """Fold this machine's finished runs into the tables of results.
 
     A run leaves a folder under runs/; the tables under results/ are what is committed.
     """

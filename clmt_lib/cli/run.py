@@ -125,7 +125,10 @@ def _models() -> str:
 
 
 def _print_metrics(record: Any) -> None:
-    for key in record.metrics["interval"]:
+    from clmt_lib.tasks import METRICS, find
+
+    places = {metric.name: place for place, metric in enumerate(METRICS.values())}
+    for key in sorted(record.metrics["interval"], key=lambda key: (places[find(key).name], key)):
         value, low, high = (
             "-" if number is None else f"{number:.3f}"
             for number in (record.metrics["test"][key], *record.metrics["interval"][key])

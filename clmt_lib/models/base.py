@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Self, cast, get_args, get_type_hints
 
 import numpy as np
 
-from clmt_lib.data.response.auxiliary import load_auxiliary
+from clmt_lib.data.base import Benchmark
+from clmt_lib.data.response.auxiliary import AuxiliaryOmics, load_auxiliary
+from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError
 from clmt_lib.models import saving
 from clmt_lib.models.known import check_sides, places
@@ -77,11 +79,11 @@ class Model(ABC):
     history: Sequence[Mapping[str, Any]] = ()
 
     @abstractmethod
-    def fit(self, benchmark, split) -> Self:
+    def fit(self, benchmark: Benchmark, split: Split) -> Self:
         """Learn from `split.train`, choose on `split.valid`, never read `split.test`; give self."""
 
     @abstractmethod
-    def predict(self, pairs: np.ndarray, benchmark=None) -> np.ndarray:
+    def predict(self, pairs: np.ndarray, benchmark: Benchmark | None = None) -> np.ndarray:
         """[n] predictions, in the benchmark's units, for [n, 2] positions (row, column).
 
         Parameters
@@ -162,7 +164,7 @@ def load(folder: str | Path) -> Model:
     return saving.read(Model, Path(folder))
 
 
-def fitted(model: Model, benchmark, split, **options: Any) -> Model:
+def fitted(model: Model, benchmark: Benchmark, split: Split, **options: Any) -> Model:
     """`model.fit(benchmark, split)`, checked.
 
     Raises
@@ -179,7 +181,7 @@ def fitted(model: Model, benchmark, split, **options: Any) -> Model:
     return model
 
 
-def predicted(model: Model, pairs: np.ndarray, benchmark=None) -> np.ndarray:
+def predicted(model: Model, pairs: np.ndarray, benchmark: Benchmark | None = None) -> np.ndarray:
     """`model.predict(pairs)` as [n] float64, checked.
 
     Raises
@@ -294,7 +296,7 @@ class TableModel(Model):
     ids: Any = field(default=None, init=False, repr=False)
     names: Any = field(default=None, init=False, repr=False)
 
-    def predict(self, pairs: np.ndarray, benchmark=None) -> np.ndarray:
+    def predict(self, pairs: np.ndarray, benchmark: Benchmark | None = None) -> np.ndarray:
         """[n] predictions of [n, 2] positions (row, column); see `Model.predict`."""
         row, column = np.asarray(pairs).T
         if benchmark is None:
@@ -310,7 +312,7 @@ class TableModel(Model):
             out[~known] = self.new_table(benchmark, rows, columns)[i, j]
         return out
 
-    def new_table(self, benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """[rows, columns] predictions for entities of another benchmark, some of them unknown.
 
         Parameters
@@ -327,16 +329,18 @@ class TableModel(Model):
             remedy="fit it on a benchmark that has them, without values of theirs",
         )
 
-    def padded(self, values: np.ndarray, benchmark, axis: int, positions: np.ndarray) -> np.ndarray:
+    def padded(
+        self, values: np.ndarray, benchmark: Benchmark, axis: int, positions: np.ndarray
+    ) -> np.ndarray:
         """[n] values of fitted entities for those asked about, 0 for a new one."""
         return np.append(values, 0.0)[places(self.ids[axis], benchmark, axis, positions)]
 
-    def remember(self, benchmark) -> None:
+    def remember(self, benchmark: Benchmark) -> None:
         """Keep the ids of a benchmark's entities, and the names of its sides."""
         self.ids = tuple(side.ids for side in benchmark.sides)
         self.names = tuple(side.name for side in benchmark.sides)
 
-    def choose(self, benchmark, split, candidates: Iterable[Candidate]) -> Self:
+    def choose(self, benchmark: Benchmark, split: Split, candidates: Iterable[Candidate]) -> Self:
         """Keep the (settings, table, state) with the best score on the validation set; the first
         wins a tie (`improves`).
         """
@@ -349,9 +353,9 @@ class TableModel(Model):
                 best, self.chosen, self.table, self.fitted = found, settings, table, state
         return self
 
-    def load_auxiliary(self, benchmark):
+    def load_auxiliary(self, benchmark: Benchmark) -> AuxiliaryOmics:
         """`data.response.auxiliary.load_auxiliary`, noted in `also_read`."""
-        auxiliary = load_auxiliary(benchmark)
+        auxiliary = load_auxiliary(cast("Any", benchmark))
         self.also_read = auxiliary.describe()
         return auxiliary
 

@@ -315,7 +315,7 @@ def side_kernels(
         raise DataError(
             f"the {kind} kernel is fitted on training entities", remedy="pass the split"
         )
-    if kind == "expression":
+    if kind == "expression" and split is not None:
         z = fit_omics(benchmark, split, "expression")(benchmark)
         return [({}, rbf(z, train_cells(benchmark, split)))]
     if kind not in TEXTS:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import nnls
 
 from clmt_lib.data.base import Benchmark
@@ -210,7 +211,7 @@ def blend(parts: list[Part], centre: bool = False) -> np.ndarray:
     return nnls(root.T, np.linalg.solve(root, x.T @ t))[0]
 
 
-def boosted(parts: list[Part], weights: np.ndarray, seed: int):
+def boosted(parts: list[Part], weights: np.ndarray, seed: int) -> Any:
     """Trees on what `blend` leaves of the out-of-fold errors, given `meta_features`; an error
     counts in the units of the benchmark, so a drug's pairs weigh the square of its spread.
     """
@@ -391,7 +392,7 @@ def seen_bases(
     return BasePredictions(offset, spread, tables, own)
 
 
-def other_columns(table) -> np.ndarray:
+def other_columns(table: pd.DataFrame) -> np.ndarray:
     """[C, D'] responses of another screen as `seen_bases` has its own: without the effects of drugs
     and lines, by the spread of the drug; NaN where not measured.
     """

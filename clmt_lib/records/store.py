@@ -189,7 +189,7 @@ def _tabled(value: Any) -> Any:
 
 def _flat(value: dict, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """Entries of nested dictionaries by their path, such as "rmse/mean"."""
-    out = {}
+    out: dict[str, Any] = {}
     for key, part in value.items():
         whole = isinstance(part, dict) and part and not any("/" in name for name in part)
         out |= _flat(part, (*above, key)) if whole else {"/".join((*above, key)): part}

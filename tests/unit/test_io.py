@@ -79,7 +79,7 @@ def test_a_reader_beside_four_writers_never_sees_a_mixture(tmp_path):
     path = tmp_path / "file"
     path.write_text("o" * 10_000)
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write_often, args=(path, c, 50)) for c in "abcd"]
+    writers = [context.Process(target=_write_often, args=(path, c, 20)) for c in "abcd"]
     for writer in writers:
         writer.start()
     seen = set()
@@ -119,7 +119,8 @@ def test_a_lock_is_waited_for_named_and_let_go_by_a_killed_process(tmp_path):
         holder.wait()
         holder.stdout.close()
     with io.lock(path, timeout=5):
-        assert not path.exists()
+        assert not path.exists() and names(tmp_path) == [".table.jsonl.lock"]
+    assert names(tmp_path) == []
 
 
 def _add_one(path, count):
@@ -135,12 +136,12 @@ def test_no_count_is_lost_between_processes(tmp_path):
     path = tmp_path / "count"
     path.write_text("0")
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_add_one, args=(path, 25)) for _ in range(4)]
+    workers = [context.Process(target=_add_one, args=(path, 8)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert path.read_text() == "100"
+    assert path.read_text() == "32" and names(tmp_path) == ["count"]
 
 
 @given(st.lists(st.text(max_size=8), max_size=4), st.lists(st.text(max_size=8), max_size=4))

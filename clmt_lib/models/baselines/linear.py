@@ -105,7 +105,7 @@ class PerDrug(TableModel):
     the intercept) and `general` [genes + 1] (that of a new drug).
     """
 
-    def prepare(self, benchmark: Benchmark, split: Split):
+    def prepare(self, benchmark: Benchmark, split: Split) -> tuple[np.ndarray, ...]:
         """(expression [lines, genes], target [lines, drugs], offset, spread, general)."""
         self.transform = fit_omics(benchmark, split)
         self.general = np.zeros(0)  # `fit` sets it

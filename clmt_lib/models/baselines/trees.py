@@ -39,11 +39,11 @@ class Trees(TableModel):
     seed: int = 0
 
     @abstractmethod
-    def grow(self, settings: dict[str, Any]):
+    def grow(self, settings: dict[str, Any]) -> Any:
         """An unfitted ensemble with scikit-learn's `fit` and `predict`."""
 
     @abstractmethod
-    def keep(self, ensemble) -> None:
+    def keep(self, ensemble: Any) -> None:
         """Set the attributes that `votes` reads."""
 
     @abstractmethod
@@ -131,7 +131,7 @@ class RandomForest(Trees):
 
     grid: tuple[dict[str, Any], ...] = ({"min_samples_leaf": 3}, {"min_samples_leaf": 10})
 
-    def grow(self, settings: dict[str, Any]):
+    def grow(self, settings: dict[str, Any]) -> Any:
         """An unfitted forest."""
         from sklearn.ensemble import RandomForestRegressor
 
@@ -144,7 +144,7 @@ class RandomForest(Trees):
             **settings,
         )
 
-    def keep(self, ensemble) -> None:
+    def keep(self, ensemble: Any) -> None:
         """The nodes of all trees, one tree after the other; children count from their own root."""
         trees = [tree.tree_ for tree in ensemble.estimators_]
         self.nodes = np.array([tree.node_count for tree in trees])
@@ -182,7 +182,7 @@ class LightGBM(Trees):
         {"num_leaves": 127, "learning_rate": 0.1},
     )
 
-    def grow(self, settings: dict[str, Any]):
+    def grow(self, settings: dict[str, Any]) -> Any:
         """An unfitted booster.
 
         Raises
@@ -207,7 +207,7 @@ class LightGBM(Trees):
             )
         )
 
-    def keep(self, ensemble) -> None:
+    def keep(self, ensemble: Any) -> None:
         """The bare booster."""
         self.booster = ensemble.booster
 
