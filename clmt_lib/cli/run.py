@@ -139,7 +139,8 @@ def _print_metrics(record: Any) -> None:
             f"censored       {record.metrics['test']['censored']:.3f}  of these responses are "
             "bounds, read here as measured; see rmse_measured in the record"
         )
-    click.echo(f"record: {record.path}")
+    table = record.path.parents[1] / "results" / f"{record.config['dataset']}.jsonl"
+    click.echo(f"record: {record.path if record.path.exists() else table} ({record.name})")
 
 
 def _run_grid(grid: str, only: str | None, jobs: int, records: str | None, device: str) -> int:
