@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+import tiny
 
 from clmt_lib import models
 from clmt_lib.audit import audit, proves_blind
@@ -81,6 +82,27 @@ def test_the_shuffled_control_hands_the_facts_of_test_drugs_around_and_the_proof
     assert not report.clean and all(
         "facts permuted" in finding.what for finding in report.findings if not finding.note
     ), report
+
+
+@pytest.mark.parametrize("kind", ["mixed", "protein_blind", "drug_blind", "both_blind"])
+@pytest.mark.parametrize(
+    "name", ["global_mean", "row_mean", "column_mean", "effects", "als", "kernel_identity"]
+)
+def test_models_of_any_two_sides_are_blind_on_proteins_x_drugs(name, kind):
+    world = tiny.affinity()
+    settings = {
+        key: value
+        for key, value in SMALL.items()
+        if key in models.model_class(name).known_settings()
+    }
+
+    def fit(benchmark, split):
+        model = models.build(name, **settings).fit(benchmark, split)
+        return {"state": model.state(), "chosen": dict(model.chosen)}
+
+    split = make_split(world, kind)
+    assert audit(world, split).clean
+    proves_blind(fit, world, split).raise_if_leaky()
 
 
 @pytest.mark.parametrize("kind", KINDS)
