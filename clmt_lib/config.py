@@ -32,6 +32,20 @@ def _finite(value: Any) -> Any:
     return value
 
 
+SPLIT_ALIASES = {  # DrEval's names of splits: leave pairs, cell lines, drugs or tissues out
+    "LPO": "mixed",
+    "LCO": "cell_blind",
+    "LDO": "drug_blind",
+    "LTO": "tissue_blind",
+}
+
+
+def _own_name(kind: str) -> str:
+    """The library's own name of a kind of split: what is hashed and stored."""
+    return SPLIT_ALIASES.get(kind, kind)
+
+
+SplitKind = Annotated[str, AfterValidator(_own_name)]
 Settings = Annotated[dict[str, Any], AfterValidator(_finite)]
 Numbers = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]  # seeds, folds
 Names = Annotated[list[str], Field(min_length=1)]
@@ -54,7 +68,7 @@ class RunConfig(Checked):
     """
 
     dataset: str
-    split: str
+    split: SplitKind
     model: str
     seed: int = 0
     fold: int = 0
@@ -97,7 +111,7 @@ class GridRow(Checked):
     """One row of a grid: every seed with every fold and every model."""
 
     dataset: str
-    split: str
+    split: SplitKind
     seeds: Numbers
     folds: Numbers
     models: Names
@@ -124,7 +138,7 @@ class StudyRow(Checked):
     """One row of a study: a benchmark and split, with the variants run on it."""
 
     dataset: str
-    split: str
+    split: SplitKind
     seeds: Numbers
     folds: Numbers
     variants: Names
@@ -174,7 +188,7 @@ class At(Checked):
     """Where a test of a claim looks."""
 
     dataset: str
-    split: str
+    split: SplitKind
     metric: str
 
 
@@ -230,7 +244,7 @@ class Easier(Checked):
     easier: str
     dataset: str
     metric: str
-    splits: list[str]
+    splits: list[SplitKind]
 
 
 class StudyClaim(Checked):
@@ -238,7 +252,7 @@ class StudyClaim(Checked):
 
     study: str
     dataset: str
-    split: str
+    split: SplitKind
     variants: Names
     expect: Literal["hurts", "helps", "matters"]
     name: str | None = None

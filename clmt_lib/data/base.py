@@ -14,16 +14,11 @@ from typing import Any, Self, TypeAlias, cast
 import numpy as np
 import pandas as pd
 
+from clmt_lib.config import SPLIT_ALIASES
 from clmt_lib.io import DataError, require_columns
 
 View: TypeAlias = pd.DataFrame | pd.Series | np.ndarray
 KeyRule = str | np.ndarray | Callable[[pd.DataFrame], Any]
-ALIASES = {  # DrEval's names of splits: leave pairs, cell lines, drugs or tissues out
-    "LPO": "mixed",
-    "LCO": "cell_blind",
-    "LDO": "drug_blind",
-    "LTO": "tissue_blind",
-}
 UNCHANGED_TARGET = "ln_ic50"  # the first target there was: it left no trace in a checksum
 
 
@@ -425,7 +420,7 @@ class Benchmark:
         DataError
             A kind that this benchmark does not have.
         """
-        kind = ALIASES.get(kind, kind)
+        kind = SPLIT_ALIASES.get(kind, kind)
         if kind == "mixed":
             return ()
         if kind == "both_blind":

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clmt_lib.data.base import ALIASES, Benchmark
+from clmt_lib.config import SPLIT_ALIASES
+from clmt_lib.data.base import Benchmark
 from clmt_lib.io import DataError, atomic_write
 
 FOLDS = {
@@ -79,11 +80,11 @@ def kind_of(kind: str, benchmark: Benchmark | None = None) -> str:
     DataError
         A kind that the benchmark does not have; without one, a name that no kind can have.
     """
-    kind = ALIASES.get(kind, kind)
+    kind = SPLIT_ALIASES.get(kind, kind)
     if benchmark is not None:
         benchmark.blinded(kind)
     elif kind != "mixed" and (not kind.endswith("_blind") or kind == "_blind"):
-        names = ", ".join([*KINDS, *ALIASES])
+        names = ", ".join([*KINDS, *SPLIT_ALIASES])
         raise DataError(
             f"unknown split {kind!r}",
             remedy=f"use one of: {names}; or <side>_blind, <key>_blind of the benchmark",

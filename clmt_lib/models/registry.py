@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from clmt_lib.data.splits import ALIASES
+from clmt_lib.data.splits import kind_of
 from clmt_lib.io import DataError
 from clmt_lib.models.base import Model
 
@@ -273,7 +273,7 @@ def check_settings(name: str, cls: type[Model], settings: Mapping[str, Any]) -> 
 
 def suits(cls: type[Model], kind: str | None) -> dict[str, Any]:
     """What a class says suits a kind of split (by its name or an alias of it)."""
-    return dict(cls.settings_for.get(ALIASES.get(kind, kind), {})) if kind else {}
+    return dict(cls.settings_for.get(kind_of(kind), {})) if kind else {}
 
 
 def settings_of(name: str, kind: str | None = None) -> dict[str, Any]:

@@ -14,9 +14,11 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clmt_lib.config import SPLIT_ALIASES as ALIASES
+from clmt_lib.config import RunConfig
 from clmt_lib.data import KINDS, DrugResponse, load, make_split, read_split_csv, write_split_csv
 from clmt_lib.data.grouping import pathway_groups, target_groups
-from clmt_lib.data.splits import ALIASES, FOLDS, folds_of, kind_of
+from clmt_lib.data.splits import FOLDS, folds_of, kind_of
 from clmt_lib.io import DataError
 
 ONE_SIDE = KINDS[:7]  # both_blind leaves pairs out
@@ -205,6 +207,8 @@ def test_names_of_drevals_splits_give_the_splits_of_our_names(data, alias):
     assert split.kind == own.kind == ALIASES[alias] and kind_of(alias, data) == split.kind
     assert all(np.array_equal(own.sets()[name], at) for name, at in split.sets().items())
     assert np.array_equal(data.groups(alias), data.groups(own.kind))
+    config = RunConfig("simulated", alias, "als")
+    assert config.split == own.kind and config == RunConfig("simulated", own.kind, "als")
 
 
 @settings(max_examples=40, deadline=None)
