@@ -124,6 +124,11 @@ def get(name: str) -> Task:
     ------
     DataError
         Unknown task.
+
+    Examples
+    --------
+    >>> get("response").headline("mixed"), get("response").headline("drug_blind")
+    ('rmse', 'pcc_per_drug')
     """
     if name not in TASKS:
         raise DataError(f"unknown task {name!r}", remedy=f"use one of: {', '.join(TASKS)}")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from clmt_lib.io import DataError
 from clmt_lib.tasks.metrics import BINS, FEWEST, METRICS, REPORTED, calibration_bins, parse
@@ -234,7 +235,7 @@ class Bootstrap:
         return columns[0] if side is None else np.stack(columns, axis=1)
 
 
-def pool(draws_by_fold: np.ndarray, weights_by_fold: np.ndarray) -> np.ndarray:
+def pool(draws_by_fold: ArrayLike, weights_by_fold: ArrayLike) -> np.ndarray:
     """One value a draw from the values of its folds, weighed by how much of each fold was drawn and
     divided once.
 
@@ -289,7 +290,7 @@ def pool(draws_by_fold: np.ndarray, weights_by_fold: np.ndarray) -> np.ndarray:
     )
 
 
-def interval(values: np.ndarray, level: float = 0.95) -> list[float]:
+def interval(values: ArrayLike, level: float = 0.95) -> list[float]:
     """[low, high] percentile interval of bootstrap draws; empty ones are left out, so say
     `draws_used` beside it. NaN where all are empty.
     """
@@ -300,12 +301,12 @@ def interval(values: np.ndarray, level: float = 0.95) -> list[float]:
     return [float(v) for v in np.nanpercentile(values, [tail, 100 - tail])]
 
 
-def draws_used(values: np.ndarray) -> int:
+def draws_used(values: ArrayLike) -> int:
     """Number of draws that have a value."""
-    return int(np.isfinite(values).sum())
+    return int(np.isfinite(np.asarray(values, dtype=np.float64)).sum())
 
 
-def with_interval(values: np.ndarray) -> dict[str, list[float] | int]:
+def with_interval(values: ArrayLike) -> dict[str, list[float] | int]:
     """What a record says of bootstrap draws: their `interval`, and of how many it is made.
 
     >>> with_interval([1.0, 1.0, np.nan])
