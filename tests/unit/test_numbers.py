@@ -1,5 +1,5 @@
-"""The numbers do not move: splits, and the predictions of every model that a small world can train
-in a second, as they were when `numbers.json` was written.
+"""The numbers do not move: splits, settings, and the predictions of every model that a small world
+can train in a second, as they were when `numbers.json` was written.
 
 A model computes what its own tests say it computes; here a constant, a sign or a default that is
 changed by accident is noticed. Where numbers are meant to move, raise the model's version and write
@@ -72,6 +72,14 @@ def dealt(kind):
     ]
 
 
+def settings(name):
+    """Every setting of a model, as a run's id is made from them, by kind of split."""
+    found = {kind: models.resolve(name, {}, kind) for kind in BLIND}
+    found = json.loads(json.dumps(found, sort_keys=True))
+    same = all(values == found["mixed"] for values in found.values())
+    return {"any": found["mixed"]} if same else found
+
+
 def load():
     """The numbers that were written down."""
     return json.loads(KEPT.read_text(encoding="utf-8"))
@@ -90,18 +98,31 @@ def test_models_predict_what_they_predicted(name, kind):
     assert np.allclose(predictions(name, kind), load()["models"][name][kind], atol=tolerance)
 
 
-def write():
-    """Write all numbers anew."""
-    found = {
-        "splits": {kind: dealt(kind) for kind in data.KINDS},
-        "models": {
-            name: {kind: predictions(name, kind) for kind in ONE.get(name, BLIND)}
-            for name in SETTINGS
-        },
-    }
-    text = json.dumps(found)
-    KEPT.write_text(text.replace("}, ", "},\n").replace("], ", "],\n") + "\n", encoding="utf-8")
+@pytest.mark.parametrize("name", models.names())
+def test_settings_are_what_they_were(name):
+    """A changed default would give every run a new id."""
+    assert settings(name) == load()["settings"][name]
+
+
+def write(found):
+    """Write all numbers anew, a line for each name."""
+    parts = [
+        f'"{part}": {{\n'
+        + ",\n".join(f'"{name}": {json.dumps(values)}' for name, values in table.items())
+        + "\n}"
+        for part, table in found.items()
+    ]
+    KEPT.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    write()
+    write(
+        {
+            "splits": {kind: dealt(kind) for kind in data.KINDS},
+            "models": {
+                name: {kind: predictions(name, kind) for kind in ONE.get(name, BLIND)}
+                for name in SETTINGS
+            },
+            "settings": {name: settings(name) for name in models.names()},
+        }
+    )
