@@ -311,21 +311,26 @@ def side_kernels(
         return [({}, _likeness(side.frame, kind))]
     if kind == "kmers":
         return [({}, cosine(kmer_counts(side.views["sequence"])))]
-    if split is None and (kind not in TEXTS or TEXTS[kind][2]):
-        raise DataError(
-            f"the {kind} kernel is fitted on training entities", remedy="pass the split"
-        )
-    if kind == "expression" and split is not None:
-        z = fit_omics(benchmark, split, "expression")(benchmark)
-        return [({}, rbf(z, train_cells(benchmark, split)))]
+    if kind == "expression":
+        part = _needed(split, kind)
+        z = fit_omics(benchmark, part, "expression")(benchmark)
+        return [({}, rbf(z, train_cells(benchmark, part)))]
     if kind not in TEXTS:
         raise DataError(f"{kind} is a sum of kernels", remedy="use it as the row kernel")
     source, sharpness, centre = TEXTS[kind]
     z = drug_vectors(side.frame, source)
-    if centre and split is not None:
-        z = centred(z, np.unique(benchmark.pairs[split.train, axis]))
+    if centre:
+        z = centred(z, np.unique(benchmark.pairs[_needed(split, kind).train, axis]))
     likeness = cosine(z)
     return [({"sharpness": s}, np.exp(s * (likeness - 1))) for s in sharpness]
+
+
+def _needed(split: Split | None, kind: str) -> Split:
+    if split is None:
+        raise DataError(
+            f"the {kind} kernel is fitted on training entities", remedy="pass the split"
+        )
+    return split
 
 
 def drug_kernels(
