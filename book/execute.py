@@ -426,6 +426,7 @@ def make(
     """Bring or execute every chapter, or `only` these names; returns 1 when one failed, else 0."""
     _drop_strangers(root)
     shared, stored, todo, failed = shared_inputs(root), stored_fingerprints(root), {}, 0
+    made = {}  # fingerprints of what was executed here
     for path in chosen(only, root):
         changed = stale(path, shared, stored)
         if everything or store:
@@ -444,9 +445,9 @@ def make(
                 failed = 1
                 print(f"   {path.name}: FAILED\n{error}", file=sys.stderr, flush=True)
             else:
-                stored[path.stem] = fingerprint(path, shared)
+                made[path.stem] = fingerprint(path, shared)
     if store:
-        write_fingerprints(stored, root)
+        write_fingerprints({**stored_fingerprints(root), **made}, root)
     return failed
 
 
