@@ -4,6 +4,8 @@
     python book/execute.py --fresh    all of them
     python book/execute.py --store    all of them, and outputs and fingerprints are stored
     python book/execute.py --store 09_reproduction        this chapter alone
+    python book/execute.py --prove    nothing is stored: nbval executes what is not current and
+    compares, and a chapter whose outputs are the same is current again
     python book/execute.py --real gdsc2   all of them on real tables (CLMT_DATA), into _build/real;
     seconds and memory become the record chapters-gdsc2
     python book/execute.py --real gdsc2 09_reproduction   these chapters alone; what the record
@@ -451,6 +453,37 @@ def make(
     return failed
 
 
+def prove(jobs: int = 2, only: Sequence[str] = (), root: Path = ROOT) -> int:
+    """Execute the chapters that are not current and compare every printed value with the stored one;
+    where all are the same, write the new fingerprint. Returns 1 when one differs, else 0.
+
+    So a change of the library that leaves the pages as they are costs no new outputs.
+    """
+    shared, stored = shared_inputs(root), stored_fingerprints(root)
+    todo = [path for path in chosen(only, root) if stale(path, shared, stored)]
+    print(f"   {len(todo)} of {len(chapters(root))} chapters to prove", flush=True)
+
+    def same(notebook: Path) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "pytest", "-q", "--nbval", "-p", "no:cacheprovider"]
+        command += ["-c", str(ROOT / "pyproject.toml"), str(notebook)]
+        environment = {**os.environ, **ONE_THREAD}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+    failed, made = 0, {}
+    with ThreadPoolExecutor(jobs) as pool:
+        for path, done in zip(todo, pool.map(same, todo)):
+            if done.returncode:
+                failed = 1
+                print(
+                    f"   {path.name}: DIFFERS\n{done.stdout[-3000:]}", file=sys.stderr, flush=True
+                )
+            else:
+                made[path.stem] = fingerprint(path, shared)
+                print(f"   {path.name}: the same", flush=True)
+    write_fingerprints({**stored_fingerprints(root), **made}, root)
+    return failed
+
+
 def write_fingerprints(told: dict[str, dict[str, str]], root: Path = ROOT) -> None:
     """Write book/fingerprints.json: what the stored outputs of each chapter were made from."""
     names = {path.stem for path in chapters(root)}
@@ -470,6 +503,11 @@ def main(argv: list[str] | None = None) -> int | str | None:
         action="store_true",
         help="execute every chapter, and store outputs and fingerprints",
     )
+    parser.add_argument(
+        "--prove",
+        action="store_true",
+        help="compare what is not current with its stored outputs; where they are the same, say so",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="chapters at a time (default 2)")
     parser.add_argument(
         "--real",
@@ -486,6 +524,8 @@ def main(argv: list[str] | None = None) -> int | str | None:
     try:
         if options.real:
             return _record_real(options.real, options.only)
+        if options.prove:
+            return prove(options.jobs, options.only)
         return make(options.fresh, options.store, options.jobs, options.only)
     except ChapterError as error:
         return f"FAILED\n{error}"

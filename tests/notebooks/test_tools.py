@@ -253,6 +253,20 @@ def test_a_stale_chapter_is_executed_once_and_its_stored_outputs_stay(project, m
     library.write_bytes(before[1])
 
 
+def test_outputs_that_are_the_same_are_proven_current_and_others_are_not(project, capsys):
+    source, library = project / "notebooks" / "01_tiny.ipynb", project / "clmt_lib" / "a.py"
+    before = [path.read_bytes() for path in (source, library)]
+    library.write_text("x = 4\n")
+    assert changed(project) == ["library"]
+    assert execute.prove(root=project) == 0 and changed(project) == []
+    source.write_text(re.sub(r"mean 0\.\d", "mean 7.7", source.read_text()))
+    assert execute.prove(root=project) == 1 and changed(project) == ["notebook"]
+    assert "01_tiny.ipynb: DIFFERS" in capsys.readouterr().err
+    source.write_bytes(before[0])
+    library.write_bytes(before[1])
+    assert execute.prove(root=project) == 0
+
+
 def test_the_stored_outputs_of_every_chapter_are_current():
     shared, stored = execute.shared_inputs(ROOT), execute.stored_fingerprints(ROOT)
     found = {path.stem: execute.stale(path, shared, stored) for path in COMMITTED}
