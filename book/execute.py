@@ -454,8 +454,8 @@ def make(
 
 
 def prove(jobs: int = 2, only: Sequence[str] = (), root: Path = ROOT) -> int:
-    """Execute the chapters that are not current and compare every printed value with the stored one;
-    where all are the same, write the new fingerprint. Returns 1 when one differs, else 0.
+    """Execute the chapters that are not current and compare every printed value with the stored
+    one; where all are the same, write the new fingerprint. Returns 1 when one differs, else 0.
 
     So a change of the library that leaves the pages as they are costs no new outputs.
     """
