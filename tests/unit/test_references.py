@@ -3,15 +3,17 @@ scikit-learn drug by drug, bases that have learnt the training pairs by heart.
 """
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import ElasticNet, Ridge
 
 from clmt_lib import data, models
+from clmt_lib.io import DataError
 from clmt_lib.models import kernels, stack
 from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.tasks.metrics import additive_effects
 from clmt_lib.views.molecules import fingerprints, jaccard
-from clmt_lib.views.omics import fit_omics, train_cells
+from clmt_lib.views.omics import binary, fit_omics, train_cells
 from clmt_lib.views.text import describe_drugs, encode
 
 
@@ -112,6 +114,24 @@ def test_ridges_equal_scikit_learn_drug_by_drug(world, kind):
     plain = per_drug(world, split, lambda: CentredRidge(40.0, fit_intercept=False))
     cell, drug = world.pairs.T
     assert np.allclose(model.predict(world.pairs), plain[cell, drug], atol=1e-6)
+
+
+def test_a_table_of_events_is_standardised_on_training_lines_and_rare_ones_are_left_out():
+    """Three training lines are enough; the deviation is raised by 0.05."""
+    table = np.zeros((10, 3))
+    table[:3, 0] = table[:2, 1] = table[:6, 2] = 1
+    rows = np.arange(8)
+    out = binary(pd.DataFrame(table), rows)
+    assert np.all(out[:, 1] == 0)
+    for column, share in ((0, 3 / 8), (2, 6 / 8)):
+        spread = np.sqrt(share * (1 - share)) + 0.05
+        assert np.allclose(out[:, column], (table[:, column] - share) / spread)
+
+
+@pytest.mark.parametrize("wrong", [{"fold": -1}, {"fold": 99}, {"seed": -1}, {"seed": -2}])
+def test_a_fold_or_a_seed_that_does_not_exist_is_refused(world, wrong):
+    with pytest.raises(DataError, match=f"{next(iter(wrong))} -?[0-9]+.*Remedy: use 0"):
+        data.make_split(world, "mixed", **wrong)
 
 
 # --- the stack
