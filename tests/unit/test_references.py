@@ -195,3 +195,13 @@ def test_trees_weigh_an_error_in_the_units_of_the_responses(world, monkeypatch):
     blend = offset[cell, drug] + spread[drug] * (part.stacked(pairs) @ weights)
     # what the trees minimise at 0 is the squared error of the blend, in the units of y
     assert np.allclose(seen["weight"] * seen["y"] ** 2, (y - blend) ** 2)
+
+
+def test_a_blend_of_new_lines_is_the_weighted_mean_of_its_parts(world):
+    other = data.load("simulated", cells=30)  # the same world with further lines
+    model = stack.Blend(parts=("ridge_per_drug", "kernel_fingerprint"), shares=(0.3,))
+    model.fit(world, data.make_split(world, "cell_blind"))
+    first, second = (part.predict(other.pairs, other) for part in model.models.values())
+    found = model.predict(other.pairs, other)
+    assert np.allclose(found, 0.3 * first + 0.7 * second)
+    assert np.abs(first - second).max() > 0.1
