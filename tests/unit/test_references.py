@@ -13,7 +13,7 @@ from clmt_lib.models import kernels, stack
 from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.tasks.metrics import additive_effects
 from clmt_lib.views.molecules import fingerprints, jaccard
-from clmt_lib.views.omics import binary, fit_omics, train_cells
+from clmt_lib.views.omics import average_platforms, binary, fit_omics, train_cells
 from clmt_lib.views.text import describe_drugs, encode
 
 
@@ -126,6 +126,17 @@ def test_a_table_of_events_is_standardised_on_training_lines_and_rare_ones_are_l
     for column, share in ((0, 3 / 8), (2, 6 / 8)):
         spread = np.sqrt(share * (1 - share)) + 0.05
         assert np.allclose(out[:, column], (table[:, column] - share) / spread)
+
+
+def test_a_second_platform_may_have_a_scale_of_its_own():
+    rng = np.random.default_rng(0)
+    z, second, genes = rng.normal(size=(20, 3)), rng.normal(size=(20, 3)), list("abc")
+    means = [
+        average_platforms(z, genes, pd.DataFrame(values, columns=genes), np.arange(12))
+        for values in (second, 7 * second + 3)
+    ]
+    standard = (second - second[:12].mean(0)) / second[:12].std(0)
+    assert np.allclose(means[0], (z + standard) / 2) and np.allclose(means[0], means[1])
 
 
 @pytest.mark.parametrize("wrong", [{"fold": -1}, {"fold": 99}, {"seed": -1}, {"seed": -2}])
