@@ -95,7 +95,7 @@ notebooks: $(SETUP)
 	@echo "notebooks/ holds the new outputs. Next: git diff --stat notebooks, then make test"
 
 experiments: $(SETUP)
-	@for grid in experiments/configs/grid.yaml $(if $(ONLY),,experiments/configs/text.yaml); do \
+	@for grid in experiments/configs/grid.yaml $(if $(ONLY),,experiments/configs/text.yaml experiments/configs/two_sides.yaml); do \
 	  $(PY) -m clmt_lib run --grid $$grid --jobs $(CORES) $(if $(ONLY),--only $(ONLY)) && $(PY) -m clmt_lib report --grid $$grid $(if $(ONLY),--only $(ONLY)) || exit 1; done
 ifndef ONLY
 	@$(PY) experiments/by_drug.py experiments/configs/text.yaml
@@ -108,7 +108,7 @@ endif
 grid: $(SETUP)
 	@$(PY) -c 'import snakemake' 2>/dev/null || { echo "Snakemake is not installed. Next: $(PY) -m pip install -e '.[grid]'"; exit 1; }
 	@$(PY) -m snakemake -s experiments/Snakefile tables $(if $(PROFILE),--workflow-profile $(PROFILE),--cores $(CORES)) $(if $(DRY),--dry-run --quiet rules) \
-	  --config 'files=[$(subst $(space),$(comma),$(wildcard experiments/configs/grid.yaml experiments/configs/text.yaml experiments/configs/studies/*.yaml))]' python='$(PY)'
+	  --config 'files=[$(subst $(space),$(comma),$(wildcard experiments/configs/grid.yaml experiments/configs/text.yaml experiments/configs/two_sides.yaml experiments/configs/studies/*.yaml))]' python='$(PY)'
 
 bench: $(SETUP)
 	@$(PY) experiments/bench.py speed curves $(if $(CLMT_DATA),accuracy) $(if $(FRESH),--fresh)

@@ -1,4 +1,4 @@
-"""Multimodal contrastive learning for drug response, small enough to read in an evening.
+"""Multimodal contrastive learning for drug response: the library behind the book.
 
 The rooms, in the order data flows through them: `io`, `config`, `data`, `views`, `tasks`, `nn`,
 `audit`, `training`, `models`, `records`, `cli`; `book` holds what only the pages need.

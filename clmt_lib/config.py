@@ -384,7 +384,7 @@ def _explained(
     else:
         text = f"{_where(at, what)}: {_said(first)}"
         if wrong == "literal_error":
-            text = f"{_where(at, what)}: {first['input']!r}"
+            text = f"{_where(at, what)}: {_shown(first['input'])}"
             allowed = f"use one of: {first['ctx']['expected']}"
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return DataError(
@@ -392,13 +392,19 @@ def _explained(
     )
 
 
+def _shown(value: Any) -> str:
+    """A wrong value in a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
 def _said(first: Mapping[str, Any]) -> str:
     """What pydantic found, in our words where its own say "value error" or name a class."""
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     if first["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        return f"{first['input']!r} is not a set of keys"
-    return f"{first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"
+        return f"{_shown(first['input'])} is not a set of keys"
+    return f"{first['msg'][0].lower()}{first['msg'][1:]}, not {_shown(first['input'])}"
 
 
 def _where(at: list, what: str) -> str:

@@ -18,7 +18,9 @@ import pandas as pd
 
 
 class DataError(ValueError):
-    """Bad input. The message names what is wrong, where (file, row) and what to do about it."""
+    """Bad input. The message names what is wrong, where (file, row) and what to do about it, in one
+    line, whatever the value that it quotes.
+    """
 
     def __init__(
         self,
@@ -33,9 +35,8 @@ class DataError(ValueError):
             for part in (str(file) if file else "", f"row {row}" if row is not None else "")
             if part
         )
-        super().__init__(
-            (f"{where}: " if where else "") + what + (f". Remedy: {remedy}" if remedy else "")
-        )
+        text = (f"{where}: " if where else "") + what + (f". Remedy: {remedy}" if remedy else "")
+        super().__init__(" ".join(line.strip() for line in text.splitlines()))
 
 
 GET_DATA = (

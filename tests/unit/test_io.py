@@ -175,3 +175,8 @@ def test_a_cache_that_cannot_be_written_is_passed_over(tmp_path):
     io.write_cached(tmp_path / "file" / "kept.npy", np.ones(3))
     io.write_cached(None, np.ones(3))
     assert io.read_cached(None) is None and names(tmp_path) == ["file"]
+
+
+def test_a_message_is_one_line_whatever_it_quotes():
+    error = DataError("a list of\n  two lines", file="a.csv", row=3, remedy="one\nword")
+    assert str(error) == "a.csv, row 3: a list of two lines. Remedy: one word"
