@@ -53,6 +53,19 @@ def test_the_same_configuration_costs_nothing_from_its_folder_and_from_the_table
     assert again.provenance == first.provenance and again.predictions is None
 
 
+def test_a_blend_is_made_of_the_recorded_predictions_of_its_parts(tmp_path, world):
+    parts = ["effects", "drug_mean"]
+    blend = records.run(
+        config("clmt_kernel", settings={"parts": parts, "shares": [0.25]}),
+        tmp_path,
+        benchmark=world,
+    )
+    one, other = (records.run(config(name), tmp_path, benchmark=world) for name in parts)
+    wanted = 0.25 * one.predictions["predicted"] + 0.75 * other.predictions["predicted"]
+    assert np.allclose(blend.predictions["predicted"], wanted, atol=1e-12)
+    assert np.array_equal(blend.predictions["position"], one.predictions["position"])
+
+
 def test_the_id_follows_every_resolved_setting_data_and_version(world, monkeypatch):
     from clmt_lib.models.baselines.factors import ALS
     from clmt_lib.models.baselines.means import Means
