@@ -21,9 +21,10 @@ from clmt_lib.views.molecules import fingerprints
 from clmt_lib.views.omics import fit_omics
 
 QUICK = {"random_forest": {"trees": 20}, "lightgbm": {"trees": 40}}
+SMALL = {"steps": 60, "hidden": 64, "dim": 32, "message": 32}
+QUICK |= dict.fromkeys(("clmt", "clmt_unaligned", "clmt_soft", "clmt_response", "clmt_long"), SMALL)
 QUICK |= dict.fromkeys(
-    ("clmt", "clmt_unaligned", "clmt_soft", "clmt_response"),
-    {"steps": 60, "hidden": 64, "dim": 32, "message": 32},
+    ("clmt_kernel", "stack_clmt", "stack_auxiliary_clmt"), {"settings": {"clmt": SMALL}}
 )
 QUICK |= dict.fromkeys(
     ("clmt_published", "clmt_repaired"),

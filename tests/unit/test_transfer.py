@@ -15,6 +15,7 @@ import pytest
 import tiny
 
 from clmt_lib import models, records
+from clmt_lib.config import Transfer
 from clmt_lib.data import DrugResponse, load
 from clmt_lib.data.response import simulated, transfer
 from clmt_lib.io import DataError
@@ -519,7 +520,9 @@ def test_the_committed_file_is_a_transfer_and_every_setting_is_known():
 @pytest.mark.skipif(not os.environ.get("CLMT_DATA"), reason="CLMT_DATA is not set")
 class TestRealData:
     def test_withheld_lines_and_drugs_are_never_trained_on(self):
-        joined, how = runs.load_transfer({"source": "gdsc2", "folds": 4}, {"dataset": "ctrp"})
+        body = {"question": "?", "source": "gdsc2", "folds": 4, "models": {"drug_mean": None}}
+        plan = Transfer(targets=[{"dataset": "ctrp"}], **body)
+        joined, how = runs.load_transfer(plan, plan.targets[0])
         kept_back = transfer.withheld()
         fitted = joined.benchmark.pairs
         assert (
