@@ -1,4 +1,4 @@
-"""Execute the chapters: notebooks/NN_name.ipynb -> book/notebooks/NN_name.ipynb.
+"""Execute the chapters: notebooks/NAME.ipynb -> book/notebooks/NAME.ipynb.
 
     python book/execute.py            the chapters whose committed outputs are not current
     python book/execute.py --fresh    all of them
@@ -57,8 +57,8 @@ class ChapterError(Exception):
 
 
 def chapters(root: Path = ROOT) -> list[Path]:
-    """The notebooks of `root`, in reading order."""
-    return sorted((root / "notebooks").glob("[0-9][0-9]*_*.ipynb"))
+    """The notebooks of `root`: the numbered ones in reading order, then those with a name only."""
+    return sorted((root / "notebooks").glob("*.ipynb"))
 
 
 def chosen(only: Sequence[str], root: Path = ROOT) -> list[Path]:
