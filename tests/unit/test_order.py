@@ -1,0 +1,156 @@
+"""Measures of order against plain loops: triplets, their bootstrap, number lines, shared words."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from clmt_lib.io import DataError
+from clmt_lib.tasks import order
+from clmt_lib.tasks.bootstrap import Bootstrap
+
+rng = np.random.default_rng(0)
+
+
+def by_loop(z, y, groups, margin):
+    """Share of all triplets in the right order, one by one."""
+    right = asked = 0.0
+    for i in range(len(y)):
+        for j in range(len(y)):
+            for k in range(len(y)):
+                one_group = groups[i] == groups[j] == groups[k]
+                gap = abs(y[i] - y[k]) - abs(y[i] - y[j])
+                if len({i, j, k}) == 3 and one_group and gap > margin:
+                    near, far = np.linalg.norm(z[i] - z[j]), np.linalg.norm(z[i] - z[k])
+                    asked += 1
+                    right += 0.5 if np.isclose(near, far) else float(near < far)
+    return right / asked, asked
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.4])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_share_of_ordered_triplets_is_that_of_a_plain_loop(margin, grouped):
+    z, y = rng.normal(size=(12, 3)), rng.normal(size=12)
+    z[3] = z[4]  # a tie
+    groups = np.arange(12) % 3 if grouped else np.zeros(12)
+    asked = order.triplets(y, groups if grouped else None, margin)
+    share, number = by_loop(z, y, groups, margin)
+    assert len(asked) == number
+    assert order.triplet_order(z, asked).mean() == pytest.approx(share)
+
+
+def test_a_line_is_ordered_and_its_reverse_is_too_but_noise_is_not():
+    y = rng.normal(size=400)
+    asked = order.triplets(y)
+    assert order.triplet_order(y, asked).mean() == 1
+    assert order.triplet_order(-3 * y, asked).mean() == 1
+    assert order.triplet_order(rng.normal(size=(400, 8)), asked).mean() == pytest.approx(
+        0.5, abs=0.02
+    )
+    assert order.triplet_order(np.ones((400, 8)), asked).tolist() == [0.5] * len(asked)
+
+
+def test_drawn_triplets_estimate_all_of_them_and_stay_in_their_group():
+    y, groups = rng.normal(size=60), np.repeat([0, 1, 2], [10, 20, 30])
+    z = y[:, None] + rng.normal(size=(60, 2))
+    every = order.triplet_order(z, order.triplets(y, groups, number=10**9)).mean()
+    some = order.triplets(y, groups, number=12_000, seed=1)
+    assert len(some) == 12_000 and (np.diff(np.sort(some, axis=1), axis=1) > 0).all()
+    assert (groups[some] == groups[some[:, :1]]).all()
+    assert order.triplet_order(z, some).mean() == pytest.approx(every, abs=0.01)
+
+
+def test_bootstrap_of_triplets_is_that_of_the_table_drawn_again():
+    """A draw with counts is the table with so many copies; copies of one pair make no triplet."""
+    shape = 4, 3
+    pairs = np.array([(c, d) for c in range(4) for d in range(3)])
+    y, z = rng.normal(size=12), rng.normal(size=(12, 2))
+    asked = order.triplets(y)
+    right, boot = order.triplet_order(z, asked), Bootstrap(shape, draws=6)
+    means, weights = order.mean_over_tuples(right, asked, pairs, boot)
+    for draw in range(6):
+        copies = [
+            number
+            for number, (cell, drug) in enumerate(pairs)
+            for _ in range(int(boot.counts[0][draw, cell] * boot.counts[1][draw, drug]))
+        ]
+        told = {tuple(triplet): value for triplet, value in zip(asked, right, strict=True)}
+        values = [
+            told[(i, j, k)] for i in copies for j in copies for k in copies if (i, j, k) in told
+        ]
+        assert means[draw] == pytest.approx(np.mean(values) if values else np.nan, nan_ok=True)
+        assert weights[draw] == pytest.approx(len(values) / len(asked))
+
+
+def test_bootstrap_with_everything_drawn_once_is_the_mean():
+    pairs = np.array([(c, d) for c in range(5) for d in range(4)])
+    y = rng.normal(size=20)
+    asked = order.triplets(y)
+    right = order.triplet_order(rng.normal(size=(20, 2)), asked)
+    boot = Bootstrap((5, 4), draws=3, resampled=())
+    means, weights = order.mean_over_tuples(right, asked, pairs, boot)
+    assert means == pytest.approx(right.mean()) and weights == pytest.approx(1)
+
+
+def test_nearest_number_is_the_largest_cosine():
+    z, numbers = rng.normal(size=(7, 5)), rng.normal(size=(9, 5))
+    cosine = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in numbers] for a in z]
+    assert order.nearest_number(z, numbers).tolist() == np.argmax(cosine, axis=1).tolist()
+
+
+def test_straightness_is_that_of_plain_loops():
+    z = rng.normal(size=(15, 4)) + np.arange(15)[:, None] * 0.3
+    pairs = list(combinations(range(15), 2))
+    apart = [np.linalg.norm(z[i] - z[j]) for i, j in pairs]
+    way = sum(np.linalg.norm(z[i + 1] - z[i]) for i in range(14))
+    line = np.vander(np.arange(15), 2)
+    rest = z - line @ np.linalg.lstsq(line, z, rcond=None)[0]
+    found = order.straightness(z)
+    assert found["spearman"] == pytest.approx(
+        stats.spearmanr([j - i for i, j in pairs], apart).statistic
+    )
+    assert found["chord"] == pytest.approx(np.linalg.norm(z[-1] - z[0]) / way)
+    assert found["linear"] == pytest.approx(1 - (rest**2).sum() / ((z - z.mean(0)) ** 2).sum())
+
+
+def test_a_line_bent_or_shuffled_is_less_straight():
+    line, angle = np.arange(50.0)[:, None], np.linspace(0, 2 * np.pi, 50, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    straight, round_ = order.straightness(line), order.straightness(circle)
+    mixed = order.straightness(rng.permutation(line))
+    assert all(straight[key] > max(round_[key], mixed[key]) for key in straight)
+    assert order.straightness(np.ones((5, 2)))["linear"] == 0
+
+
+def test_shared_words_counts_every_batch():
+    words = np.array([1, 1, 1, 2, 2, 3, 4, 5])
+    for batch in (1, 2, 3, 5, 8):
+        shares = [
+            np.mean([(words[list(rows)] == words[row]).sum() > 1 for row in rows])
+            for rows in combinations(range(8), batch)
+        ]
+        assert order.shared_words(words, batch) == pytest.approx(np.mean(shares))
+
+
+def test_closer_than_counts_every_pair():
+    y = np.round(rng.normal(size=30), 1)
+    y[4] = y[5]
+    for gap in (0.05, 0.51, 20.0):
+        close = [abs(a - b) < gap for a, b in combinations(y, 2)]
+        assert order.closer_than(y, gap) == pytest.approx(np.mean(close))
+
+
+@pytest.mark.parametrize(
+    "call, part",
+    [
+        (lambda: order.triplets(np.ones(5)), "no triplet"),
+        (lambda: order.triplets(np.arange(4.0), np.arange(4)), "no triplet"),
+        (lambda: order.straightness(np.eye(2)), "2 numbers"),
+        (lambda: order.shared_words([1, 2], 3), "batch of 3"),
+        (lambda: order.closer_than(np.ones(1), 1.0), "no pair"),
+    ],
+)
+def test_what_has_no_order_is_refused(call, part):
+    with pytest.raises(DataError, match=part):
+        call()
