@@ -5,6 +5,7 @@ Where it has not run, or a notebook is newer than its executed copy, the committ
 its stored outputs) is copied there.
 """
 
+import lzma
 import shutil
 from pathlib import Path
 
@@ -44,6 +45,18 @@ def bring_chapters(book):
             shutil.copyfile(source, target)
 
 
+def unpack_mathjax(book):
+    """Write assets/mathjax/tex-svg-full.js (MathJax 3, 2.3 MB) from its archive, where it is missing
+    or older.
+    """
+    archive = book / "_ext" / "mathjax.js.xz"
+    script = book / "assets" / "mathjax" / "tex-svg-full.js"
+    if not script.is_file() or script.stat().st_mtime < archive.stat().st_mtime:
+        part = script.with_suffix(".part")
+        part.write_bytes(lzma.decompress(archive.read_bytes()))
+        part.replace(script)
+
+
 def drop_thebe(app, pagename, templatename, context, doctree):
     """Leave out the scripts of Thebe, which would run code on another machine: no page asks for
     anything from elsewhere.
@@ -76,6 +89,7 @@ def renew_assets(app, env, added, changed, removed):
 def setup(app):
     """Called by Sphinx before it looks for source files."""
     bring_chapters(Path(app.srcdir))
+    unpack_mathjax(Path(app.srcdir))
     app.connect("env-get-outdated", renew_assets)
     app.connect("html-page-context", drop_thebe, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
