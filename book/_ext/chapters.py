@@ -46,7 +46,7 @@ def bring_chapters(book):
 
 
 def unpack_mathjax(book):
-    """Write assets/mathjax/tex-svg-full.js (MathJax 3, 2.3 MB) from its archive, where it is missing
+    """Write assets/mathjax/tex-svg-full.js (MathJax 3, 2.3 MB) from its archive where it is missing
     or older.
     """
     archive = book / "_ext" / "mathjax.js.xz"
