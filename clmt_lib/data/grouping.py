@@ -3,14 +3,17 @@ and 09b).
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from clmt_lib.data.base import Side
 from clmt_lib.io import DataError
 
+KEY = r"[A-Z]{14}-[A-Z]{10}-[A-Z]"  # what an InChIKey looks like
 # H Li B C N O F Na Mg Si P S Cl K Ca Se Br I; a metal centre is no salt: without it the drug
 # (platinum) is gone
 SALT_ELEMENTS = frozenset([1, 3, 5, 6, 7, 8, 9, 11, 12, 14, 15, 16, 17, 19, 20, 34, 35, 53])
@@ -176,3 +179,25 @@ def check_smiles(drugs: pd.DataFrame, file: str | os.PathLike | None = None) -> 
                     row=row,
                     remedy="correct it, or leave it empty: a missing structure is allowed",
                 )
+
+
+def molecule_side(
+    molecules: pd.DataFrame,
+    views: Mapping[str, Any] | None = None,
+    present: Mapping[str, np.ndarray] | None = None,
+) -> Side:
+    """Molecules (frame with `smiles`, ids are first blocks of InChIKeys) as a side: those of one
+    parent structure are one compound, grouped by scaffold.
+    """
+    return Side(
+        "molecule",
+        molecules.rename_axis("molecule"),
+        views=views or {},
+        present=present or {},
+        keys={"compound": parent_groups, "scaffold": _molecule_scaffolds},
+        identity="compound",
+    )
+
+
+def _molecule_scaffolds(molecules: pd.DataFrame) -> pd.Series:
+    return scaffold_groups(molecules.assign(compound=parent_groups(molecules)))

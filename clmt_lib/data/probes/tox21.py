@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.base import Benchmark, Side, shown
-from clmt_lib.data.grouping import check_smiles, parent_groups, scaffold_groups
+from clmt_lib.data.grouping import KEY, check_smiles, molecule_side
 from clmt_lib.io import DataError, locate, read_table
 
 LICENCE = (
@@ -35,7 +35,6 @@ ASSAYS = {
     "SR-MMP": "mitochondrial membrane potential",
     "SR-p53": "p53 response",
 }
-KEY = r"[A-Z]{14}-[A-Z]{10}-[A-Z]"
 
 
 def load(folder: str | os.PathLike | None = None) -> Benchmark:
@@ -92,27 +91,11 @@ def load(folder: str | os.PathLike | None = None) -> Benchmark:
     )
 
 
-def molecule_side(molecules: pd.DataFrame) -> Side:
-    """Molecules (frame with `smiles`) as a side: those of one parent structure are one compound,
-    grouped by scaffold.
-    """
-    return Side(
-        "molecule",
-        molecules.rename_axis("molecule"),
-        keys={"compound": parent_groups, "scaffold": _scaffolds},
-        identity="compound",
-    )
-
-
 def assay_side() -> Side:
     """The twelve assays: seven of nuclear receptors (NR), five of stress responses (SR)."""
     facts = {"name": list(ASSAYS), "asks": list(ASSAYS.values())}
     frame = pd.DataFrame(facts, index=pd.Index(list(ASSAYS), name="assay"))
     return Side("assay", frame)
-
-
-def _scaffolds(molecules: pd.DataFrame) -> pd.Series:
-    return scaffold_groups(molecules.assign(compound=parent_groups(molecules)))
 
 
 def _labels(table: pd.DataFrame, path: Path) -> pd.DataFrame:
