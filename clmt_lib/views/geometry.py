@@ -26,6 +26,7 @@ EMBED_TRIES = 20
 # the last resort against a molecule that never ends; the tries above nearly always end first
 EMBED_SECONDS = 60
 MMFF_STEPS = 500
+ENERGY_DIGITS = 3  # of kcal/mol: closer shapes have the same energy
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,10 +185,10 @@ def conformer(smiles: str, conformers: int = 1, seed: int = 0) -> tuple[np.ndarr
         if not ids:
             rdDepictor.Compute2DCoords(heavy)
             return heavy.GetConformer().GetPositions().round(3), False
-        best = ids[int(np.argmin(_energies(full, ids)))]
-    return full.GetConformer(best).GetPositions()[: heavy.GetNumAtoms()].round(
-        3
-    ), True  # hydrogens were added behind the others
+        # shapes that relaxed to one minimum are a tie: the first of them
+        best = ids[int(np.argmin(_energies(full, ids).round(ENERGY_DIGITS)))]
+    # hydrogens were added behind the others
+    return full.GetConformer(best).GetPositions()[: heavy.GetNumAtoms()].round(3), True
 
 
 def _embed(molecule, conformers, seed):

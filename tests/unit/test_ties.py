@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from clmt_lib import data, models
 from clmt_lib.models import stack
 from clmt_lib.models.base import TableModel, cosine, improves
+from clmt_lib.models.clmt.auxiliary import peaks, smooth
 from clmt_lib.views import base as views
+from clmt_lib.views import geometry
 from clmt_lib.views.molecules import fingerprints, jaccard
 from clmt_lib.views.structure import nearest, ranked
 from clmt_lib.views.text import describe_drugs, encode
@@ -143,3 +145,25 @@ def test_columns_that_vary_as_much_are_kept_from_the_left(world):
     ]
     assert all(np.array_equal(kept[0], other) for other in kept)
     assert (kept[0] < x.shape[1]).sum() == 4  # three pairs of twins, and the left one of a fourth
+
+
+def test_of_shapes_with_one_energy_the_first_is_kept(monkeypatch):
+    """A rigid molecule: every conformer relaxes to the same minimum, to the last bits."""
+    rigid = "O=c1[nH]cc(F)c(=O)[nH]1"
+    first, four = (geometry.conformer(rigid, conformers=count)[0] for count in (1, 4))
+    assert np.array_equal(first, four)
+    found = []
+    for above in ([0, 0, 0, 0], [3e-8, 2e-8, 1e-8, 0], [1e-8, 0, 3e-8, 2e-8], [0, 0, -0.01, 0]):
+        energies = -20 + np.array(above)
+        monkeypatch.setattr(geometry, "_energies", lambda *about: energies)
+        found.append(geometry.conformer(rigid, conformers=4)[0])
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+    assert not np.array_equal(found[0], found[3])  # an energy that is lower
+
+
+@given(seed=SEEDS)
+def test_the_mode_of_a_density_of_two_equal_peaks_is_the_first(seed):
+    grid, density = smooth(np.repeat([-2.0, 3.0], 50))
+    equal = (density + density[::-1]) / 2  # the same to the left and to the right
+    assert peaks(grid, equal, -2.0) == peaks(grid, jittered(equal, seed), -2.0)
+    assert peaks(grid, jittered(equal, seed), -2.0)[0] < 0

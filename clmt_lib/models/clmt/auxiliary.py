@@ -21,6 +21,7 @@ from clmt_lib.io import DataError
 TASKS = ("cell_type", "threshold", "pathway")
 DRAWS, JITTER = 100, 0.2  # draws for each response, and their sd in ln uM
 BANDWIDTH, POINTS = 0.5, 1000  # of the density, in ln uM, and of the grid it is read on
+DIGITS = 12  # of a density: what differs less is equal
 LEAST_MASS = 0.05  # what the first peak must hold to count as a group of sensitive lines
 QUANTILE = 1.645  # the lower 5 % of a normal distribution
 
@@ -63,12 +64,13 @@ def _threshold(y: np.ndarray, rng: np.random.Generator) -> float:
 
 def peaks(grid: np.ndarray, density: np.ndarray, smallest: float) -> tuple[float, float]:
     """(mu, theta) of a density that begins at its smallest draw: the mode, and the first stationary
-    point if it is another one and holds over 5 % of the mass, else `smallest`.
+    point if it is another one and holds over 5 % of the mass, else `smallest`. Of equal densities
+    the first counts.
     """
+    density = np.round(density, DIGITS)  # the last bits of a transform decide nothing
     mode = density.argmax()
-    first = int(
-        np.argmax(np.diff(density, append=-np.inf) <= 0)
-    )  # seen from its smallest draw a density rises, so its first stationary point is a peak
+    # seen from its smallest draw a density rises, so its first stationary point is a peak
+    first = int(np.argmax(np.diff(density, append=-np.inf) <= 0))
     groups = first < mode and density[: first + 1].sum() > LEAST_MASS * density.sum()
     return float(grid[mode]), float(grid[first] if groups else smallest)
 
