@@ -22,7 +22,7 @@ from clmt_lib.book.exercises import CHECKS, check
 from clmt_lib.book.exercises.scaling import encodings
 
 PAGES = {
-    page.name.split("_")[0]: page
+    page.stem.split("_")[0]: page
     for page in sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
     if 'check(\\"' in page.read_text(encoding="utf-8")
 }

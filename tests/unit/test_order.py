@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -154,3 +155,59 @@ def test_closer_than_counts_every_pair():
 def test_what_has_no_order_is_refused(call, part):
     with pytest.raises(DataError, match=part):
         call()
+
+
+# --- the figures draw what they are given
+
+
+@pytest.fixture
+def figures():
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    matplotlib.use("agg", force=True)
+    with matplotlib.rc_context():
+        from clmt_lib.book import plotting
+
+        yield plotting
+    plt.close("all")
+
+
+def test_tables_lines_and_maps_draw_every_value(figures):
+    table = np.array([[1.0, 0.25], [0.25, 0.75]])
+    axes = figures.similarity_tables({"a": table, "b": table.T}, ["x", "y"])
+    assert [text.get_text() for text in axes[0].texts] == ["1", ".25", ".25", ".75"]
+    z = np.arange(20.0)[:, None] * np.ones((1, 3))
+    points = figures.number_lines({"line": z, "line again": z}, numbers=50)[0].lines[0]
+    far, apart = points.get_data()
+    assert len(far) == 50 and np.allclose(apart, far / far.mean())
+    dots = figures.residual_map({"one": z, "two": z}, np.arange(20.0))[1].collections[0]
+    assert len(dots.get_offsets()) == 20 and np.array_equal(dots.get_array(), np.arange(20.0))
+
+
+def test_order_is_drawn_by_arm_and_phase_beside_chance(figures):
+    rows = [
+        {"question": "raw", "arm": arm, "phase": phase, "value": 0.6, "low": 0.5, "high": 0.7}
+        for arm in ("mse", "clip_number")
+        for phase in ("untrained", "fine_tuned")
+    ]
+    axes = figures.order_shares(pd.DataFrame(rows), {"raw": "raw", "residual": "residual"})
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["mse", "clip number"]
+    assert [len(line.get_xdata()) for line in axes[0].lines] == [2, 2, 2]
+    assert len(axes[1].lines) == 1 and axes[1].lines[0].get_xdata() == [0.5, 0.5]
+
+
+def test_sweeps_and_stops_mark_the_noise_and_the_best(figures):
+    y = rng.uniform(0.3, 0.7, 500)
+    axes = figures.fineness(y, 0.02, {16: 0.1, 256: 0.6})
+    assert sum(bar.get_height() for bar in axes[0].patches) >= 490
+    assert axes[1].lines[0].get_ydata().tolist() == [0.1, 0.6]
+    frame = pd.DataFrame({"order": [0.6, 0.5]}, index=[0.01, 0.1])
+    assert figures.widths(frame, 0.02)[0].lines[1].get_xdata() == [0.02, 0.02]
+    curve = pd.DataFrame(
+        {"run": "a", "step": [1, 2, 3], "error": [1.1, 1.0, 1.2], "stop": [False, False, True]}
+    )
+    drawn = figures.stopping({"authors": curve}, ["epochs"])[0]
+    assert drawn.lines[1].get_data()[1].tolist() == [1.2] and drawn.get_xlabel() == "epochs"
+    ax = figures.matching({"true": ([1, 2], [3.0, 2.0])}, 5.5)
+    assert ax.lines[1].get_ydata().tolist() == [3.0, 2.0]

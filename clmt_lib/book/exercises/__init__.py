@@ -18,6 +18,7 @@ from clmt_lib.book.exercises import (  # noqa: F401, each registers its checks
     data,
     graphs,
     ladder,
+    language,
     reproduction,
     scaling,
     text,

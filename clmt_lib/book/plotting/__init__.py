@@ -11,6 +11,16 @@ from clmt_lib.book.plotting.best import base_weights, beside_kernel, inner_fold_
 from clmt_lib.book.plotting.data import anatomy, dose_response, shares, split_maps
 from clmt_lib.book.plotting.graphs import agreement, copying, depth, hearers, response_graphs
 from clmt_lib.book.plotting.ladder import before_after, by_drug, ladder, paired
+from clmt_lib.book.plotting.language import (
+    fineness,
+    matching,
+    number_lines,
+    order_shares,
+    residual_map,
+    similarity_tables,
+    stopping,
+    widths,
+)
 from clmt_lib.book.plotting.ledger import (
     Cards,
     beside_published,
@@ -70,6 +80,7 @@ __all__ = [
     "dose_response",
     "errors_by_group",
     "evidence_line",
+    "fineness",
     "fold_scores",
     "growth",
     "hearers",
@@ -80,9 +91,12 @@ __all__ = [
     "lanes",
     "learning_curves",
     "look",
+    "matching",
     "molecule",
     "nearest_twins",
     "not_yet",
+    "number_lines",
+    "order_shares",
     "paired",
     "partners",
     "parts",
@@ -92,15 +106,18 @@ __all__ = [
     "ratchet",
     "recall",
     "replicate_noise",
+    "residual_map",
     "response_graphs",
     "run_history",
     "schedules",
     "seconds",
     "seed_spread",
     "shares",
+    "similarity_tables",
     "speeds",
     "split_maps",
     "stack_plan",
+    "stopping",
     "study",
     "style",
     "temperatures",
@@ -112,5 +129,6 @@ __all__ = [
     "two_ways",
     "verdict_counts",
     "whose_gain",
+    "widths",
     "worth",
 ]
