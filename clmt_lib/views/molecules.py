@@ -63,3 +63,15 @@ def listed(lists: Iterable[str | None]) -> list[str]:
 def _parts(entry: str | None) -> set[str]:
     entry = entry if isinstance(entry, str) else ""
     return {part.strip() for part in entry.split(",") if part.strip()}
+
+
+def tanimoto(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """[n, m] Tanimoto similarity between 0/1 rows of a [n, bits] and of b [m, bits]; 0 where both
+    are empty.
+
+    >>> tanimoto(np.array([[1, 1, 0]]), np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]])).tolist()
+    [[0.5, 1.0, 0.0]]
+    """
+    both = (a @ b.T).astype(np.float64)
+    either = a.sum(1)[:, None] + b.sum(1)[None] - both
+    return np.divide(both, either, out=np.zeros(both.shape), where=either > 0)

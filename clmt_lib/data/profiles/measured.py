@@ -530,7 +530,7 @@ def _signed(
         genes.append(np.concatenate([np.asarray(names, dtype=object) for names in listed]))
         signs.append(np.full(size.sum(), sign))
     code, names = pd.factorize(np.concatenate(genes), sort=True)
-    row, sign = np.concatenate(rows), np.concatenate(signs)
+    row, signed = np.concatenate(rows), np.concatenate(signs)
     twice = pd.Series(row * len(names) + code).duplicated().to_numpy()
     if twice.any():
         at = int(np.flatnonzero(twice)[0])
@@ -541,7 +541,7 @@ def _signed(
             remedy="a gene is up or down, once",
         )
     enough = np.bincount(code, minlength=len(names)) >= FEWEST_INSTANCES
-    matrix = sp.csr_matrix((sign, (row, code)), shape=(len(table), len(names)), dtype=np.float32)
+    matrix = sp.csr_matrix((signed, (row, code)), shape=(len(table), len(names)), dtype=np.float32)
     return matrix[:, np.flatnonzero(enough)], pd.Index(names[enough])
 
 
