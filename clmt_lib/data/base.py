@@ -6,7 +6,7 @@ pair is two positions and a number. One side alone is what contrastive pre-train
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self, TypeAlias, cast
@@ -352,6 +352,36 @@ class Benchmark:
         out = np.full(self.shape, np.nan)
         out[tuple(self.pairs[rows].T)] = self.y[rows]
         return out
+
+    def locate(self, pairs: Iterable[tuple[str, str]]) -> np.ndarray:
+        """[n, 2] positions (row, column) of pairs that are named by id, measured or not: what
+        `Model.predict` is asked about.
+
+        Raises
+        ------
+        DataError
+            An id that the benchmark does not have.
+
+        Examples
+        --------
+        >>> rows, columns = (Side(name, pd.DataFrame({"name": list("ab")}, list("ab")))
+        ...                  for name in ("protein", "drug"))
+        >>> one = Benchmark("small", (rows, columns), np.array([[0, 0]]), np.array([5.0]))
+        >>> one.locate([("b", "a"), ("b", "b")])
+        array([[1, 0],
+               [1, 1]])
+        """
+        named = pd.DataFrame(list(pairs), columns=[side.name for side in self.sides], dtype=object)
+        places = []
+        for side in self.sides:
+            at = side.ids.get_indexer(named[side.name])
+            if (at < 0).any():
+                raise DataError(
+                    f"no {side.name} {named[side.name][int(np.argmax(at < 0))]!r} in {self.name}",
+                    remedy="use the ids of the benchmark, or add the entity by `extended`",
+                )
+            places.append(at)
+        return np.column_stack(places).astype(np.int64)
 
     @cached_property
     def checksum(self) -> str:

@@ -340,6 +340,12 @@ class TableModel(Model):
         self.ids = tuple(side.ids for side in benchmark.sides)
         self.names = tuple(side.name for side in benchmark.sides)
 
+    def tabulate(self, benchmark: Benchmark) -> Self:
+        """Keep what `new_table` says of every entity of the benchmark, at the end of `fit`."""
+        self.remember(benchmark)
+        self.table = self.new_table(benchmark, *(np.arange(n) for n in benchmark.shape))
+        return self
+
     def choose(self, benchmark: Benchmark, split: Split, candidates: Iterable[Candidate]) -> Self:
         """Keep the (settings, table, state) with the best score on the validation set; the first
         wins a tie (`improves`).

@@ -162,6 +162,11 @@ def test_extended_adds_entities_after_those_that_are_there_and_no_response():
     # ethanol is there already under another id: one scaffold group alone, but one more compound
     assert scaffold_groups(more.drugs).nunique() == scaffold_groups(data.drugs).nunique() + 1
     assert more.checksum != data.checksum
+    named = [("new 1", "n"), (data.cells.index[4], "n"), ("new 2", data.drugs.index[0])]
+    assert more.locate(named).tolist() == [[22, 15], [4, 15], [23, 0]]
+    assert more.locate([]).shape == (0, 2)
+    with pytest.raises(DataError, match="no drug 'nothing' in wider"):
+        more.locate([*named, ("new 0", "nothing")])
 
 
 def test_what_cannot_extend_a_side_is_refused():

@@ -118,6 +118,6 @@ def test_a_strangers_model_runs_from_its_script():
     lines = done.stdout.splitlines()
     assert sum("similar lines - " in line for line in lines) == 3
     assert sum(line.startswith("rmse") for line in lines) == 4
-    said = [float(line.split(":")[1].split()[0]) for line in lines[-2:]]
-    assert lines[-2].startswith("my line, a known drug") and lines[-1].endswith("ln(uM)")
+    said = [float(line.split(", ")[2].split()[0]) for line in lines[-2:]]
+    assert lines[-1].startswith("my line, my drug, ") and lines[-1].endswith("ln(uM)")
     assert all(-10 < value < 10 for value in said) and said[0] != said[1]

@@ -29,7 +29,6 @@ class Means(TableModel):
 
     def fit(self, benchmark: Benchmark, split: Split) -> "Means":
         """Fit on train; nothing to choose. Raises DataError for an unknown `by`."""
-        self.remember(benchmark)
         mean, row, column = additive_effects(benchmark, split.train, shrink=1.0)
         axis = self._axis(benchmark)
         self.mean, self.row, self.column = mean, 0 * row, 0 * column
@@ -41,7 +40,7 @@ class Means(TableModel):
             self.column = self._raw(benchmark, split, 1, mean)
         if self.by == "tissue_drug":
             self._fit_tissues(benchmark, split)
-        self.table = self.new_table(benchmark, *(np.arange(n) for n in benchmark.shape))
+        self.tabulate(benchmark)
         self.fitted = {"table": self.table}
         return self
 
