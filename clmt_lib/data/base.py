@@ -364,10 +364,10 @@ class Benchmark:
 
         Examples
         --------
-        >>> rows, columns = (Side(name, pd.DataFrame({"name": list("ab")}, list("ab")))
-        ...                  for name in ("protein", "drug"))
-        >>> one = Benchmark("small", (rows, columns), np.array([[0, 0]]), np.array([5.0]))
-        >>> one.locate([("b", "a"), ("b", "b")])
+        >>> sides = [Side(name, pd.DataFrame({"name": list("ab")}, list("ab")))
+        ...          for name in ("protein", "drug")]
+        >>> values = pd.DataFrame({"protein": ["a"], "drug": ["a"], "y": [5.0]})
+        >>> Benchmark.from_ids("small", sides, values).locate([("b", "a"), ("b", "b")])
         array([[1, 0],
                [1, 1]])
         """
