@@ -7,6 +7,7 @@ or another loss of two views, over pairs of any number of views, some of them mi
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -30,6 +31,7 @@ def info_nce(
     *,
     both: bool = True,
     positive: bool = True,
+    asks: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Symmetric InfoNCE over unique entities: row i of `z_a` and row i of `z_b` are two views of
     entity i (van den Oord et al. 2018).
@@ -52,6 +54,9 @@ def info_nce(
         That has no bound at 0: it can fall to log(n - 1) - n / ((n - 1) temperature), and its pull
         on the positive never lets go (Yeh et al. 2022 leave it out
         on purpose). Chance is log(n - 1). An anchor without any negative counts as 0.
+    asks : [n] bool, the anchors; the others are candidates only, whatever stands in their rows.
+        None: all. The code of Masood et al. 2025 masks the rows of what is missing, and not the
+        columns (chapter profiles)
 
     Returns
     -------
@@ -64,12 +69,14 @@ def info_nce(
     -0.3069
     """
     z_a, z_b, same = _known(z_a, z_b, known, same)
-    if len(z_a) < 2:
+    if asks is not None and known is not None:
+        asks = asks[known]
+    if len(z_a) < 2 or (asks is not None and not asks.any()):
         return z_a.sum() * 0.0
     logits = F.normalize(z_a, dim=1) @ F.normalize(z_b, dim=1).T / temperature  # [n, n]
     if same is not None:
         logits = logits.masked_fill(same & ~_diagonal(logits), float("-inf"))
-    one_way = _pick if positive else _pick_without_positive
+    one_way = partial(_pick if positive else _pick_without_positive, asks=asks)
     return 0.5 * (one_way(logits) + one_way(logits.T)) if both else one_way(logits)
 
 
@@ -176,18 +183,22 @@ def _diagonal(table: torch.Tensor) -> torch.Tensor:
     return torch.eye(len(table), dtype=torch.bool, device=table.device)
 
 
-def _pick(logits: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of picking the diagonal, each row an anchor."""
-    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+def _pick(logits: torch.Tensor, asks: torch.Tensor | None = None) -> torch.Tensor:
+    """Cross-entropy of picking the diagonal, each row (or each that asks) an anchor."""
+    own = torch.arange(len(logits), device=logits.device)
+    if asks is not None:
+        logits, own = logits[asks], own[asks]
+    return F.cross_entropy(logits, own)
 
 
-def _pick_without_positive(logits: torch.Tensor) -> torch.Tensor:
+def _pick_without_positive(logits: torch.Tensor, asks: torch.Tensor | None = None) -> torch.Tensor:
     others = logits.masked_fill(_diagonal(logits), float("-inf"))
     some = ~torch.isneginf(others).all(
         1
     )  # [n] anchors that have a negative; the softmax of nothing would be NaN
     others = others.masked_fill(~some[:, None], 0.0)
-    return torch.where(some, others.logsumexp(1) - logits.diagonal(), 0.0).mean()
+    found = torch.where(some, others.logsumexp(1) - logits.diagonal(), 0.0)
+    return (found if asks is None else found[asks]).mean()
 
 
 def soft_alignment(

@@ -1,0 +1,431 @@
+"""Molecules and their profiles: the simulated world, the table of who was measured, components,
+the contrast of many views against a plain loop, and what must not change a bit.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from clmt_lib import data
+from clmt_lib.audit import proves_blind
+from clmt_lib.audit.blind import state_difference
+from clmt_lib.data.base import Benchmark, Side
+from clmt_lib.data.profiles import simulated
+from clmt_lib.data.profiles.matching import matching
+from clmt_lib.io import DataError
+from clmt_lib.models.profiles import (
+    Assays,
+    AssaysConfig,
+    Network,
+    Profiles,
+    ProfilesConfig,
+    encode,
+    objective,
+)
+from clmt_lib.nn.contrast import info_nce, rank_of_positive
+from clmt_lib.views.base import Components
+
+SMALL = {"hidden": 32, "dim": 8, "profile_hidden": 16, "components": 10, "steps": 8}
+
+
+@pytest.fixture(scope="module")
+def world():
+    return simulated.world(0, molecules=240)
+
+
+@pytest.fixture(scope="module")
+def table(world):
+    return matching(world.benchmark.sides[0])
+
+
+@pytest.fixture(scope="module")
+def split(table):
+    return data.make_split(table, "scaffold_blind")
+
+
+def explained(y, x):
+    """Share of the variance of each column of y that x tells, over all rows."""
+    x = np.hstack([np.ones((len(x), 1)), x])
+    rest = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    return 1 - rest.var(0) / y.var(0)
+
+
+# The simulated world
+
+
+@pytest.mark.parametrize("space", simulated.SPACES)
+def test_the_shares_are_exact_in_every_feature(space):
+    shares = simulated.Shares(0.4, 0.2, 0.1, 0.3)
+    world = simulated.world(1, molecules=240, shares=shares)
+    profile = world.complete[space]
+    assert np.allclose(profile.var(0), 1.0)
+    library = np.where(world.benchmark.sides[0].keys["library"] == "first", 1.0, -1.0)[:, None]
+    assert np.allclose(explained(profile, world.shared), 0.4)
+    assert np.allclose(explained(profile, world.private[space]), 0.2)
+    told = explained(profile, np.hstack([world.shared, world.private[space], library]))
+    known = explained(library, world.structure)[0]  # libraries have scaffolds of their own
+    assert np.all((told > 0.6 + 0.1 * (1 - known) - 1e-9) & (told < 0.7 + 1e-9))
+
+
+def test_a_share_of_zero_takes_one_term_away_and_nothing_else(world):
+    off = simulated.world(0, molecules=240, shares=simulated.Shares(shared=0.0))
+    for space in simulated.SPACES:
+        gone = world.complete[space] - off.complete[space]
+        assert np.allclose(explained(gone, world.shared), 1.0)
+        assert np.abs(off.complete[space].T @ world.shared).max() < 1e-8
+    assert np.array_equal(off.benchmark.y, world.benchmark.y)
+
+
+def test_labels_know_nothing_of_what_is_private(world):
+    other = simulated.world(0, molecules=240, shares=simulated.Shares(private=0.0, noise=0.6))
+    assert np.array_equal(other.benchmark.y, world.benchmark.y)
+    liability = world.benchmark.matrix()
+    share = np.nanmean(liability, axis=0)
+    assert np.all(abs(share - simulated.ACTIVE) < 0.12)
+    toxic = np.isfinite(liability[:, 0])
+    active = liability[toxic, 0] == 1
+    state = world.shared[toxic, 0]
+    assert state[active].mean() - state[~active].mean() > 0.8
+
+
+def test_structure_shows_the_stated_share_of_the_shared_states(world):
+    assert np.allclose(explained(world.shared, world.structure), 0.6)
+    bits = world.benchmark.sides[0].views["fingerprint"].astype(float)
+    assert np.allclose(explained(world.structure, bits), 1.0)
+
+
+def test_twins_are_one_compound_and_replicates_average_to_the_profile(world):
+    side = world.benchmark.sides[0]
+    again = [name for name in side.ids if name.endswith("-2")]
+    assert len(again) == round(simulated.TWINS * 240)
+    places = side.ids.get_indexer([name[:-2] for name in again])
+    twins = side.ids.get_indexer(again)
+    assert np.array_equal(side.keys["compound"][places], side.keys["compound"][twins])
+    assert np.array_equal(side.views["fingerprint"][places], side.views["fingerprint"][twins])
+    assert not np.allclose(
+        world.complete["morphology"][places], world.complete["morphology"][twins]
+    )
+    for space, rows in world.replicates.items():
+        mean = rows.drop(columns="replicate").groupby(level=0).mean()
+        there = side.has(space)
+        assert list(mean.index) == sorted(side.ids[there])
+        assert np.allclose(mean.loc[side.ids[there]], side.views[space][there], atol=1e-5)
+
+
+@pytest.mark.parametrize("both", [0.0, 0.1, 0.4])
+def test_who_has_both_profiles_is_as_asked(both):
+    side = simulated.load(molecules=240, both=both).sides[0]
+    have = np.stack([side.has(space) for space in simulated.SPACES])
+    assert have.all(0).mean() == pytest.approx(both, abs=0.005)
+    assert np.allclose(have.mean(1), list(simulated.HAVE.values()), atol=0.005)
+    assert not side.views["morphology"].to_numpy()[~have[0]].any()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"both": 0.9}, {"molecules": 20}, {"shares": {"shared": 0.9}}, {"shares": {"told": 2}}],
+)
+def test_a_world_that_cannot_be_is_refused(wrong):
+    with pytest.raises(DataError):
+        if "shares" in wrong:
+            wrong = {"shares": simulated.Shares(**wrong["shares"])}
+        simulated.world(**wrong)
+
+
+# Who was measured, and components
+
+
+def test_a_pair_for_each_profile(world, table):
+    side = world.benchmark.sides[0]
+    for number, space in enumerate(simulated.SPACES):
+        rows = table.pairs[table.pairs[:, 1] == number, 0]
+        assert np.array_equal(rows, np.flatnonzero(side.has(space)))
+    with pytest.raises(DataError, match="no feature space 'nothing'"):
+        matching(side, ["nothing"])
+    nobody = {space: np.zeros(len(side), dtype=bool) for space in simulated.SPACES}
+    with pytest.raises(DataError, match="no molecule has a profile"):
+        matching(replace(side, present=nobody))
+
+
+def test_components_are_those_of_scikit_learn(world):
+    side = world.benchmark.sides[0]
+    rows = np.arange(150)
+    there = rows[side.has("morphology")[rows]]
+    made = Components("morphology", most=7, entity="molecule").fit(side, rows)
+    x, present = made.make(side)
+    table = side.views["morphology"].to_numpy(float)
+    z = np.clip((table - table[there].mean(0)) / table[there].std(0), -6, 6)
+    theirs = PCA(7, whiten=True, svd_solver="full").fit(z[there])
+    assert np.abs(z[there]).max() < 6  # nothing was clipped, so the means agree
+    expected = theirs.transform(z[present]) * np.sqrt(len(there) / (len(there) - 1))
+    sign = np.sign((expected * x[present]).sum(0))
+    assert np.allclose(x[present], sign * expected, atol=1e-6)
+    assert not x[~present].any() and np.array_equal(made.fitted_on, there)
+
+
+def test_constant_features_and_heavy_tails_do_no_harm(world):
+    side = world.benchmark.sides[0]
+    frame = side.views["morphology"].copy()
+    frame["morphology_01"] = 7.0
+    frame.iloc[np.flatnonzero(side.has("morphology"))[3], 5] = 4500.0
+    side = replace(side, views={**side.views, "morphology": frame})
+    x, _ = Components("morphology", most=5).fit(side, np.arange(len(side))).make(side)
+    assert np.isfinite(x).all() and np.abs(x).max() < 12
+
+
+# The loss
+
+
+def one_way(z_a, z_b, temperature, asks, rivals):
+    """Plain loop: cross-entropy of each anchor over itself and its rivals."""
+    a = z_a / np.linalg.norm(z_a, axis=1, keepdims=True)
+    b = z_b / np.linalg.norm(z_b, axis=1, keepdims=True)
+    found = []
+    for i in range(len(a)):
+        if not asks[i]:
+            continue
+        odds = [np.exp(a[i] @ b[i] / temperature)]
+        odds += [np.exp(a[i] @ b[j] / temperature) for j in range(len(b)) if rivals[i, j]]
+        found.append(-np.log(odds[0] / np.sum(odds)))
+    return np.mean(found)
+
+
+def network(table, split, **settings):
+    model = Profiles(ProfilesConfig(**{**SMALL, **settings}))
+    inputs = model.prepare(table, split, torch.device("cpu"))
+    torch.manual_seed(1)
+    return model, inputs, model.build(inputs).eval()
+
+
+@pytest.mark.parametrize("defects", [(), ("absent_columns",), ("stereoisomers_apart",)])
+@pytest.mark.parametrize("pairs", ["molecule", "all"])
+@pytest.mark.parametrize("within", ["", "library"])
+def test_the_loss_is_that_of_a_plain_loop(table, split, defects, pairs, within):
+    model, inputs, net = network(table, split, defects=defects, pairs=pairs, within=within)
+    rows = inputs.rows[:60]
+    z = encode(net, inputs, rows, inputs.train, model.config)
+    z = {view: value.detach().double().numpy() for view, value in z.items()}
+    side, places = table.sides[0], rows.numpy()
+    total = 0.0
+    asked = [("molecule", space) for space in simulated.SPACES]
+    for a, b in asked + ([tuple(simulated.SPACES)] if pairs == "all" else []):
+        have = np.ones(len(places), dtype=bool)
+        for view in (a, b):
+            if view != "molecule":
+                have &= inputs.train[view].numpy()[places]
+        compound = side.keys["molecule" if "stereoisomers_apart" in defects else "compound"]
+        rivals = compound[places][:, None] != compound[places][None]
+        if within:
+            rivals &= side.keys[within][places][:, None] == side.keys[within][places][None]
+        if "absent_columns" not in defects:
+            rivals &= have[:, None] & have[None]
+        for left, right in ((z[a], z[b]), (z[b], z[a])):
+            total += 0.5 * one_way(left, right, 0.1, have, rivals)
+    found = objective(net, inputs, rows, inputs.train, model.config)
+    assert found.total.item() == pytest.approx(total, rel=1e-4)
+    assert len(found.parts) == (3 if pairs == "all" else 2)
+
+
+def test_who_only_answers_is_a_candidate_and_no_anchor():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 7, 4))
+    asks = np.array([True, False, True, True, False, False, True])
+    rivals = ~np.eye(7, dtype=bool)
+    expected = 0.5 * (one_way(a, b, 0.3, asks, rivals) + one_way(b, a, 0.3, asks, rivals))
+    a, b, asks = torch.tensor(a), torch.tensor(b), torch.tensor(asks)
+    assert info_nce(a, b, 0.3, asks=asks).item() == pytest.approx(expected)
+    everybody = torch.ones(7, dtype=torch.bool)
+    assert info_nce(a, b, 0.3, asks=everybody).item() == info_nce(a, b, 0.3).item()
+    both = info_nce(a, b, 0.3, known=asks, asks=asks)
+    assert both.item() == pytest.approx(info_nce(a, b, 0.3, known=asks).item())
+    assert info_nce(a, b, 0.3, asks=~everybody).item() == 0
+    left = -torch.stack([info_nce(a, b, 0.3, asks=asks, positive=False)])
+    assert torch.isfinite(left).all()
+
+
+def test_soft_targets_come_from_the_profiles(table, split):
+    model, inputs, net = network(table, split, targets="soft", soft_temperature=0.3)
+    rows = inputs.rows[:50]
+    found = objective(net, inputs, rows, inputs.train, model.config).parts
+    z = encode(net, inputs, rows, inputs.train, model.config)
+    for space in simulated.SPACES:
+        have = inputs.train[space][rows]
+        x = inputs.spaces[space][rows][have]
+        x = (x / x.norm(dim=1, keepdim=True)).double().numpy()
+        target = np.exp(x @ x.T / 0.3)
+        target /= target.sum(1, keepdims=True)
+        a, b = (z[view][have].detach().double().numpy() for view in ("molecule", space))
+        a, b = (m / np.linalg.norm(m, axis=1, keepdims=True) for m in (a, b))
+        loss = 0.0
+        for s in (a @ b.T / 0.1, b @ a.T / 0.1):
+            log = s - np.log(np.exp(s).sum(1, keepdims=True))
+            loss -= 0.5 * (target * log).sum(1).mean()
+        assert found[f"molecule-{space}"].item() == pytest.approx(loss, rel=1e-4)
+
+
+# What must not matter
+
+
+@pytest.mark.parametrize("value", [np.nan, 1e30, -4500.0])
+def test_the_values_of_an_absent_profile_change_no_bit(table, split, value):
+    side = table.sides[0]
+    views = dict(side.views)
+    for space in simulated.SPACES:
+        frame = views[space].to_numpy().copy()
+        frame[~side.has(space)] = value
+        views[space] = pd.DataFrame(frame, side.ids, views[space].columns)
+    other = table.with_views(molecule=views)
+    other_split = replace(split, checksum=other.checksum)
+    fits = [
+        Profiles(ProfilesConfig(**SMALL)).fit(world, cut)
+        for world, cut in ((table, split), (other, other_split))
+    ]
+    assert state_difference(fits[0].state(), fits[1].state()) is None
+    assert state_difference(fits[0].embeddings(), fits[1].embeddings()) is None
+
+
+def test_two_ids_of_one_compound_do_not_push_each_other(table, split):
+    model, inputs, net = network(table, split)
+    compound = inputs.compound.numpy()
+    train = inputs.train["morphology"].numpy() | inputs.train["expression"].numpy()
+    twice = [c for c in np.unique(compound[train]) if (compound[train] == c).sum() == 2]
+    rows = torch.as_tensor(np.flatnonzero(train & np.isin(compound, twice[:1])))
+    z = torch.randn(2, 8, requires_grad=True)
+    same = inputs.compound[rows][:, None] == inputs.compound[rows][None]
+    info_nce(z, torch.randn(2, 8), 0.1, same=same).backward()
+    assert len(rows) == 2 and not z.grad.abs().max() > 1e-12  # nobody is left to be pushed from
+
+
+def test_a_fit_is_blind_to_molecules_of_the_test_set(table, split):
+    def fit(benchmark, cut):
+        return Profiles(ProfilesConfig(**SMALL)).fit(benchmark, cut).state()
+
+    assert proves_blind(fit, table, split).clean
+
+    def fitted_on_all(benchmark, cut):
+        every = np.arange(len(benchmark))
+        return Profiles(ProfilesConfig(**SMALL)).fit(benchmark, replace(cut, train=every)).state()
+
+    assert not proves_blind(fitted_on_all, table, split).clean
+
+
+def test_heads_are_trained_unless_the_defect_is_on(table, split):
+    for defects, moved in (((), True), (("untrained_heads",), False)):
+        model = Profiles(ProfilesConfig(**SMALL, defects=defects)).fit(table, split)
+        fresh = Profiles(ProfilesConfig(**SMALL, defects=defects)).untrained(table, split)
+        for tower in ("molecule", "spaces.morphology", "spaces.expression"):
+            name = f"0.{tower}.layers.5.weight"
+            assert np.array_equal(model.state()[name], fresh.state()[name]) is not moved
+            name = f"0.{tower}.layers.1.weight"
+            assert not np.array_equal(model.state()[name], fresh.state()[name])
+
+
+def test_shuffled_pairs_are_the_same_profiles_of_other_training_molecules(table, split):
+    plain = Profiles(ProfilesConfig(**SMALL)).prepare(table, split, torch.device("cpu"))
+    dealt = Profiles(ProfilesConfig(**SMALL, shuffled=True)).prepare(
+        table, split, torch.device("cpu")
+    )
+    for space in simulated.SPACES:
+        train = plain.train[space]
+        a, b = plain.spaces[space], dealt.spaces[space]
+        assert torch.equal(a[~train], b[~train])
+        assert (a[train] == b[train]).all(1).double().mean() < 0.1
+        assert torch.equal(a[train].sort(0).values, b[train].sort(0).values)
+
+
+def test_the_published_settings_carry_every_defect_and_selection_follows_them(table, split):
+    every = ProfilesConfig.published(**SMALL)
+    assert every.has("mixed_accuracy") and ProfilesConfig.published(defects=()).defects == ()
+    model = Profiles(every).fit(table, split)
+    inputs, valid = model.inputs, np.unique(table.pairs[split.valid, 0])
+    z = encode(model.networks[0], inputs, torch.as_tensor(valid), inputs.known, every)
+    with torch.inference_mode():
+        right = (rank_of_positive(z["molecule"], z["morphology"]) == 1).double().mean()
+    # the best weights are kept
+    assert model.chosen["best_valid"] == pytest.approx(-right.item(), abs=1e-5)
+    warm = Profiles(ProfilesConfig(**SMALL, defects=("temperature_in_training_only",)))
+    warm.fit(table, split)
+    assert 0 < warm.chosen["best_valid"] < 2 * np.log(len(valid))
+    with pytest.raises(DataError, match="unknown defects 'typo'"):
+        ProfilesConfig(defects=("typo",))
+
+
+# The contract
+
+
+def test_new_molecules_are_read_and_a_saved_model_says_the_same(world, table, split, tmp_path):
+    model = Profiles(ProfilesConfig(**SMALL, members=2)).fit(table, split)
+    test = table.pairs[split.test]
+    said = model.predict(test)
+    z = model.embeddings()
+    spaces = np.array(list(simulated.SPACES))[test[:, 1]]
+    own = [z["molecule"][row] @ z[space][row] for (row, _), space in zip(test, spaces)]
+    assert np.allclose(said, own, atol=1e-5)
+    model.save(tmp_path / "it")
+    again = Profiles.load(tmp_path / "it")
+    assert np.array_equal(again.predict(test), said)
+    side = table.sides[0]
+    assert np.array_equal(again.features(), model.features(side))
+    renamed = replace(side, frame=side.frame.set_axis([f"new {name}" for name in side.ids]))
+    other = replace(table, sides=(renamed, table.sides[1]))
+    assert np.allclose(model.predict(test, other), said, atol=1e-6)
+
+
+def test_no_training_profile_in_a_space_is_named(table, split):
+    few = replace(split, train=split.train[table.pairs[split.train, 1] == 0])
+    with pytest.raises(DataError, match="no training molecule has expression"):
+        Profiles(ProfilesConfig(**SMALL)).fit(table, few)
+
+
+def test_graphs_are_read_as_well():
+    smiles = ["CCO", "c1ccccc1", "CC(=O)O", "c1ccncc1", "CCN", "CCC", "CCCl", "c1ccoc1", "CN", "CO"]
+    ids = [f"m{i}" for i in range(len(smiles))]
+    frame = pd.DataFrame({"name": ids, "smiles": smiles}, index=ids)
+    values = np.random.default_rng(0).normal(size=(len(ids), 5)).astype(np.float32)
+    side = Side("molecule", frame, {"space": values})
+    table = matching(side)
+    split = data.make_split(table, "molecule_blind")
+    config = ProfilesConfig(**{**SMALL, "components": 3, "steps": 2}, encoder="graph")
+    model = Profiles(config).fit(table, split)
+    assert model.features().shape == (10, 32)
+    assert np.allclose(model.features(side), model.features())
+
+
+# The positive control
+
+
+def test_the_assay_encoder_fits_measured_pairs_alone(world):
+    benchmark = world.benchmark
+    split = data.make_split(benchmark, "scaffold_blind")
+    config = AssaysConfig(hidden=32, dim=8, steps=8)
+    model = Assays(config)
+    inputs = model.prepare(benchmark, split, torch.device("cpu"))
+    torch.manual_seed(0)
+    net = model.build(inputs).eval()
+    rows = inputs.rows[:40]
+    said, table = net(inputs.molecule[rows]).detach().numpy(), benchmark.matrix(split.train)
+    errors = []
+    for i, row in enumerate(rows.numpy()):
+        for j in range(table.shape[1]):
+            if np.isfinite(table[row, j]):
+                y = (table[row, j] - np.nanmean(table[:, j])) / np.nanstd(table[:, j])
+                errors.append((said[i, j] - y) ** 2)
+    assert model.loss(net, inputs, rows).total.item() == pytest.approx(np.mean(errors), rel=1e-4)
+    model.fit(benchmark, split)
+    assert np.allclose(model.features(benchmark.sides[0]), model.features())
+    assert model.outputs(benchmark.sides[0]).shape == benchmark.shape
+
+    def fit(benchmark, cut):
+        return Assays(config).fit(benchmark, cut).state()
+
+    assert proves_blind(fit, benchmark, split).clean
+
+
+def test_a_network_has_one_tower_a_view(table, split):
+    _, inputs, net = network(table, split)
+    assert isinstance(net, Network) and set(net.spaces) == set(simulated.SPACES)
+    assert isinstance(table, Benchmark) and inputs.kept.max() < simulated.BITS
