@@ -14,7 +14,7 @@ batch of 512 and 1,000 epochs, which our few thousand molecules do not need.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -23,13 +23,14 @@ from torch import nn
 
 from clmt_lib.io import DataError
 from clmt_lib.models.base import check_names
+from clmt_lib.models.imputation import Components, fit_components
 from clmt_lib.models.network import NetworkModel
 from clmt_lib.nn.contrast import info_nce, multi_view, rank_of_positive, soft_alignment
 from clmt_lib.nn.encoders import Tower
 from clmt_lib.nn.heads import LossOutput
 from clmt_lib.nn.molecular import GINE
 from clmt_lib.training import TrainConfig
-from clmt_lib.views.base import Components, Fingerprint, Molecules, Raw, Recipe, make_views
+from clmt_lib.views.base import Fingerprint, Molecules, Raw, Recipe, make_views
 
 DEFECTS = {  # switch -> what the authors' code does where it is on; off is the repair
     "untrained_heads": "the optimiser is made before the projection heads exist: they stay as "
@@ -114,6 +115,37 @@ class ProfilesConfig:
 
 
 @dataclass(frozen=True, eq=False)
+class FeatureSpace(Raw):
+    """Principal components of a feature space (`imputation.fit_components`), fitted on the
+    molecules that have the profile.
+
+    Attributes
+    ----------
+    most : components kept at most
+    components : fitted
+    """
+
+    most: int = 50
+    components: Components | None = field(default=None, repr=False)
+
+    def fit(self, side: Any, rows: np.ndarray) -> Self:
+        """Components over those of `rows` that have the profile."""
+        rows = np.asarray(rows)[side.has(self.view)[rows]]
+        named = super().fit(side, rows)
+        found = fit_components(named._table(side)[rows], self.most)
+        return replace(named, components=found, fitted_on=rows)
+
+    def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:
+        """[n, components] float64, zeros where the profile is missing."""
+        there, how = side.has(self.view), self.components
+        if how is None:
+            raise DataError(f"{self.view} is not fitted", remedy="call `fit` first")
+        out = np.zeros((len(there), len(how.scale)))
+        out[there] = how(self._table(side)[there].astype(np.float64))
+        return out, there
+
+
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """What the network reads.
 
@@ -190,7 +222,8 @@ class Network(nn.Module):
             }
         )
         if config.has("untrained_heads"):
-            for tower in (self.molecule, *self.spaces.values()):
+            towers: list[Any] = [self.molecule, *self.spaces.values()]
+            for tower in towers:
                 tower.layers[-1].requires_grad_(False)
 
     def forward(self, molecule: Any, spaces: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -310,7 +343,7 @@ class Profiles(Encoder):
                 raise DataError(
                     f"no training molecule has {space}", remedy="use another split, or leave it out"
                 )
-            how = Components(space, most=config.components, entity=side.name)
+            how = FeatureSpace(space, most=config.components, entity=side.name)
             recipes[space] = how.fit(side, np.flatnonzero(train[space]))
         views = make_views(side, recipes)
         kept = frequent(views["molecule"], rows)
@@ -446,7 +479,13 @@ class Profiles(Encoder):
         parts: dict[str, list[np.ndarray]] = {}
         with torch.inference_mode():
             for net in self.networks:
-                z = encode(net, inputs, rows_, inputs.known, replace(self.config, defects=()))
+                z = encode(
+                    cast("Network", net),
+                    inputs,
+                    rows_,
+                    inputs.known,
+                    replace(self.config, defects=()),
+                )
                 for view, value in z.items():
                     there = inputs.known[view][rows_] if view != "molecule" else None
                     unit = F.normalize(value, dim=1).double()

@@ -12,7 +12,7 @@ What is missing is a mask, not a row of zeros: a row of zeros in a table of muta
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -172,52 +172,6 @@ class Ranged(Raw):
         """[n, kept] float64."""
         x = self._table(side).astype(np.float64)
         return ((x - self.low) / self.spread)[:, self.kept], side.has(self.view)
-
-
-@dataclass(frozen=True, eq=False)
-class Components(Standardised):
-    """Principal components of a table of numbers, each scaled to deviation 1, fitted on the
-    entities that have the view; z-scores beyond `LIMIT` are clipped first, as a few heavy tails
-    would be the first components.
-
-    Attributes
-    ----------
-    most : components kept at most
-    loadings : [features, kept]
-    """
-
-    most: int = 50
-    loadings: Any = field(default=None, repr=False)
-
-    LIMIT: ClassVar[float] = 6.0
-
-    def fit(self, side: Any, rows: np.ndarray) -> Self:
-        """Mean, deviation and components over those of `rows` that have the view."""
-        rows = np.asarray(rows)[side.has(self.view)[rows]]
-        if not len(rows):
-            raise DataError(
-                f"no training {side.name} has {self.view}", remedy="use another split or view"
-            )
-        scaled = super().fit(side, rows)
-        x = scaled._scores(side)[rows]
-        # features that are constant here say nothing, and must not explode elsewhere
-        values, vectors = np.linalg.eigh(x.T @ x / len(x))
-        order = np.argsort(-values, kind="stable")[: self.most]
-        order = order[values[order] > 1e-6 * max(values.max(), 1e-12)]
-        found = vectors[:, order]
-        largest = found[np.abs(found).argmax(0), np.arange(len(order))]
-        found = found * np.sign(largest) / np.sqrt(values[order])
-        return replace(scaled, loadings=found, fitted_on=rows)
-
-    def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:
-        """[n, kept] float64, zeros where the view is missing."""
-        return self._scores(side) @ self.loadings, side.has(self.view)
-
-    def _scores(self, side: Any) -> np.ndarray:
-        """[n, features] clipped z-scores, zeros where the view is missing."""
-        x, there = self._table(side).astype(np.float64), side.has(self.view)
-        z = (np.where(there[:, None], x, self.mean) - self.mean) / self.deviation
-        return np.clip(z, -self.LIMIT, self.LIMIT)
 
 
 @dataclass(frozen=True, eq=False)

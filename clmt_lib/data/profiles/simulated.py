@@ -124,7 +124,7 @@ def load(seed: int = 0, **options: object) -> Benchmark:
     """The benchmark of `world` with the same arguments.
 
     >>> load(molecules=200)
-    <Benchmark simulated_profiles: 206 molecules x 10 assays, 867 pairs>
+    <Benchmark simulated_profiles: 206 molecules x 10 assays, 883 pairs>
     """
     return world(seed, **options).benchmark  # type: ignore[arg-type]
 
