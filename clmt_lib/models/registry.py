@@ -118,6 +118,7 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
     "learned_kernel": Entry(
         f"{_HERE}.kernels:LearnedKernelRidge", {}, "learned-kernel ridge", "no features"
     ),
+    "kernel_head": Entry(f"{_HERE}.kernel_head:KernelHead", {}, "kernel-head network", "kernels"),
     "clmt_published": Entry(_PUBLISHED, {}, "CLMT as published", "network"),
     "clmt_repaired": Entry(_PUBLISHED, {"defects": ()}, "CLMT as published, repaired", "network"),
     "clmt_unaligned": Entry(_CLMT, {"alignment": "none"}, "CLMT, not aligned", "network"),

@@ -38,6 +38,7 @@ SETTINGS = {
     "clmt_published": {"epochs": 1, "batch": 512},
     "clmt_repaired": {"epochs": 1, "batch": 512},
     "stack": {"inner": 2},
+    "kernel_head": {"steps": 4},
 }
 TOLERANCE = {  # by the first word of the name; of everything else 1e-5
     "clmt": 5e-3,  # last bits grow with every step

@@ -13,6 +13,7 @@ from clmt_lib.audit import proves_blind
 from clmt_lib.book import plotting
 from clmt_lib.io import DataError
 from clmt_lib.models.baselines.drug_ridge import DrugRidge, target_states
+from clmt_lib.models.baselines.factors import filled
 from clmt_lib.models.kernels import FACTS, TEXTS, drug_kernels
 from clmt_lib.records.by_drug import by_drug, gain, summarise_drugs
 from clmt_lib.views.genesets import reactome, steps, target_genes
@@ -58,7 +59,7 @@ def test_ridge_over_drugs_is_the_formula_on_a_table_without_holes(world, split):
     y = world.matrix(split.train)
     rows = np.flatnonzero(np.isfinite(y).any(0))
     mean, spread = np.nanmean(y[:, rows], 0), np.nanstd(y[:, rows], 0)
-    z = model._filled((y[:, rows] - mean) / spread)
+    z = filled((y[:, rows] - mean) / spread)
     seen = np.isfinite(y[:, rows])
     assert np.array_equal(
         z[seen], ((y[:, rows] - mean) / spread)[seen]

@@ -1,6 +1,6 @@
 """What other tables of the prepared folder know of a benchmark's lines: what other screens measured
 of them, with other compounds; their expression, measured a second time;
-their cancer events (chapter 09c).
+their cancer events (chapter 09c); and how they are grown.
 
 A published model sees one screen through one set of omics. This is more, and a model that reads it
 says so in its name.
@@ -8,14 +8,17 @@ says so in its name.
 
 import hashlib
 import os
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
 from clmt_lib.data import load_response
+from clmt_lib.data.base import Benchmark
 from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response import ccle, gdsc
 from clmt_lib.data.response.base import DrugResponse
@@ -27,6 +30,11 @@ TABLES = {  # benchmark -> (screens of the same laboratory, whose expression is 
     "tgsa": (("gdsc1", "gdsc2"), "gdsc"),
 }
 LEAST = 50  # lines that a column of another screen must know
+DETAILS = "raw/Cell_Lines_Details.xlsx"  # of GDSC: medium and growth properties
+ANNOTATIONS = "raw/Cell_lines_annotations_20181226.txt.gz"  # of CCLE: doubling times
+SCREENS = ("gdsc1", "gdsc2", "tgsa", "ccle", "ctrp")  # whose lines have ids of these tables
+GROWTH = ("Adherent", "Semi-Adherent", "Suspension")
+CULTURE = ("medium D/F12", *GROWTH, "log doubling time")  # features of the view "culture"
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,3 +163,82 @@ def _responses(benchmark: DrugResponse, other: DrugResponse, cosmic: pd.Series) 
 def _of(table: pd.DataFrame, ids: pd.Series) -> pd.DataFrame:
     """Rows of a table by id, missing where it has none."""
     return table.reindex(pd.Index(ids.astype("object")))
+
+
+def read_culture(folder: Path) -> tuple[pd.DataFrame, pd.Series]:
+    """How lines are grown, from the tables of the laboratories that grew them.
+
+    Returns
+    -------
+    (frame indexed by COSMIC id of 0/1 features: D/F12 and not RPMI as medium, and each of the
+    growth properties; doubling time in log hours, indexed by DepMap id). What a table does not say
+    is missing.
+
+    Raises
+    ------
+    DataError
+        A table is missing, cannot be read, or has no such column.
+    """
+    path = folder / DETAILS
+    if not path.exists():
+        raise DataError(
+            "no such file",
+            file=path,
+            remedy="put the official table of GDSC1000 lines there, or fit without culture facts",
+        )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Unknown extension")  # a decoration of the sheet
+        try:
+            table = pd.read_excel(path, engine="openpyxl")
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise DataError(
+                f"not a sheet ({error})", file=path, remedy="copy the official file again"
+            ) from None
+    require_columns(
+        table.columns, ["COSMIC identifier", "Screen Medium", "Growth Properties"], path
+    )
+    number = pd.to_numeric(table["COSMIC identifier"], errors="coerce")  # the last row is a sum
+    table = table[number.notna()].set_index(number.dropna().astype("int64").astype(str))
+    table = table[~table.index.duplicated()]
+    medium, growth = (
+        table[column].astype("string").str.strip()
+        for column in ("Screen Medium", "Growth Properties")
+    )
+    facts = pd.DataFrame(
+        {CULTURE[0]: (medium == "D/F12").where(medium.notna())}
+        | {name: (growth == name).where(growth.notna()) for name in GROWTH}
+    ).astype("float64")
+    times = read_table(folder / ANNOTATIONS, ["depMapID", "Doubling.Time.Calculated.hrs"])
+    hours = times.dropna().drop_duplicates("depMapID").set_index("depMapID").iloc[:, 0]
+    return facts, np.log(hours[hours > 0].astype(float)).rename(CULTURE[-1])
+
+
+def with_culture(benchmark: Benchmark, folder: str | os.PathLike | None = None) -> Benchmark:
+    """A benchmark whose lines have the view "culture": [C, 5] features of `CULTURE`, missing (NaN)
+    where nothing is known. One that has the view already is returned as it is.
+
+    Nobody chose these facts by a response: medium and growth properties stand in the list of lines
+    that were to be screened, and the doubling times were measured by another laboratory. The
+    benchmark itself, its checksum and the runs on it know nothing of them.
+
+    Parameters
+    ----------
+    folder : prepared tables; None takes `CLMT_DATA`. Of a benchmark that is none of `SCREENS`
+        nothing is looked up
+
+    Raises
+    ------
+    DataError
+        From `locate` and `read_culture`.
+    """
+    side = benchmark.sides[0]
+    if "culture" in side.views:
+        return benchmark
+    table = pd.DataFrame(np.nan, side.ids, list(CULTURE))
+    if benchmark.name in SCREENS:
+        facts, hours = read_culture(locate(folder))
+        cosmic = pd.to_numeric(side.frame["cosmic_id"]).astype("Int64").astype("string")
+        table[facts.columns] = _of(facts, cosmic).to_numpy()
+        table[CULTURE[-1]] = _of(hours.to_frame(), side.frame["depmap_id"]).to_numpy()[:, 0]
+    views = {**side.views, "culture": table.astype("float64")}
+    return benchmark.with_sides(replace(side, views=views))

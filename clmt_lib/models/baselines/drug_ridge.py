@@ -12,7 +12,7 @@ from clmt_lib.data.base import Benchmark
 from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError
 from clmt_lib.models.base import TableModel
-from clmt_lib.models.baselines.factors import factorise
+from clmt_lib.models.baselines.factors import filled
 from clmt_lib.models.kernels import FACTS, TEXTS, check_dealt, drug_kernels, same_entity
 from clmt_lib.models.known import joined, training_set, whole_split
 from clmt_lib.views.genesets import reactome, steps, target_genes
@@ -74,8 +74,8 @@ class DrugRidge(TableModel):
         y = benchmark.matrix(split.train)
         rows = np.flatnonzero(np.isfinite(y).any(0))  # training drugs
         mean, spread = np.nanmean(y[:, rows], axis=0), np.nanstd(y[:, rows], axis=0)
-        z = self._filled(
-            (y[:, rows] - mean) / np.where(spread > 1e-6, spread, 1.0)
+        z = filled(
+            (y[:, rows] - mean) / np.where(spread > 1e-6, spread, 1.0), self.rank, self.als_ridge
         )  # [C, training drugs]
         one = 0.3 + 0.3 * same_entity(benchmark, 1)
         offset, scale = (
@@ -111,17 +111,6 @@ class DrugRidge(TableModel):
             if found == self.chosen:
                 return table[np.ix_(rows, columns)]
         raise AssertionError(f"{self.chosen} is none of the candidates")
-
-    def _filled(self, z: np.ndarray) -> np.ndarray:
-        """[C, drugs] standardised responses; a hole gets the line's mean and what a factorisation
-        of the others' deviations says.
-        """
-        seen = np.isfinite(z)
-        line = np.where(seen, z, 0.0).sum(1, keepdims=True) / np.maximum(
-            seen.sum(1, keepdims=True), 1
-        )
-        u, v = factorise(np.where(seen, z - line, 0.0), seen, self.rank, self.als_ridge)
-        return np.where(seen, z, line + u @ v.T)
 
     def _kernels(self, benchmark: Benchmark, split: Split):
         """[(setting, k [D, D])]: every candidate of a single part, else the one sum."""

@@ -47,6 +47,16 @@ def _solve(w: np.ndarray, r: np.ndarray, other: np.ndarray, ridge: float) -> np.
     return np.linalg.solve(normal, (r @ other)[..., None])[..., 0]  # [rows, rank]
 
 
+def filled(z: np.ndarray, rank: int = 30, ridge: float = 10.0) -> np.ndarray:
+    """[rows, columns] a table without holes: a missing value (NaN) gets the row's mean and what a
+    factorisation of the others' deviations from it says.
+    """
+    seen = np.isfinite(z)
+    row = np.where(seen, z, 0.0).sum(1, keepdims=True) / np.maximum(seen.sum(1, keepdims=True), 1)
+    u, v = factorise(np.where(seen, z - row, 0.0), seen, rank, ridge)
+    return np.where(seen, z, row + u @ v.T)
+
+
 @dataclass
 class ALS(TableModel):
     """Row + column effects, plus a factorisation of what they leave.

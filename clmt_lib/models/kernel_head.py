@@ -1,0 +1,415 @@
+"""A network whose head is a kernel ridge: views give kernels, and some fifty constants are trained
+by gradient through the closed form (chapter 06; results in chapter 09).
+
+Plainly: a kernel ridge with trained weights. Every view of an entity gives one kernel. Where whole
+lines or drugs are held out, the responses are turned into their main modes, and each group of modes
+has weights of its own for the kernels, and a ridge of its own.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from clmt_lib.data.base import Benchmark
+from clmt_lib.data.response.auxiliary import with_culture
+from clmt_lib.data.splits import Split
+from clmt_lib.io import DataError
+from clmt_lib.models.base import TableModel, cosine
+from clmt_lib.models.baselines.drug_ridge import _part, target_states
+from clmt_lib.models.baselines.factors import filled
+from clmt_lib.models.baselines.linear import per_drug_targets
+from clmt_lib.models.kernels import (
+    drug_kernels,
+    line_kernels,
+    rbf,
+    same_entity,
+    with_supervised_weights,
+)
+from clmt_lib.models.known import joined, training_set, whole_split
+from clmt_lib.nn.heads import LossOutput
+from clmt_lib.nn.kernel_ridge import WeightedKernels
+from clmt_lib.training import TrainConfig, train
+from clmt_lib.views.controls import drug_vectors
+from clmt_lib.views.molecules import fingerprints, membership
+from clmt_lib.views.omics import train_cells
+
+HEADS = ("rows", "columns")
+LINES = {  # kernel of lines -> weight that training starts from
+    "expression": 0.4,
+    "expression, wide": 0.5,
+    "expression, narrow": 0.4,
+    "mutation": 0.3,
+    "copies": 0.2,
+    "tissue": 0.2,
+    "culture": 0.2,
+    "doubling time": 0.1,
+    "constant": 0.3,
+}
+DRUGS = {  # the same of drugs
+    "text": 0.7,
+    "text, wide": 0.3,
+    "mechanism": 0.7,
+    "targets": 0.7,
+    "pathway": 0.1,
+    "steps": 0.7,
+    "fingerprint": 0.1,
+    "text, centred": 0.3,
+    "annotation, centred": 0.3,
+    "fingerprint, centred": 0.3,
+    "same": 0.3,
+    "constant": 0.3,
+}
+MODES = {"rows": (1, 3, 8, 20, 50), "columns": (1, 3, 8, 20, 60)}  # first modes of later groups
+RIDGES = {"rows": (0.3, 0.5, 0.8, 1.2, 2.0, 4.0), "columns": (1.0, 2.0, 2.5, 3.0, 4.0, 6.0)}
+FEWEST_LINES = 10  # training lines that a measurement of culture must know
+SHARE = 0.05  # of `target_states`, where training starts
+NEW_LINES = {"head": "rows", "steps": 16, "learning_rate": 0.06, "blocks": 8}
+NEW_DRUGS = {"head": "columns", "steps": 30, "learning_rate": 0.03, "blocks": 10}
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a head for new rows, or for new columns, is fitted on.
+
+    Attributes
+    ----------
+    axis : 0 where rows are new, 1 where columns are
+    known, other : positions of the training entities of this axis, and of the other one
+    target : [known, other] standardised responses without holes
+    seen : [known, other] bool, which of them were measured
+    offset, spread : [C] that turn standardised responses back, column by column
+    kernels : kernel -> [n, n] among all entities of this axis
+    states : [n, other] what `target_states` says, 0 where it is not read
+    """
+
+    axis: int
+    known: np.ndarray
+    other: np.ndarray
+    target: np.ndarray
+    seen: np.ndarray
+    offset: np.ndarray
+    spread: np.ndarray
+    kernels: Mapping[str, np.ndarray]
+    states: np.ndarray
+
+
+@dataclass
+class KernelHead(TableModel):
+    """Kernel ridge whose weights of views and ridges are trained through the solver.
+
+    Prediction of new rows: sum over groups g of modes, K_g[:, train] (K_g[train, train] +
+    ridge_g I)^-1 Y V_g V_g', where Y is the standardised training table without holes, V its right
+    singular vectors, and K_g = sum over views of exp(a_gv) K_v. What is trained are a and the
+    ridges, on what the head says of training entities in blocks that are left out
+    (`nn.kernel_ridge.press_residuals`). No weight of a gene or a word is trained.
+
+    An entity that is new on the other side gets the mean of the known ones.
+
+    Parameters
+    ----------
+    head : "rows" for new rows, "columns" for new columns
+    steps, learning_rate : of the training
+    blocks : that the training entities are dealt into, anew in every step; what the split holds out
+        together stays together
+    culture : read how lines are grown (`data.response.auxiliary.with_culture`), for new rows
+    seed : of the dealing
+    """
+
+    head: str = "rows"
+    steps: int = 16
+    learning_rate: float = 0.06
+    blocks: int = 8
+    culture: bool = True
+    seed: int = 0
+
+    settings_for: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        **dict.fromkeys(("cell_blind", "tissue_blind"), NEW_LINES),
+        **dict.fromkeys(
+            ("drug_blind", "scaffold_blind", "target_blind", "pathway_blind"), NEW_DRUGS
+        ),
+    }
+
+    def __post_init__(self) -> None:
+        if self.head not in HEADS:
+            raise DataError(f"unknown head {self.head!r}", remedy=f"use {', '.join(HEADS)}")
+
+    def fit(self, benchmark: Benchmark, split: Split) -> "KernelHead":
+        """Train the constants on the training set, then solve; nothing is chosen on valid."""
+        self.remember(benchmark)
+        benchmark = self._told(benchmark)
+        problem = self._problem(benchmark, split)
+        self.constants = self._trained(problem, self._groups(benchmark, split, problem))
+        return self._solved(benchmark, split, problem)
+
+    def refit(self, benchmark: Benchmark, split: Split) -> "KernelHead":
+        """Solve again on the training set of another split, with the constants that were trained.
+
+        Parameters
+        ----------
+        split : such as the training and the validation set of `fit`'s in one
+        """
+        benchmark = self._told(benchmark)
+        return self._solved(benchmark, split, self._problem(benchmark, split))
+
+    def _told(self, benchmark: Benchmark) -> Benchmark:
+        """The benchmark with every view that this model reads."""
+        if self.head != "rows" or not self.culture:
+            return benchmark
+        benchmark = with_culture(benchmark)
+        table = benchmark.sides[0].views["culture"]
+        if table.notna().any(axis=None):
+            digest = hashlib.sha256(table.to_numpy(np.float64).tobytes()).hexdigest()[:16]
+            self.also_read = {"culture": int(table.notna().any(axis=1).sum()), "checksum": digest}
+        return benchmark
+
+    def _groups(self, benchmark: Benchmark, split: Split, problem: Problem) -> np.ndarray:
+        """[known] integer label of what the split would hold out together."""
+        side = benchmark.sides[problem.axis]
+        keys = [key for axis, key in benchmark.blinded(split.kind) if axis == problem.axis]
+        labels = side.keys[keys[0] if keys else side.identity]
+        return np.unique(labels[problem.known], return_inverse=True)[1]
+
+    def _problem(self, benchmark: Benchmark, split: Split) -> Problem:
+        return (_new_rows if self.head == "rows" else _new_columns)(benchmark, split)
+
+    def _parts(self, problem: Problem, groups: int | None = None) -> list[np.ndarray]:
+        """[known, other] what each group of response modes holds of the target; their sum is it."""
+        u, s, vt = np.linalg.svd(problem.target, full_matrices=False)
+        inside = [mode for mode in MODES[self.head] if mode < len(s)]
+        inside = inside if groups is None else inside[: groups - 1]
+        edges = [0, *inside, len(s)]
+        return [(u[:, i:j] * s[i:j]) @ vt[i:j] for i, j in zip(edges[:-1], edges[1:], strict=True)]
+
+    def _trained(self, problem: Problem, groups: np.ndarray) -> dict[str, np.ndarray]:
+        """Log weights [groups of modes, kernels], log ridges [groups of modes], share of states."""
+        start = LINES if self.head == "rows" else DRUGS
+        among = np.ix_(problem.known, problem.known)
+        kernels = torch.from_numpy(np.stack([k[among] for k in problem.kernels.values()]))
+        parts = [torch.from_numpy(part) for part in self._parts(problem)]
+        states = torch.from_numpy(problem.states[problem.known])
+        loss = _loss_of(problem)
+
+        def wrong(net: WeightedKernels, blocks: list[torch.Tensor]) -> LossOutput:
+            found = net.held_out(kernels, parts, blocks) + net.share * states
+            return loss(found)
+
+        def build() -> WeightedKernels:
+            return WeightedKernels(
+                [start[name] for name in problem.kernels],
+                RIDGES[self.head][: len(parts)],
+                SHARE if problem.states.any() else None,
+            )
+
+        rng = np.random.default_rng(self.seed)
+        dealt = [_dealt(groups, self.blocks, rng) for _ in range(self.steps)]
+        config = TrainConfig(self.steps, self.learning_rate, 0.0, evaluate_every=1, seed=self.seed)
+        net, self.history = train(build, wrong, config, batches=dealt)
+        return {name: value.numpy() for name, value in net.state_dict().items()}
+
+    def _solved(self, benchmark: Benchmark, split: Split, problem: Problem) -> "KernelHead":
+        """Duals of every group, and the table of predictions."""
+        self.duals = np.stack(
+            [
+                np.linalg.solve(
+                    kernel[problem.known] + np.exp(ridge) * np.eye(len(problem.known)), part
+                )
+                for kernel, ridge, part in zip(
+                    self._mixtures(problem, problem.known),
+                    self.constants["log_ridge"],
+                    self._parts(problem, len(self.constants["log_ridge"])),
+                    strict=True,
+                )
+            ]
+        )  # [groups of modes, known, other]
+        n = benchmark.shape[problem.axis]
+        self.table = self._table(problem, np.arange(n), benchmark.shape[1 - problem.axis])
+        self.fitted = {**self.constants, "duals": self.duals}
+        self.known, self.kind = training_set(benchmark, split, VIEWS), split.kind
+        return self
+
+    def _mixtures(self, problem: Problem, known: np.ndarray) -> list[np.ndarray]:
+        """[n, known] weighted kernel of every group of modes."""
+        kernels = np.stack([k[:, known] for k in problem.kernels.values()])
+        return [np.tensordot(np.exp(a), kernels, 1) for a in self.constants["log_weight"]]
+
+    def _table(self, problem: Problem, asked: np.ndarray, others: int) -> np.ndarray:
+        """[rows, columns] predictions for some entities of this axis and all of the other one."""
+        known = problem.known[: self.duals.shape[1]]
+        z = self.constants["share"] * problem.states[asked]  # [asked, other]
+        for kernel, dual in zip(self._mixtures(problem, known), self.duals, strict=True):
+            z = z + kernel[asked] @ dual
+        every = np.repeat(z.mean(1, keepdims=True), others, axis=1)
+        every[:, problem.other] = z
+        if problem.axis == 0:
+            return problem.offset + problem.spread * every
+        return problem.offset[asked] + problem.spread[asked] * every.T
+
+    def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """[rows, columns] from the kernels between new entities and those of the training set."""
+        benchmark = self._told(benchmark)
+        joint, rows, columns = joined(self.known, benchmark, rows, columns)
+        problem = self._problem(joint, whole_split(self.known, self.kind))
+        asked, others = (rows, columns) if problem.axis == 0 else (columns, rows)
+        table = self._table(problem, asked, joint.shape[1 - problem.axis])
+        return table[:, others] if problem.axis == 0 else table[others]
+
+
+VIEWS = ("expression", "mutation", "copy_number", "culture")
+
+
+def _dealt(groups: np.ndarray, blocks: int, rng: np.random.Generator) -> list[torch.Tensor]:
+    """Positions of each block: whole groups, dealt out in random order."""
+    n = groups.max() + 1
+    block = (rng.permutation(n) % min(blocks, n))[groups]
+    return [torch.from_numpy(np.flatnonzero(block == i)) for i in range(block.max() + 1)]
+
+
+def _loss_of(problem: Problem):
+    """What a held-out prediction [known, other] is scored by, over what was measured.
+
+    New rows: the squared error in the benchmark's units. New columns: half of the standardised
+    squared error, and 1 - mean per-column r.
+    """
+    target, seen = torch.from_numpy(problem.target), torch.from_numpy(problem.seen.astype(float))
+    if problem.axis == 0:
+        spread = problem.spread[problem.other]
+        weight = seen * torch.from_numpy(spread**2 / (spread**2).mean())
+
+        def error(found: torch.Tensor) -> LossOutput:
+            total = (weight * (found - target) ** 2).sum() / seen.sum()
+            return LossOutput(total, {"mse": total.detach()})
+
+        return error
+
+    count = seen.sum(1, keepdim=True).clamp_min(1)
+
+    def centred(z: torch.Tensor) -> torch.Tensor:
+        return seen * (z - (seen * z).sum(1, keepdim=True) / count)
+
+    wanted = centred(target)
+
+    def ranking(found: torch.Tensor) -> LossOutput:
+        mse = (seen * (found - target) ** 2).sum() / seen.sum()
+        z = centred(found)
+        r = (z * wanted).sum(1) / (z.norm(dim=1) * wanted.norm(dim=1) + 1e-6)
+        return LossOutput(0.5 * mse + 1 - r.mean(), {"mse": mse.detach(), "r": r.mean().detach()})
+
+    return ranking
+
+
+def _new_rows(benchmark: Benchmark, split: Split) -> Problem:
+    """Lines are new: expression at three widths, mutation, copy number, tissue; weighted by what
+    the features tell of the training responses.
+    """
+    target, offset, spread, _ = per_drug_targets(benchmark, split)
+    known, other = train_cells(benchmark, split), np.flatnonzero(np.isfinite(target).any(0))
+    table = target[np.ix_(known, other)]
+    k = line_kernels(benchmark, split, np.nan_to_num(target))
+    kernels = {name: k[name] for name in ("expression", "mutation", "copies", "tissue")}
+    kernels |= {
+        "expression, wide": k["expression"] ** (1 / 3),  # of three times the bandwidth, and of half
+        "expression, narrow": k["expression"] ** 2,
+        "constant": np.ones_like(k["tissue"]),
+    }
+    if "culture" in benchmark.sides[0].views:
+        kernels |= _culture_kernels(benchmark, np.nan_to_num(target), known)
+    n = len(k["tissue"])
+    return Problem(
+        0,
+        known,
+        other,
+        filled(table),
+        np.isfinite(table),
+        offset,
+        spread,
+        kernels,
+        np.zeros((n, len(other))),
+    )
+
+
+def _culture_kernels(
+    benchmark: Benchmark, target: np.ndarray, rows: np.ndarray
+) -> dict[str, np.ndarray]:
+    """A kernel [C, C] of each measurement of how lines are grown, weighted by what it tells of the
+    `target` [C, D]: 0 for a line of which it is missing, and everywhere if hardly a training line
+    has it.
+    """
+    table = benchmark.sides[0].views["culture"]
+    out = {}
+    for name, columns in {
+        "culture": table.columns[:-1],
+        "doubling time": table.columns[-1:],
+    }.items():
+        x = table[columns].to_numpy(np.float64)
+        there = np.isfinite(x).all(1)
+        known = rows[there[rows]]
+        if len(known) < FEWEST_LINES:
+            out[name] = np.zeros((len(x), len(x)))
+            continue
+        mean, deviation = x[known].mean(0), x[known].std(0)
+        x = np.where(there[:, None], (x - mean) / np.where(deviation > 1e-8, deviation, 1.0), 0.0)
+        k = rbf(with_supervised_weights(x, target, known), known)
+        out[name] = k * np.outer(there, there)
+    return out
+
+
+def _new_columns(benchmark: Benchmark, split: Split) -> Problem:
+    """Drugs are new: texts, annotation, steps and structure."""
+    y = benchmark.matrix(split.train)
+    known, other = np.flatnonzero(np.isfinite(y).any(0)), train_cells(benchmark, split)
+    y = y[np.ix_(other, known)]
+    mean, sd = np.nanmean(y, axis=0), np.nanstd(y, axis=0)
+    z = filled((y - mean) / np.where(sd > 1e-6, sd, 1.0))  # [other, known]
+    offset = np.full(benchmark.shape[1], mean.mean())  # of a new drug, the level is not known
+    spread = np.full(benchmark.shape[1], sd.mean())
+    offset[known], spread[known] = mean, sd
+    whole = np.zeros((benchmark.shape[0], len(known)))
+    whole[other] = z
+    return Problem(
+        1,
+        known,
+        other,
+        z.T,
+        np.isfinite(y).T,
+        offset,
+        spread,
+        _drug_kernels(benchmark, split, known),
+        target_states(benchmark, split, whole)[other].T,
+    )
+
+
+def _drug_kernels(benchmark: Benchmark, split: Split, known: np.ndarray) -> dict[str, np.ndarray]:
+    """Kernels [D, D] of `DRUGS`, in its order; what is fitted is fitted on the drugs `known`."""
+    drugs, (wide, sharp) = benchmark.sides[1].frame, drug_kernels(benchmark, "text")
+    notes = np.hstack([membership(drugs["target"]), membership(drugs["pathway"])])
+    found: dict[str, Any] = {
+        "text": sharp[1],
+        "text, wide": wide[1],
+        "mechanism": _part(benchmark, "mechanism", split),
+        "targets": _part(benchmark, "targets", split),
+        "pathway": drug_kernels(benchmark, "pathway")[0][1],
+        "steps": _part(benchmark, "steps", split),
+        "fingerprint": _part(benchmark, "fingerprint", split),
+        "text, centred": _in_few_dimensions(drug_vectors(drugs, "annotation"), known),
+        "annotation, centred": _in_few_dimensions(notes, known),
+        "fingerprint, centred": _in_few_dimensions(fingerprints(drugs), known),
+        "same": same_entity(benchmark, 1),
+        "constant": np.ones((len(drugs), len(drugs))),
+    }
+    return {name: found[name] for name in DRUGS if isinstance(found[name], np.ndarray)}
+
+
+def _in_few_dimensions(
+    x: np.ndarray, known: np.ndarray, rank: int = 32, sharpness: float = 3.0
+) -> np.ndarray:
+    """[n, n] exp(sharpness (cos - 1)) of x [n, features] in the main directions of its known rows
+    about their mean.
+    """
+    x = np.asarray(x, dtype=np.float64) - np.asarray(x, dtype=np.float64)[known].mean(0)
+    _, s, directions = np.linalg.svd(x[known], full_matrices=False)
+    least = max(s[min(rank, len(s)) - 1] * (1 - 1e-6), 1e-6 * s[0])  # of equals, all or none
+    return np.exp(sharpness * (cosine(x @ directions[s >= least].T) - 1))
