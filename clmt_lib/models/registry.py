@@ -49,6 +49,7 @@ _KERNEL = f"{_HERE}.kernels:KernelRidge"
 _STACK = f"{_HERE}.stack:Stack"
 _BLEND = f"{_HERE}.stack:Blend"
 _CLMT = f"{_HERE}.clmt.corrected:CLMT"
+_CLDR = f"{_HERE}.cldr:CLDR"
 _PUBLISHED = f"{_HERE}.clmt.published:Published"
 
 
@@ -129,6 +130,7 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
     "clmt": Entry(_CLMT, {}, "CLMT", "network"),
     "clmt_long": Entry(_CLMT, {"steps": 500}, "CLMT, trained longer", "network"),
     "clmt_kernel": Entry(_BLEND, {}, "CLMT + kernel", "combined"),
+    "cldr": Entry(_CLDR, {}, "CLDR's network, squared error", "network"),
     "stack": Entry(_STACK, {}, "stack", "combined"),
     "stack_clmt": Entry(_BLEND, {"parts": ("stack", "clmt")}, "stack + CLMT", "combined"),
     "stack_auxiliary": Entry(

@@ -29,6 +29,7 @@ def info_nce(
     known: torch.Tensor | None = None,
     same: torch.Tensor | None = None,
     *,
+    groups: torch.Tensor | None = None,
     both: bool = True,
     positive: bool = True,
     asks: torch.Tensor | None = None,
@@ -38,7 +39,7 @@ def info_nce(
 
     As it stands the positive is in the denominator, both directions count, the loss is never below
     0, and chance is log n.
-    The two keywords switch back on what the code of CLMT's authors does.
+    `both` and `positive` switch back on what the code of CLMT's authors does.
 
     Parameters
     ----------
@@ -47,7 +48,8 @@ def info_nce(
     known : [n] bool, entities that have both views; the others are neither anchors nor negatives,
         and get no gradient
     same : [n, n] bool, pairs that are one thing under two ids (two ids of a compound): left out of
-        the negatives
+        the negatives; rows whose number is the same word
+    groups : [n] integers, an entity meets only those of its own group; None: everybody
     both : False keeps the direction a -> b alone: every a looks for its b, no b for its a
     positive : False leaves the positive out of the denominator, -s_ii / temperature + log sum over
         j != i of exp(s_ij / temperature).
@@ -68,6 +70,9 @@ def info_nce(
     >>> round(info_nce(one_hot, one_hot, 1.0, positive=False).item(), 4)  # log(2) - 1
     -0.3069
     """
+    if groups is not None:
+        apart = groups[:, None] != groups[None]
+        same = apart if same is None else same | apart
     z_a, z_b, same = _known(z_a, z_b, known, same)
     if asks is not None and known is not None:
         asks = asks[known]
@@ -207,6 +212,8 @@ def soft_alignment(
     targets: torch.Tensor,
     temperature: float | torch.Tensor = 0.1,
     known: torch.Tensor | None = None,
+    *,
+    groups: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Cross-entropy of picking a partner, onto soft targets: an entity may belong to several others
     a little.
@@ -218,9 +225,11 @@ def soft_alignment(
     ----------
     z_a, z_b : [n, dim], normalised here
     targets : [n, n], rows are anchors and sum to one, such as the softmax of a response similarity
-        of training entities
+        of training entities, or `ordinal_targets`
     known : [n] bool, entities that have both views; targets are restricted to them and rescaled to
         sum to one
+    groups : [n] integers, an entity meets only those of its own group; the targets, too, are to be
+        zero between groups
 
     Returns
     -------
@@ -233,7 +242,89 @@ def soft_alignment(
     if known is not None:
         targets = targets / targets.sum(1, keepdim=True).clamp(min=1e-12)
     logits = F.normalize(z_a, dim=1) @ F.normalize(z_b, dim=1).T / temperature  # [n, n]
+    if groups is not None:
+        groups = groups if known is None else groups[known]
+        # not minus infinity, of which a target of zero would make NaN
+        logits = logits.masked_fill(groups[:, None] != groups[None], torch.finfo(logits.dtype).min)
     return 0.5 * (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets))
+
+
+def ordinal_targets(
+    y: torch.Tensor, width: float, groups: torch.Tensor | None = None
+) -> torch.Tensor:
+    """[n, n] soft targets by the distance of labels, softmax over j of -|y_i - y_j| / width, for
+    `soft_alignment`: a partner whose label is nearly the anchor's is nearly as right.
+
+    Equal labels share the target, a narrow width gives the identity up to ties, a wide one asks for
+    nothing.
+
+    Parameters
+    ----------
+    y : [n] labels
+    width : above 0, in the units of `y`; the noise of a measurement is the natural one
+    groups : [n] integers, the target is zero between groups
+
+    >>> ordinal_targets(torch.tensor([0.0, 0.0, 9.0]), 0.1)[0].tolist()
+    [0.5, 0.5, 0.0]
+
+    Raises
+    ------
+    DataError
+        A width that is not above 0.
+    """
+    if not width > 0:
+        raise DataError(f"a width of {width} of soft targets", remedy="give one above 0")
+    logits = -(y[:, None] - y[None]).abs() / width
+    if groups is not None:
+        logits = logits.masked_fill(groups[:, None] != groups[None], float("-inf"))
+    return logits.softmax(1)
+
+
+def rank_n_contrast(
+    z: torch.Tensor,
+    y: torch.Tensor,
+    temperature: float | torch.Tensor = 2.0,
+    groups: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Order embeddings as their labels are: Rank-N-Contrast (Zha et al. 2023).
+
+    To a partner j of an anchor i, everybody is a negative whose label is at least as far away:
+
+        mean over i, j of -log(exp(s_ij) / sum over k with |y_i - y_k| >= |y_i - y_j| of exp(s_ik))
+
+    with s_ij = -|z_i - z_j| / temperature. The sums over such k are running sums along each
+    anchor's row, sorted by distance of labels: O(n^2 log n), not O(n^3).
+
+    Parameters
+    ----------
+    z : [n, dim], not normalised, as in the authors' code
+    y : [n] labels
+    temperature : above 0
+    groups : [n] integers, partners and negatives come from the anchor's own group; None: everybody
+
+    Returns
+    -------
+    scalar in nats, 0 where nobody has a partner. With all labels equal, every partner has the same
+    negatives: the loss is that of a uniform choice where the embeddings are equal, log(n - 1).
+
+    >>> line = torch.tensor([[0.0], [1.0], [3.0]])
+    >>> round(rank_n_contrast(line, torch.tensor([0.0, 1.0, 3.0]), 1.0).item(), 4)
+    0.1256
+    """
+    n = len(z)
+    alone = torch.eye(n, dtype=torch.bool, device=z.device)
+    if groups is not None:
+        alone = alone | (groups[:, None] != groups[None])
+    logits = -torch.cdist(z, z) / temperature  # [n, n]
+    apart = (y[:, None] - y[None]).abs().masked_fill(alone, float("-inf"))
+    # nearest last; who is no partner comes after all partners, and reaches no sum of theirs
+    far, order = apart.sort(1, descending=True)
+    total = logits.gather(1, order).logcumsumexp(1)  # [n, n]
+    # partners at one distance are each other's negatives: the sum up to the last of them
+    last = torch.searchsorted(-far.contiguous(), -far.contiguous(), right=True) - 1
+    loss = total.gather(1, last) - logits.gather(1, order)
+    partner = torch.isfinite(far)
+    return loss.masked_fill(~partner, 0.0).sum() / partner.sum().clamp(min=1)
 
 
 @torch.no_grad()

@@ -55,3 +55,122 @@ class PairHead(nn.Module):
     def forward(self, z_cell: torch.Tensor, z_drug: torch.Tensor) -> torch.Tensor:
         """[C, D] predictions."""
         return self.scale * z_cell @ z_drug.T + self.cell(z_cell) + self.drug(z_drug).T
+
+
+class PairTower(nn.Module):
+    """An embedding for each pair, and a response read from it: a line's part plus a drug's part,
+    LayerNorm, GELU, dropout, Linear, LayerNorm, GELU, Linear.
+
+    The sum is what a first layer over both would compute, so whatever is costly is done once an
+    entity; only what follows is done once a pair.
+
+    Parameters
+    ----------
+    hidden : width of the two parts
+    dim : of a pair's embedding
+    drop : dropout of the hidden layer
+
+    Shapes
+    ------
+    cell, drug : [n, hidden], the parts of the line and the drug of each pair; out : [n, dim]
+
+    >>> PairTower(8, 4)(torch.zeros(3, 8), torch.zeros(3, 8)).shape
+    torch.Size([3, 4])
+    """
+
+    def __init__(self, hidden: int, dim: int, drop: float = 0.3) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.LayerNorm(hidden),
+            nn.GELU(),
+            nn.Dropout(drop),
+            nn.Linear(hidden, dim),
+            nn.LayerNorm(dim),
+            nn.GELU(),
+            nn.Linear(dim, dim),
+        )
+        self.response = nn.Sequential(nn.Dropout(0.1), nn.Linear(dim, 1))
+
+    def forward(self, cell: torch.Tensor, drug: torch.Tensor) -> torch.Tensor:
+        """[n, dim] embeddings of pairs."""
+        return self.layers(cell + drug)
+
+    def predicted(self, z: torch.Tensor) -> torch.Tensor:
+        """[n] responses read from embeddings [n, dim]."""
+        return self.response(z)[:, 0]
+
+
+class HistogramHead(nn.Module):
+    """A response as a distribution over bins, learnt by cross-entropy onto a Gaussian around the
+    label and read as its mean (Imani and White 2018): soft number classes without any text.
+
+    Parameters
+    ----------
+    dim : of the embeddings
+    low, high, bins : the range of labels, and how finely it is cut
+    sigma : of the Gaussian, in the labels' units
+
+    Shapes
+    ------
+    z : [n, dim]; y : [n]
+
+    >>> head = HistogramHead(4, bins=8)
+    >>> head.targets(torch.tensor([0.0])).sum().item()
+    1.0
+    """
+
+    def __init__(
+        self, dim: int, low: float = -4.0, high: float = 4.0, bins: int = 100, sigma: float = 0.25
+    ) -> None:
+        super().__init__()
+        self.sigma = sigma
+        self.logits = nn.Sequential(nn.Dropout(0.1), nn.Linear(dim, bins))
+        self.register_buffer("edges", torch.linspace(low, high, bins + 1), persistent=False)
+
+    @property
+    def centres(self) -> torch.Tensor:
+        """[bins] middle of each bin."""
+        return (self.edges[1:] + self.edges[:-1]) / 2
+
+    def targets(self, y: torch.Tensor) -> torch.Tensor:
+        """[n, bins] mass of a Gaussian around y in each bin, cut at the ends of the range."""
+        y = y.clamp(self.edges[0], self.edges[-1])
+        mass = torch.special.ndtr((self.edges - y[:, None]) / self.sigma).diff(dim=1)
+        return mass / mass.sum(1, keepdim=True)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """[n] means of the distributions."""
+        return self.logits(z).softmax(1) @ self.centres
+
+    def loss(self, z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """[n] cross-entropies in nats."""
+        return -(self.targets(y) * self.logits(z).log_softmax(1)).sum(1)
+
+
+def correlation_loss(
+    predicted: torch.Tensor, y: torch.Tensor, groups: torch.Tensor, fewest: int = 3
+) -> torch.Tensor:
+    """1 - Pearson correlation within each group, its mean over groups of at least `fewest` rows;
+    0 where there is none.
+
+    Parameters
+    ----------
+    predicted, y : [n]
+    groups : [n] integers, such as the drug of each pair
+
+    >>> y = torch.tensor([1.0, 2.0, 3.0, 1.0, 2.0, 3.0])
+    >>> drug = torch.tensor([0, 0, 0, 4, 4, 4])
+    >>> round(correlation_loss(torch.cat([y[:3], -y[3:]]), y, drug).item(), 3)
+    1.0
+    """
+    which = groups.unique(return_inverse=True)[1]
+    size = torch.bincount(which)
+
+    def total(x: torch.Tensor) -> torch.Tensor:  # [groups]
+        return x.new_zeros(len(size)).index_add(0, which, x)
+
+    a, b = (x - (total(x) / size)[which] for x in (predicted, y))
+    norms = (total(a * a) * total(b * b)).clamp(min=1e-12).sqrt()
+    lost = 1 - total(a * b) / norms
+    kept = size >= fewest
+    return (lost * kept).sum() / kept.sum().clamp(min=1)

@@ -1,0 +1,738 @@
+"""CLDR: a pair of drug and line is aligned with the words of its response, then fine-tuned to
+predict it (Li et al. 2024; chapter "Drug response as language").
+
+The question is whether such an alignment teaches an order that squared error alone does not. So
+what is aligned with what is a setting, and so is every rival of it: number classes without text,
+order without numbers, captions without identity, labels that are shuffled. All of them train the
+same network from the same weights, on the same pairs a step, for the same number of steps.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from clmt_lib.io import DataError
+from clmt_lib.models.base import check_names
+from clmt_lib.models.baselines.linear import per_drug_targets
+from clmt_lib.models.clmt.published import Draws, tiles
+from clmt_lib.models.network import NetworkModel
+from clmt_lib.nn.contrast import (
+    Temperature,
+    info_nce,
+    ordinal_targets,
+    rank_n_contrast,
+    soft_alignment,
+)
+from clmt_lib.nn.heads import HistogramHead, LossOutput, PairTower, correlation_loss
+from clmt_lib.nn.language import LanguageConfig, TextTower
+from clmt_lib.training import TrainConfig, pick_device, train
+from clmt_lib.views import captions
+from clmt_lib.views.base import (
+    Annotation,
+    Fingerprint,
+    Raw,
+    Recipe,
+    Standardised,
+    fit_views,
+    make_views,
+)
+from clmt_lib.views.captions import Captions
+
+ALIGNMENTS = ("none", "clip", "soft", "rank")
+PHASES = ("untrained", "pretrained", "fine_tuned")
+CELL_VIEWS = ("expression", "mutation", "copy_number")
+DRUG_VIEWS = ("fingerprint", "annotation")
+SCALES = {"fingerprint": 3.0, "annotation": 3.0, "mutation": 2.0}  # to about a z-score's spread
+ARMS: dict[str, dict[str, Any]] = {  # what a study compares: settings beyond the defaults
+    "mse": {},
+    "histogram": {"loss": "histogram"},
+    "correlation": {"loss": "correlation"},
+    "clip_number": {"alignment": "clip"},
+    "clip_caption": {"alignment": "clip", "caption": "published"},
+    "clip_entity": {"alignment": "clip", "caption": "entity"},
+    "clip_shuffled": {"alignment": "clip", "caption": "published", "shuffled": True},
+    "soft": {"alignment": "soft"},
+    "smoothing": {"alignment": "clip", "smoothing": 0.1},
+    "rank_before": {"alignment": "rank"},
+    "rank_joint": {"alignment": "rank", "when": "joint"},
+    "rank_within": {"alignment": "rank", "within": True},
+}
+
+
+@dataclass(frozen=True)
+class CLDRConfig:
+    """Switches and sizes.
+
+    Attributes
+    ----------
+    alignment : what a pair's embedding is aligned with: "none"; "clip", the text of its response;
+        "soft", the texts of responses nearby, too; "rank", no text, the order of embeddings is that
+        of responses
+    when : "before" fine-tuning, or "joint" with it
+    within : candidates of the alignment come from the anchor's own drug
+    caption : what stands in the text besides the number: "none"; "published", SMILES and name of
+        the line; "entity", an id of each; "facts"
+    shuffled : labels of the alignment are dealt out anew: what is left is what needs no label
+    loss : of fine-tuning, "mse"; "histogram", cross-entropy over soft bins; "correlation", squared
+        error and 1 - per-drug r
+    smoothing : share of an alignment's target that is spread over all candidates
+    target : what is predicted: "residual", what drug effects leave, in the drug's deviations; or
+        "normalised", the label of ln IC50, as published
+    slope : of the label, 1 / (1 + exp(-slope x)): x is ln IC50 or, for residual targets, the
+        residual in ln uM
+    width : of soft targets, in labels
+    share : of the training pairs that are kept, at random by the seed
+    updates, pre, budget : with "total", the share `pre` of the updates is pre-training and the rest
+        fine-tuning; with "fine_tuning", all updates are fine-tuning, and pre-training comes on top
+    tile : (lines, drugs): a step takes the training pairs of so many random lines and drugs
+    block : rows that meet in an alignment (256 in the authors' code)
+    weight : of the alignment in the joint form, and of 1 - r
+    temperature : of "clip" and "soft" at the start, learnt from there; of "rank" 2, fixed
+    hidden, dim : widths of an entity's part, of a pair's embedding
+    drop_in, drop : dropout of inputs and of the pair's hidden layer
+    text_width, text_layers, text_heads : of the text towers; the authors' are 128, 3 and 8
+    context : most tokens of a caption
+    members : trainings whose predictions are averaged
+    """
+
+    alignment: str = "none"
+    when: str = "before"
+    within: bool = False
+    caption: str = "none"
+    shuffled: bool = False
+    loss: str = "mse"
+    smoothing: float = 0.0
+    target: str = "residual"
+    slope: float = captions.SLOPE
+    width: float = 0.02
+    share: float = 1.0
+    updates: int = 300
+    pre: float = 0.5
+    budget: str = "total"
+    tile: tuple[int, ...] = (64, 32)
+    block: int = 256
+    weight: float = 0.1
+    temperature: float = 0.07
+    cell_views: tuple[str, ...] = ("expression",)
+    drug_views: tuple[str, ...] = DRUG_VIEWS
+    hidden: int = 256
+    dim: int = 128
+    drop_in: float = 0.1
+    drop: float = 0.3
+    text_width: int = 64
+    text_layers: int = 2
+    text_heads: int = 4
+    context: int = 300
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    members: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises DataError for an unknown name, a share or budget that leaves nothing, or settings
+        that contradict each other.
+        """
+        check_names(
+            self,
+            alignment=ALIGNMENTS,
+            when=("before", "joint"),
+            caption=("none", *captions.IDENTITIES),
+            loss=("mse", "histogram", "correlation"),
+            target=("residual", "normalised"),
+            budget=("total", "fine_tuning"),
+            cell_views=CELL_VIEWS,
+            drug_views=DRUG_VIEWS,
+        )
+        for name, allowed in (("share", 0 < self.share <= 1), ("pre", 0 <= self.pre < 1)):
+            if not allowed:
+                raise DataError(f"{name} {getattr(self, name)}", remedy="give a share of the whole")
+        if not 0 <= self.smoothing < 1:
+            raise DataError(f"smoothing {self.smoothing}", remedy="give a share below one")
+        if self.block < 2:
+            raise DataError(
+                f"a block of {self.block} rows", remedy="give at least two: an anchor and another"
+            )
+        if self.alignment not in ("clip", "soft") and self.caption != "none":
+            raise DataError(
+                f"a caption in the alignment {self.alignment!r}, which reads no text",
+                remedy="use alignment='clip' or 'soft', or caption='none'",
+            )
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """(updates of pre-training, of fine-tuning)."""
+        if self.alignment == "none" or self.when == "joint":
+            return 0, self.updates
+        before = round(self.pre * self.updates)
+        return before, self.updates - before if self.budget == "total" else self.updates
+
+    @property
+    def language(self) -> LanguageConfig:
+        """Sizes of a text tower."""
+        return LanguageConfig(
+            self.text_width, self.text_layers, self.text_heads, self.context, self.dim
+        )
+
+
+@dataclass
+class CLDR(NetworkModel):
+    """`CLDRConfig` behind the interface of every model; see there for the settings.
+
+    Attributes
+    ----------
+    pretrained : the modules as pre-training left them (empty where there was none); not saved
+    """
+
+    config: CLDRConfig = field(default_factory=CLDRConfig)
+    pretrained: Any = field(default=(), init=False, repr=False, compare=False)
+    Config = CLDRConfig
+    version = 1
+    tolerance = 0.05
+
+    def prepare(self, benchmark: Any, split: Any, device: torch.device) -> "Inputs":
+        """See `prepare`."""
+        return prepare(benchmark, split, self.config, device)
+
+    def build(self, inputs: "Inputs") -> "Network":
+        """See `Network`."""
+        return Network(inputs, self.config)
+
+    def batches(self, inputs: "Inputs") -> Draws:
+        """Every step takes the pairs of random lines and drugs."""
+        draw, size = tiles(inputs.pairs.cpu(), self.config.tile)  # type: ignore[arg-type]
+        return Draws(draw, max(1, len(inputs.pairs) // size))
+
+    def loss(self, net: "Network", inputs: "Inputs", *batch: torch.Tensor) -> LossOutput:
+        """Of fine-tuning, see `objective`; `batch` is positions into the training pairs."""
+        return objective(net, inputs, batch[0].to(inputs.device), self.config)
+
+    def schedule(self, inputs: "Inputs") -> TrainConfig:
+        """One cycle; of fine-tuning."""
+        config = self.config
+        return TrainConfig(config.steps[1], config.learning_rate, config.weight_decay)
+
+    def fit(self, benchmark: Any, split: Any) -> Self:
+        """Pre-train by the alignment, fine-tune, keep the weights that are best on the validation
+        set.
+        """
+        config, device = self.config, pick_device(self.device)
+        split = thinned(split, config.share, config.seed)
+        self.device_used = str(device)
+        self.ids = tuple(side.ids.to_numpy(object) for side in benchmark.sides)
+        self.inputs = inputs = self.prepare(benchmark, split, device)
+        self.networks, self.history, self.pretrained = [], [], []
+        running = {"callbacks": self.callbacks, "device": device, "progress": self.progress}
+        for member in range(config.members):
+            seed = config.seed + member
+
+            def build() -> nn.Module:
+                return self.build(inputs)
+
+            if config.steps[0]:
+                net, history = train(
+                    build,
+                    lambda net, rows: aligned(net, inputs, rows.to(inputs.device), config),
+                    replace(self.schedule(inputs), steps=config.steps[0], seed=seed),
+                    batches=self.batches(inputs),
+                    checkpoint=self._checkpoint(member, "pre"),
+                    **running,
+                )
+                self.pretrained.append(copy.deepcopy(net))
+                self._tell(member, "pre-training", history)
+
+                def build(net: nn.Module = net) -> nn.Module:
+                    return net
+
+            net, history = train(
+                build,
+                lambda net, *batch: self.loss(net, inputs, *batch),
+                # a fine-tuning that follows draws its own batches
+                replace(self.schedule(inputs), seed=seed + 10_000 * bool(config.steps[0])),
+                batches=self.batches(inputs),
+                evaluate=lambda net: self.score(net, inputs, benchmark, split),
+                checkpoint=self._checkpoint(member, "fine"),
+                **running,
+            )
+            self.networks.append(net)
+            self._tell(member, "fine-tuning", history)
+        self.chosen = {"best_valid": min(row["valid"] for row in self.history if "valid" in row)}
+        return self
+
+    def _checkpoint(self, member: int, phase: str) -> Any:
+        return self.checkpoint and self.checkpoint.with_suffix(f".{member}.{phase}.pt")
+
+    def _tell(self, member: int, phase: str, history: list[dict[str, float]]) -> None:
+        self.history += [{"member": member, "phase": phase, **row} for row in history]
+
+    def predicted(self, net: "Network", inputs: "Inputs", pairs: np.ndarray) -> np.ndarray:
+        """[n] of one network."""
+        found = inputs.by_parts(lambda rows: net.respond(net.embedded(inputs, rows)), pairs)
+        return inputs.in_units(found, pairs[:, 1])
+
+    def embed(self, pairs: np.ndarray, phase: str = "fine_tuned", member: int = 0) -> np.ndarray:
+        """[n, dim] float64 embeddings of [n, 2] positions in the benchmark of `fit`.
+
+        Parameters
+        ----------
+        phase : "untrained", "pretrained" or "fine_tuned"
+
+        Raises
+        ------
+        DataError
+            There was no such phase.
+        """
+        net = self._net(phase, member)
+        return self.inputs.by_parts(lambda rows: net.embedded(self.inputs, rows), np.asarray(pairs))
+
+    def numbers(self, phase: str = "fine_tuned", member: int = 0) -> np.ndarray:
+        """[1001, dim] float64 embeddings of the number texts, 0.000 to 1.000, as a pair meets them
+        where there is no caption; where there is one, as the number's tower gives them.
+
+        Raises
+        ------
+        DataError
+            The model reads no number, or there was no such phase.
+        """
+        net = self._net(phase, member)
+        self._check_text()
+        with torch.inference_mode():
+            found = net.numbers(self.inputs)
+            found = net.join(found) if self.config.caption == "none" else found
+        return found.cpu().numpy().astype(np.float64)
+
+    def read(self, pairs: np.ndarray, phase: str = "pretrained", member: int = 0) -> np.ndarray:
+        """[n] labels from 0 to 1: the number whose text is nearest to each pair's embedding, among
+        those that occur in training; with a caption, nearest in the pair's own caption.
+
+        Raises
+        ------
+        DataError
+            The model reads no number, or there was no such phase.
+        """
+        net = self._net(phase, member)
+        self._check_text()
+        inputs, seen = self.inputs, self.inputs.code.unique()
+
+        def nearest(rows: torch.Tensor) -> torch.Tensor:
+            z = F.normalize(net.embedded(inputs, rows), dim=1)
+            texts = net.all_texts(inputs, rows, seen)  # [n or 1, seen, dim]
+            return seen[(F.normalize(texts, dim=2) * z[:, None]).sum(2).argmax(1)]
+
+        size = 64 if net.caption is not None else 4096
+        found = inputs.by_parts(nearest, np.asarray(pairs), size)
+        return found / (captions.NUMBERS - 1)
+
+    def labels(self, y: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+        """[n] labels from 0 to 1 of measured ln IC50, as the alignment reads them."""
+        return self.inputs.labelled(np.asarray(y), np.asarray(pairs)[:, 1])
+
+    def residuals(self, y: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+        """[n] measured ln IC50 less the drug's training mean, in the drug's deviations; of a drug
+        without training pairs, less the mean of all.
+        """
+        drug = np.asarray(pairs)[:, 1]
+        return (np.asarray(y) - self.inputs.offset[drug]) / self.inputs.spread[drug]
+
+    def _check_text(self) -> None:
+        if self.config.alignment not in ("clip", "soft"):
+            raise DataError(
+                f"a model with the alignment {self.config.alignment!r} reads no numbers",
+                remedy="use alignment='clip' or 'soft'",
+            )
+
+    def _net(self, phase: str, member: int) -> "Network":
+        if phase == "untrained":
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.config.seed + member)
+                return self.build(self.inputs).to(self.inputs.device).eval()
+        held = {"pretrained": self.pretrained, "fine_tuned": self.networks}.get(phase, ())
+        if member >= len(held):
+            raise DataError(
+                f"no {phase!r} network {member} is kept",
+                remedy=f"use {', '.join(PHASES)}; pre-training is kept until the model is saved",
+            )
+        return held[member]
+
+    def extended(self, more: Mapping[str, Any]) -> "Inputs":
+        """See `Inputs.extended`."""
+        return self.inputs.extended(more)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Every weight, and what turns the targets back into the benchmark's units."""
+        return {"offset": self.inputs.offset, "spread": self.inputs.spread} | super().state()
+
+    def pack(self) -> dict[str, Any]:
+        """What `save` writes; not the modules that pre-training left."""
+        out = super().pack()
+        out.pop("pretrained", None)
+        return out
+
+
+def thinned(split: Any, share: float, seed: int) -> Any:
+    """A split with a random share of its training pairs, at least one."""
+    if share == 1:
+        return split
+    n = max(1, round(share * len(split.train)))
+    kept = np.random.default_rng([seed, 14]).permutation(len(split.train))[:n]
+    return replace(split, train=np.sort(split.train[kept]))
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What the network reads of C lines and D drugs, on one device.
+
+    Attributes
+    ----------
+    cell, drug : view -> [n, features]
+    recipes : side -> view -> how it was made, fitted on the training set
+    pairs : [n, 2] training pairs
+    target, weight : [n] what is predicted, and what a squared error of it counts
+    label, code : [n] labels of the alignment, 0 to 1, and their thousandths
+    compound : [D] int, equal for two ids of one compound
+    text : "number", "line", "drug" -> ([n, tokens] ids, [n] lengths)
+    vocabulary : number of tokens
+    unknown, cut : tokens never seen in training, captions cut at the context
+    offset, spread : [D] a prediction is offset + spread x output
+    new : (offset, spread) of a drug without training pairs
+    slope : of the labels
+    normalised : targets are labels of ln IC50, not residuals
+    level : mean and deviation of the labels, by which they are standardised
+    """
+
+    cell: dict[str, torch.Tensor]
+    drug: dict[str, torch.Tensor]
+    recipes: dict[str, dict[str, Recipe]]
+    pairs: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor
+    label: torch.Tensor
+    code: torch.Tensor
+    compound: torch.Tensor
+    text: dict[str, tuple[torch.Tensor, torch.Tensor]]
+    vocabulary: int
+    unknown: int
+    cut: int
+    offset: np.ndarray
+    spread: np.ndarray
+    new: tuple[float, float]
+    slope: float
+    normalised: bool
+    level: tuple[float, float]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.target.device
+
+    def by_parts(self, of: Any, pairs: np.ndarray, size: int = 16384) -> np.ndarray:
+        """[n, ...] float64: a function of [part, 2] positions, part by part."""
+        asked = torch.as_tensor(pairs, device=self.device)
+        with torch.inference_mode():
+            parts = [of(rows).cpu() for rows in asked.split(size)]
+        return torch.cat(parts).numpy().astype(np.float64)
+
+    def in_units(self, found: np.ndarray, drug: np.ndarray) -> np.ndarray:
+        """[n] ln IC50 of what a network says."""
+        if self.normalised:
+            return captions.from_labels(self.level[0] + self.level[1] * found, self.slope)
+        return self.offset[drug] + self.spread[drug] * found
+
+    def labelled(self, y: np.ndarray, drug: np.ndarray) -> np.ndarray:
+        """[n] labels of ln IC50."""
+        return captions.labels(y if self.normalised else y - self.offset[drug], self.slope)
+
+    def extended(self, more: Mapping[str, Any]) -> Self:
+        """The same inputs with further lines or drugs at the end, for predicting: no text is read.
+
+        Parameters
+        ----------
+        more : "cell" or "drug" -> `Side` of the further entities
+        """
+        out = self
+        for name, side in more.items():
+            views = make_views(side, self.recipes[name])
+            old = getattr(out, name)
+            grown: dict[str, Any] = {
+                name: {
+                    view: torch.cat([x, views[view].tensor(self.device)]) for view, x in old.items()
+                }
+            }
+            if name == "drug":
+                n = len(side)
+                grown["offset"] = np.append(out.offset, np.full(n, self.new[0]))
+                grown["spread"] = np.append(out.spread, np.full(n, self.new[1]))
+            out = replace(out, **grown)
+        return out
+
+
+def recipes(config: CLDRConfig) -> dict[str, dict[str, Recipe]]:
+    """How the views are made."""
+    makers: dict[str, dict[str, Recipe]] = {
+        "cell": {
+            "expression": Standardised("expression"),
+            "mutation": Raw("mutation", scale=SCALES["mutation"]),
+            "copy_number": Standardised("copy_number"),
+        },
+        "drug": {
+            "fingerprint": Fingerprint(scale=SCALES["fingerprint"]),
+            "annotation": Annotation(scale=SCALES["annotation"]),
+        },
+    }
+    wanted = {"cell": config.cell_views, "drug": config.drug_views}
+    return {side: {view: makers[side][view] for view in wanted[side]} for side in makers}
+
+
+def prepare(
+    benchmark: Any, split: Any, config: CLDRConfig, device: torch.device | str = "cpu"
+) -> Inputs:
+    """Everything the network needs about a benchmark, fitted on the training set.
+
+    Raises
+    ------
+    DataError
+        The benchmark lacks what a view or a caption is made from.
+    """
+    views = fit_views(benchmark, split, recipes(config))
+    table, offset, spread, _ = per_drug_targets(benchmark, split)
+    pairs, y = benchmark.pairs[split.train], benchmark.y[split.train]
+    trained = np.unique(pairs[:, 1])
+    normalised = config.target == "normalised"
+
+    def tensor(x: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(np.asarray(x, dtype=np.float32), device=device)
+
+    x = y if normalised else y - offset[pairs[:, 1]]
+    label = captions.labels(x, config.slope)
+    level = float(label.mean()), float(label.std()) or 1.0
+    target = (label - level[0]) / level[1] if normalised else table[tuple(pairs.T)]
+    weight = np.ones(len(y)) if normalised else spread[pairs[:, 1]] ** 2
+    if config.shuffled:
+        label = np.random.default_rng([config.seed, 41]).permutation(label)
+    text, vocabulary, unknown, cut = {}, 0, 0, 0
+    if config.alignment in ("clip", "soft"):
+        rows = np.unique(pairs[:, 0]), trained
+        written = Captions.written(benchmark, rows, config.caption, config.context)
+        parts = {"number": written.numbers, "line": written.line, "drug": written.drug}
+        for name, tokens in parts.items():
+            if tokens is not None:
+                found = (tokens.ids, tokens.length)
+                text[name] = tuple(torch.as_tensor(part, device=device) for part in found)
+                unknown, cut = unknown + tokens.unknown, cut + tokens.cut
+        vocabulary = len(written.tokeniser)
+    compound = benchmark.sides[1].keys[benchmark.sides[1].identity]
+    return Inputs(
+        cell={name: view.tensor(device) for name, view in views["cell"].items()},
+        drug={name: view.tensor(device) for name, view in views["drug"].items()},
+        recipes=views.recipes,
+        pairs=torch.as_tensor(pairs, device=device),
+        target=tensor(target),
+        weight=tensor(weight / weight.mean()),
+        label=tensor(label),
+        code=torch.as_tensor(captions.codes(label), device=device),
+        compound=torch.as_tensor(np.unique(compound, return_inverse=True)[1], device=device),
+        text=text,
+        vocabulary=vocabulary,
+        unknown=unknown,
+        cut=cut,
+        offset=offset,
+        spread=spread,
+        new=(float(y.mean()), float(spread[trained].mean())),
+        slope=config.slope,
+        normalised=normalised,
+        level=level,
+    )
+
+
+class Attributes(nn.Module):
+    """One linear layer for each view of an entity, summed: the part that `PairTower` adds up.
+
+    Shapes
+    ------
+    views : view -> [n, features]; out : [n, hidden]
+    """
+
+    def __init__(self, views: Mapping[str, torch.Tensor], hidden: int, drop_in: float) -> None:
+        super().__init__()
+        self.views = nn.ModuleDict(
+            {
+                name: nn.Sequential(nn.Dropout(drop_in), nn.Linear(x.shape[1], hidden))
+                for name, x in views.items()
+            }
+        )
+
+    def forward(self, views: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+        """[rows, hidden] of some entities."""
+        return sum(layer(views[name][rows]) for name, layer in self.views.items())  # type: ignore
+
+
+class Network(nn.Module):
+    """Parts of lines and drugs, a tower of pairs with its head, and, where there is text, a tower
+    for numbers and one for captions.
+
+    Shapes
+    ------
+    pairs : [n, 2] positions
+    """
+
+    def __init__(self, inputs: Inputs, config: CLDRConfig) -> None:
+        super().__init__()
+        self.cell = Attributes(inputs.cell, config.hidden, config.drop_in)
+        self.drug = Attributes(inputs.drug, config.hidden, config.drop_in)
+        self.pair = PairTower(config.hidden, config.dim, config.drop)
+        self.bins = HistogramHead(config.dim) if config.loss == "histogram" else None
+        self.temperature = self.number = self.caption = self.join = None
+        if config.alignment in ("clip", "soft"):
+            self.temperature = Temperature(config.temperature)
+            self.number = TextTower(inputs.vocabulary, config.language)
+            wide = config.dim
+            if config.caption != "none":
+                self.caption = TextTower(inputs.vocabulary, config.language)
+                wide = 2 * config.dim
+            self.join = nn.Sequential(
+                nn.Linear(wide, 2 * config.dim), nn.GELU(), nn.Linear(2 * config.dim, config.dim)
+            )
+
+    def embedded(self, inputs: Inputs, pairs: torch.Tensor) -> torch.Tensor:
+        """[n, dim] embeddings of pairs; every line and drug of them is encoded once."""
+        parts = []
+        for views, encode, column in zip(
+            (inputs.cell, inputs.drug), (self.cell, self.drug), pairs.unbind(1), strict=True
+        ):
+            known, place = column.unique(return_inverse=True)
+            parts.append(encode(views, known).index_select(0, place))
+        return self.pair(*parts)
+
+    def respond(self, z: torch.Tensor) -> torch.Tensor:
+        """[n] responses read from embeddings."""
+        return self.pair.predicted(z) if self.bins is None else self.bins(z)
+
+    def numbers(self, inputs: Inputs, codes: torch.Tensor | None = None) -> torch.Tensor:
+        """[1001, dim] embeddings of the number texts, or of some of them."""
+        ids, length = inputs.text["number"]
+        rows = slice(None) if codes is None else codes
+        return self.number(ids[rows], length[rows])
+
+    def captions(self, inputs: Inputs, pairs: torch.Tensor) -> torch.Tensor:
+        """[n, dim] embeddings of the captions of pairs, every drug's part read once."""
+        line_ids, line_length = inputs.text["line"]
+        drug_ids, drug_length = inputs.text["drug"]
+        known, place = pairs[:, 1].unique(return_inverse=True)
+        longest = int(drug_length[known].max())
+        prefix = self.caption.prefix(drug_ids[known, :longest], drug_length[known])
+        lines = pairs[:, 0]
+        longest = int(line_length[lines].max())
+        return self.caption.continued(prefix, place, line_ids[lines, :longest], line_length[lines])
+
+    def texts(self, inputs: Inputs, pairs: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        """[n, dim] what the alignment holds beside the pairs' embeddings."""
+        known, place = codes.unique(return_inverse=True)
+        said = self.numbers(inputs, known)
+        if self.caption is None:
+            return self.join(said).index_select(0, place)
+        return self.join(torch.cat([self.captions(inputs, pairs), said[place]], 1))
+
+    def all_texts(self, inputs: Inputs, pairs: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        """[n, codes, dim] every pair with every number; [1, codes, dim] where there is no
+        caption.
+        """
+        said = self.numbers(inputs, codes)
+        if self.caption is None:
+            return self.join(said)[None]
+        caption = self.captions(inputs, pairs)
+        n, m = len(caption), len(said)
+        both = [caption[:, None].expand(n, m, -1), said[None].expand(n, m, -1)]
+        return self.join(torch.cat(both, 2))
+
+
+def objective(net: Network, inputs: Inputs, rows: torch.Tensor, config: CLDRConfig) -> LossOutput:
+    """LossOutput of fine-tuning on some training pairs; the joint form adds the alignment."""
+    pairs, y, weight = inputs.pairs[rows], inputs.target[rows], inputs.weight[rows]
+    z = net.embedded(inputs, pairs)
+    if net.bins is not None:
+        total = (weight * net.bins.loss(z, y)).mean()
+        parts = {"histogram": total.detach()}
+    else:
+        predicted = net.respond(z)
+        total = (weight * (predicted - y) ** 2).mean()
+        parts = {"error": total.detach()}
+        if config.loss == "correlation":
+            lost = correlation_loss(predicted, y, pairs[:, 1])
+            total, parts = total + config.weight * lost, {**parts, "correlation": lost.detach()}
+    if config.alignment != "none" and config.when == "joint":
+        found = alignment(net, inputs, rows, z, config)
+        total, parts = total + config.weight * found, {**parts, "alignment": found.detach()}
+    return LossOutput(total, parts)
+
+
+def aligned(net: Network, inputs: Inputs, rows: torch.Tensor, config: CLDRConfig) -> LossOutput:
+    """LossOutput of pre-training on some training pairs."""
+    z = net.embedded(inputs, inputs.pairs[rows])
+    total = alignment(net, inputs, rows, z, config)
+    return LossOutput(total, {"alignment": total.detach()})
+
+
+def alignment(
+    net: Network, inputs: Inputs, rows: torch.Tensor, z: torch.Tensor, config: CLDRConfig
+) -> torch.Tensor:
+    """The alignment of pairs' embeddings z [n, dim], mean over blocks of rows that meet.
+
+    A block holds random rows; within drugs, rows of the same few drugs.
+    """
+    n = len(rows)
+    order = torch.randperm(n, device=z.device)
+    if config.within:
+        order = order[inputs.pairs[rows[order], 1].argsort(stable=True)]
+    texts = None
+    if config.alignment in ("clip", "soft"):
+        texts = net.texts(inputs, inputs.pairs[rows], inputs.code[rows])
+    parts = [part for part in order.split(config.block) if len(part) > 1]
+    if not parts:  # one row has nobody to meet
+        return z.sum() * 0.0
+    found = [
+        _block(net, inputs, rows[part], z[part], None if texts is None else texts[part], config)
+        for part in parts
+    ]
+    return torch.stack(found).mean()
+
+
+def _block(
+    net: Network,
+    inputs: Inputs,
+    rows: torch.Tensor,
+    z: torch.Tensor,
+    texts: torch.Tensor | None,
+    config: CLDRConfig,
+) -> torch.Tensor:
+    drug = inputs.pairs[rows, 1]
+    groups = drug if config.within else None
+    if texts is None:
+        return rank_n_contrast(z, inputs.label[rows], groups=groups)
+    temperature = net.temperature()
+    if config.alignment == "soft":
+        targets = ordinal_targets(inputs.label[rows], config.width, groups)
+        return soft_alignment(z, texts, targets, temperature, groups=groups)
+    if config.caption == "none":  # one word is one number, whosever it is
+        same = inputs.code[rows][:, None] == inputs.code[rows][None]
+    else:  # two ids of one compound on one line are one pair
+        line, compound = inputs.pairs[rows, 0], inputs.compound[drug]
+        same = (line[:, None] == line[None]) & (compound[:, None] == compound[None])
+    if config.smoothing:
+        targets = _smoothed(same, groups, config.smoothing)
+        return soft_alignment(z, texts, targets, temperature, groups=groups)
+    return info_nce(z, texts, temperature, same=same, groups=groups)
+
+
+def _smoothed(same: torch.Tensor, groups: torch.Tensor | None, smoothing: float) -> torch.Tensor:
+    """[n, n] targets: 1 - smoothing over the rows that are the same, the rest over all
+    candidates.
+    """
+    allowed = torch.ones_like(same) if groups is None else groups[:, None] == groups[None]
+    same = (same | torch.eye(len(same), dtype=torch.bool, device=same.device)) & allowed
+    own, others = (mask.float() / mask.sum(1, keepdim=True) for mask in (same, allowed))
+    return (1 - smoothing) * own + smoothing * others
