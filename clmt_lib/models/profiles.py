@@ -77,8 +77,8 @@ class ProfilesConfig:
     hidden: int = 256
     dim: int = 64
     profile_hidden: int = 128
-    drop_in: float = 0.1
-    drop: float = 0.3
+    drop_in: float = 0.2
+    drop: float = 0.5
     profile_drop: float = 0.1
     temperature: float = 0.1
     soft_temperature: float = 0.1

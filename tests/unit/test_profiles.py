@@ -9,14 +9,17 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.metrics import roc_auc_score
 
 from clmt_lib import data
 from clmt_lib.audit import proves_blind
 from clmt_lib.audit.blind import state_difference
 from clmt_lib.data.base import Benchmark, Side
 from clmt_lib.data.profiles import simulated
-from clmt_lib.data.profiles.matching import matching
+from clmt_lib.data.profiles.matching import follow, matching
 from clmt_lib.io import DataError
+from clmt_lib.models.ceiling import ROWS, ceiling, features, gains
 from clmt_lib.models.profiles import (
     Assays,
     AssaysConfig,
@@ -429,3 +432,105 @@ def test_a_network_has_one_tower_a_view(table, split):
     _, inputs, net = network(table, split)
     assert isinstance(net, Network) and set(net.spaces) == set(simulated.SPACES)
     assert isinstance(table, Benchmark) and inputs.kept.max() < simulated.BITS
+
+
+# What a measured profile is worth
+
+
+def test_profiles_of_held_out_scaffolds_and_compounds_are_held_out(world, table):
+    benchmark = world.benchmark
+    labels = data.make_split(benchmark, "scaffold_blind", 1)
+    cut = follow(labels, benchmark, table)
+    side = table.sides[0]
+    for key in ("scaffold", "compound"):
+        kept = side.keys[key][table.pairs[cut.train, 0]]
+        for part in (labels.valid, labels.test):
+            asked = benchmark.sides[0].keys[key][benchmark.pairs[part, 0]]
+            assert not np.isin(kept, asked).any()
+    every = np.sort(np.concatenate(list(cut.sets().values())))
+    assert np.array_equal(every, np.arange(len(table)))
+    assert len(cut.test) and len(cut.valid)
+    with pytest.raises(DataError, match="no profile is left for valid"):
+        follow(replace(labels, valid=labels.valid[:0]), benchmark, table)
+
+
+def test_features_never_read_a_profile_that_is_held_out(world):
+    benchmark = world.benchmark
+    split = data.make_split(benchmark, "scaffold_blind")
+    config = ProfilesConfig(**{**SMALL, "steps": 4})
+    found = features(benchmark, split, "morphology", config, 8)
+    side = benchmark.sides[0]
+    held = np.isin(side.keys["scaffold"], side.keys["scaffold"][benchmark.pairs[split.test, 0]])
+    frame = side.views["morphology"].copy()
+    frame.iloc[held & side.has("morphology")] = 99.0
+    other = benchmark.with_views(molecule={**side.views, "morphology": frame})
+    again = features(other, replace(split, checksum=other.checksum), "morphology", config, 8)
+    assert tuple(found) == ROWS
+    for name in ("structure", "+ imputed", "+ aligned"):
+        assert np.array_equal(found[name], again[name])
+    for name in ("+ measured", "measured", "cell count"):
+        assert np.array_equal(found[name][~held], again[name][~held])
+        assert not np.array_equal(found[name][held], again[name][held])
+
+
+def test_an_imputed_profile_is_a_kernel_ridge_from_other_scaffolds(world):
+    benchmark = world.benchmark
+    split = data.make_split(benchmark, "scaffold_blind")
+    found = features(benchmark, split, "morphology", None, 8)
+    side = benchmark.sides[0]
+    bits = side.views["fingerprint"].astype(float)
+    both = bits @ bits.T
+    kernel = both / (bits.sum(1)[:, None] + bits.sum(1)[None] - both)
+    held = np.isin(side.keys["scaffold"], side.keys["scaffold"][benchmark.pairs[split.test, 0]])
+    donors = np.flatnonzero(side.has("morphology") & ~held)
+    measured = found["measured"][donors]
+    assert np.allclose(measured.mean(0), 0, atol=1e-9)
+    scaffold = side.keys["scaffold"]
+    imputed = np.empty((len(side), measured.shape[1]))
+    ridge = KernelRidge(alpha=0.3, kernel="precomputed")
+    ridge.fit(kernel[np.ix_(donors, donors)], measured)
+    imputed[:] = ridge.predict(kernel[:, donors])
+    for molecule in donors:
+        rest = scaffold[donors] != scaffold[molecule]
+        ridge.fit(kernel[np.ix_(donors[rest], donors[rest])], measured[rest])
+        imputed[molecule] = ridge.predict(kernel[[molecule]][:, donors[rest]])[0]
+    imputed = (imputed - imputed[donors].mean(0)) / imputed[donors].std(0)
+    assert np.allclose(found["+ imputed"][:, found["structure"].shape[1] :], imputed, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def worths():
+    found = {}
+    for name, shared in (("shared", 0.35), ("nothing shared", 0.0)):
+        shares = simulated.Shares(shared=shared)
+        benchmark = simulated.load(0, molecules=600, shares=shares)
+        asked, scores = ceiling(benchmark, "morphology", components=20)
+        found[name] = benchmark, asked, scores, gains(benchmark, asked, scores, 200)
+    return found
+
+
+def test_the_order_of_the_ceiling_appears_and_vanishes(worths):
+    shared, off = (found[-1] for found in worths.values())
+    order = [shared[name]["auroc"] for name in ("+ measured", "+ imputed", "structure")]
+    assert order[0] > order[1] + 0.05 and order[1] > order[2]
+    assert shared["+ measured"]["interval"][0] > 0.05
+    assert off["structure"]["auroc"] == shared["structure"]["auroc"]
+    assert off["+ measured"]["gain"] < 0.01 and off["+ imputed"]["gain"] < 0.01
+    assert abs(off["measured"]["auroc"] - 0.5) < 0.06
+
+
+def test_gains_are_means_over_assays(worths):
+    benchmark, asked, scores, found = worths["shared"]
+    (_, assay), y = benchmark.pairs[asked].T, benchmark.y[asked]
+    for name, score in scores.items():
+        each = [roc_auc_score(y[assay == t], score[assay == t]) for t in np.unique(assay)]
+        assert found[name]["auroc"] == pytest.approx(np.mean(each))
+    assert found["structure"]["gain"] == 0 and found["structure"]["interval"] == [0, 0]
+
+
+def test_known_states_tell_of_a_vector_what_it_is_made_of(world):
+    rows = np.arange(len(world.shared))
+    told = world.told(world.complete["morphology"], "morphology", rows)
+    assert told["visible"] == pytest.approx(0.35 * 0.6)
+    assert told["hidden"] == pytest.approx(0.35 * 0.4)
+    assert told["private"] == pytest.approx(0.35)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.base import Benchmark, Side
+from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError
 
 
@@ -67,3 +68,45 @@ def matching(
         target="measured",
         units="1 where there is a profile",
     )
+
+
+def follow(split: Split, benchmark: Benchmark, table: Benchmark, key: str = "scaffold") -> Split:
+    """A split of a table of profiles that holds out what a split of labels holds out.
+
+    Profiles of molecules that share `key`, or the compound, with a test molecule are test; with a
+    validation molecule, validation; all others are there to be trained on, whether they have labels
+    or not.
+
+    Parameters
+    ----------
+    split : of `benchmark`, molecules x assays
+    table : from `matching`; molecules of the two are compared by the labels of their keys
+
+    Raises
+    ------
+    DataError
+        Nothing is left to train on, or nothing to choose on.
+
+    >>> from clmt_lib.data import make_split
+    >>> from clmt_lib.data.profiles import simulated
+    >>> world = simulated.load(molecules=200)
+    >>> table = matching(world.sides[0])
+    >>> cut = follow(make_split(world, "scaffold_blind"), world, table)
+    >>> sum(len(part) for part in cut.sets().values()) == len(table)
+    True
+    """
+    labelled, molecules = benchmark.sides[0], table.sides[0]
+    names = (key, molecules.identity)
+    kinds = [np.asarray(molecules.keys[name]).astype(str)[table.pairs[:, 0]] for name in names]
+    part = np.zeros(len(table), dtype=np.int64)
+    for number, positions in ((1, split.valid), (2, split.test)):
+        rows = benchmark.pairs[positions, 0]
+        for name, labels in zip((key, labelled.identity), kinds, strict=True):
+            there = np.unique(np.asarray(labelled.keys[name]).astype(str)[rows])
+            part[np.isin(labels, there)] = number
+    found = [np.flatnonzero(part == number) for number in range(3)]
+    for name, positions in zip(("train", "valid"), found, strict=False):
+        if not len(positions):
+            raise DataError(f"no profile is left for {name}", remedy="use another split")
+    facts = split.seed, split.fold, split.folds, table.name, table.checksum
+    return Split(split.kind, *found, *facts)
