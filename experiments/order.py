@@ -1,11 +1,12 @@
-"""Are representations ordered as the responses are? Networks trained with and without an alignment
-to the words of a response, as the record `order-<dataset>` (chapter `cldr`).
+"""Are representations ordered as the responses are? Runs the study `cldr`, measures each network
+that it trains, and writes the record `order-gdsc2` (chapter `cldr`).
 
-    python experiments/order.py gdsc2
-    python experiments/order.py gdsc2 --logs FOLDER   also reads the authors' training logs
+    python experiments/order.py                 run what is missing of the study, then the record
+    python experiments/order.py --only-record   the record of what has been measured
+    python experiments/order.py --logs FILE     also reads the authors' training logs
 
-needs `CLMT_DATA`, and takes about ten minutes. What is measured once is kept beside the record, so
-that an interrupted measurement goes on where it was.
+needs `CLMT_DATA`. A training is measured when it is made; it can be interrupted at any time, and
+goes on with the training that is missing.
 
 *Raw* order is that of ln IC50 over all test pairs, *residual* order that of ln IC50 less each
 drug's mean, in the drug's deviations, and *within* asks of triplets of one drug alone. *Read* is
@@ -19,37 +20,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from clmt_lib.models.cldr import ARMS
 
-from clmt_lib import data, models, tasks
+from clmt_lib import data, records, tasks
 from clmt_lib.io import atomic_write
 from clmt_lib.records import provenance, write_derived
-from clmt_lib.records.store import digest, home
+from clmt_lib.records.store import home
 from clmt_lib.tasks import order
 
+ROOT = Path(__file__).resolve().parent
+STUDY = ROOT / "configs" / "studies" / "cldr.yaml"
+DATASET = "gdsc2"
 SPLITS = ("cell_blind", "drug_blind")
 FOLDS = (0, 1, 2)
-MEASURED = (
-    "mse",
-    "histogram",
-    "clip_number",
-    "clip_caption",
-    "clip_entity",
-    "clip_shuffled",
-    "soft",
-    "rank_before",
-)
-WIDTHS = (0.001, 0.003, 0.01, 0.02, 0.03, 0.1)  # of soft targets, in labels
-NUMBERS = {  # name -> settings: what stands in the number's place
-    "words": {},
-    "graph as published": {"graph": "published"},
-    "graph, mean margin": {"graph": "margin"},
-    "line": {"numbers": "line"},
-    "sinusoidal": {"numbers": "sinusoidal"},
-    "rbf": {"numbers": "rbf"},
-}
 MARGIN = 0.3  # standard deviations by which two distances of responses must differ
-DRAWS = 400
+TRIPLETS, DRAWS = 10_000, 300
 PHASES = ("untrained", "pretrained", "fine_tuned")
 MIDDLE = slice(200, 801)  # numbers that occur
 
@@ -85,7 +69,7 @@ def measured(model, benchmark, split, draws=DRAWS):
     for phase in phases:
         z = model.embed(pairs, phase=phase)
         for name, (value, groups, margin) in questions(benchmark, split.test).items():
-            asked = order.triplets(value, groups, margin)
+            asked = order.triplets(value, groups, margin, TRIPLETS)
             right = order.triplet_order(z, asked)
             rows.append({"phase": phase, "question": name, "value": right.mean()})
             drawn[name, phase] = order.mean_over_tuples(right, asked, pairs, boot)
@@ -108,131 +92,109 @@ def measured(model, benchmark, split, draws=DRAWS):
     return rows, drawn, lines
 
 
-def fitted(settings, benchmark, split):
-    """A trained CLDR."""
-    return models.build("cldr", split.kind, **settings).fit(benchmark, split)
-
-
-class Kept:
-    """What was measured, one file an answer; measured where it is not there."""
-
-    def __init__(self, folder):
-        self.folder = Path(folder)
-
-    def __call__(self, about, measure):
-        """The answer to `about`, from its file or from `measure()`."""
-        path = self.folder / f"{digest(about)}.json"
-        if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            found = measure()
-            with atomic_write(path) as file:
-                json.dump({"about": about, "found": found}, file)
-        return json.loads(path.read_text(encoding="utf-8"))["found"]
-
-
-def one(arm, settings, kind, fold, benchmark, draws=DRAWS):
-    """What is kept of one training: its measures, their draws, and how well it predicts."""
-    split = data.make_split(benchmark, kind, 0, fold)
-    model = fitted(settings, benchmark, split)
-    rows, drawn, lines = measured(model, benchmark, split, draws)
-    score = tasks.score(benchmark, split, models.predicted(model, benchmark.pairs[split.test]))
-    return {
+def measure(config, model, benchmark, split, folder=None):
+    """Keep the measures of a model that a study has just trained, if they are asked for."""
+    asked = config.dataset == DATASET and config.split in SPLITS and config.seed == 0
+    if not asked or config.fold not in FOLDS or config.settings.get("members", 1) > 1:
+        return
+    rows, drawn, lines = measured(model, benchmark, split)
+    body = {
         "rows": rows,
         "drawn": [
             [question, phase, *(np.round(part, 5).tolist() for part in parts)]
             for (question, phase), parts in drawn.items()
         ],
         "lines": lines,
-        "score": {key: score[key] for key in ("rmse", "pcc_per_drug")},
+        "curve": [
+            [row["step"], row["valid"]] for row in model.history if row.get("valid") is not None
+        ],
     }
+    path = kept(config, benchmark, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        json.dump(body, file)
 
 
-def orders(benchmark, kept, version):
-    """[{split, arm, phase, question, value, low, high, folds}]: means over folds, their draws
-    pooled, and the paired difference to MSE's end where that is asked.
+def kept(config, benchmark, folder=None):
+    """Where the measures of a run are kept on this machine."""
+    return home(folder) / "runs" / ".order" / f"{config.id(benchmark.checksum)}.json"
+
+
+def known(benchmark, folder=None):
+    """(variant, split) -> (settings, measures of each fold), of what has been measured."""
+    found: dict = {}
+    for variant, config in records.read_study(STUDY):
+        path = kept(config, benchmark, folder)
+        if path.exists():
+            told = json.loads(path.read_text(encoding="utf-8"))
+            name = "mse" if variant == "base" and not config.settings else variant
+            key = name, config.split, json.dumps(config.settings, sort_keys=True)
+            found.setdefault(key, (config.settings, {}))[1][config.fold] = told
+    return found
+
+
+def orders(found):
+    """[{split, arm, phase, question, value, low, high, folds, gap, gap_low, gap_high}]: means over
+    folds with pooled intervals; the gap is to squared error alone at its end, on the same folds.
     """
     rows = []
-    for kind in SPLITS:
-        ends: dict = {}
-        for arm in MEASURED:
-            found = [
-                kept(
-                    {"order": arm, "kind": kind, "fold": fold, "version": version},
-                    lambda arm=arm, kind=kind, fold=fold: one(
-                        arm, ARMS[arm], kind, fold, benchmark
-                    ),
-                )
-                for fold in FOLDS
-            ]
-            for place, row in enumerate(found[0]["rows"]):
-                at = {"split": kind, "arm": arm, "phase": row["phase"], "question": row["question"]}
-                value = np.mean([each["rows"][place]["value"] for each in found])
-                values, weights = (
-                    np.array([each["drawn"][place][part] for each in found], dtype=float)
-                    for part in (2, 3)
-                )
-                pooled = tasks.pool(values, weights)
-                low, high = tasks.interval(pooled)
-                rows.append({**at, "value": value, "low": low, "high": high, "folds": len(found)})
-                key = row["question"]
-                if arm == "mse" and row["phase"] == "fine_tuned":
-                    ends[key] = value, pooled
-                if key in ends:
-                    gap = tasks.interval(pooled - ends[key][1])
-                    rows[-1] |= {
-                        "gap": value - ends[key][0], "gap_low": gap[0], "gap_high": gap[1]
-                    }  # fmt: skip
-                else:
-                    rows[-1] |= {"gap": None, "gap_low": None, "gap_high": None}
-    return rows
-
-
-def sweep(benchmark, kept, version):
-    """[{split, width, order, rmse, r}] of soft targets of several widths, means over folds."""
-    rows = []
-    for kind in SPLITS:
-        for width in WIDTHS:
-            found = [
-                kept(
-                    {"width": width, "kind": kind, "fold": fold, "version": version},
-                    lambda width=width, kind=kind, fold=fold: one(
-                        "soft", {**ARMS["soft"], "width": width}, kind, fold, benchmark, 2
-                    ),
-                )
-                for fold in FOLDS[:2]
-            ]
-            ordered = [
-                next(
-                    row["value"]
-                    for row in each["rows"]
-                    if (row["phase"], row["question"]) == ("pretrained", "residual")
-                )
-                for each in found
-            ]
-            rows.append(
-                {
-                    "split": kind,
-                    "width": width,
-                    "order": float(np.mean(ordered)),
-                    "rmse": float(np.mean([each["score"]["rmse"] for each in found])),
-                    "r": float(np.mean([each["score"]["pcc_per_drug"] for each in found])),
-                }
-            )
-    return rows
-
-
-def number_lines(benchmark, kept, version):
-    """[{form, phase, spearman, chord, linear}] on one cell-blind fold."""
-    rows = []
-    for form, settings in NUMBERS.items():
-        found = kept(
-            {"numbers": form, "version": version},
-            lambda settings=settings: one(
-                "clip", {**ARMS["clip_number"], **settings}, "cell_blind", 0, benchmark, 2
-            ),
+    for (arm, kind, _), (settings, folds) in found.items():
+        if arm == "base" or "share" in settings:
+            continue
+        ends = next(
+            told for (name, split, _), (_, told) in found.items() if (name, split) == ("mse", kind)
         )
-        rows += [{"form": form, **line} for line in found["lines"] if line["phase"] != "fine_tuned"]
+        both = sorted(set(folds) & set(ends))
+        for place, row in enumerate(folds[both[0]]["rows"] if both else ()):
+            question, phase = row["question"], row["phase"]
+            value, pooled = _pooled([folds[fold] for fold in both], question, phase)
+            low, high = tasks.interval(pooled)
+            out = {"split": kind, "arm": arm, "phase": phase, "question": question}
+            out |= {"value": value, "low": low, "high": high, "folds": len(both)}
+            gap: list = [None, None, None]
+            if not question.startswith("read"):
+                other, drawn = _pooled([ends[fold] for fold in both], question, "fine_tuned")
+                gap = [value - other, *tasks.interval(pooled - drawn)]
+            rows.append(out | dict(zip(("gap", "gap_low", "gap_high"), gap, strict=True)))
     return rows
+
+
+def _pooled(told, question, phase):
+    """Mean over folds of one measure, and its pooled draws."""
+    place = next(
+        number
+        for number, row in enumerate(told[0]["rows"])
+        if (row["question"], row["phase"]) == (question, phase)
+    )
+    values, weights = (
+        np.array([each["drawn"][place][part] for each in told], dtype=float) for part in (2, 3)
+    )
+    return float(np.mean([each["rows"][place]["value"] for each in told])), tasks.pool(
+        values, weights
+    )
+
+
+def number_lines(found):
+    """[{arm, form, phase, spearman, chord, linear}] of the networks that read numbers, cell-blind,
+    fold 0.
+    """
+    return [
+        {"arm": arm, **line}
+        for (arm, kind, _), (_, folds) in found.items()
+        if kind == "cell_blind" and 0 in folds
+        for line in folds[0]["lines"]
+        if line["phase"] != "fine_tuned"
+    ]
+
+
+def curves(found):
+    """[{split, arm, step, valid}] of fold 0: fine-tuning after pre-training, and without."""
+    return [
+        {"split": kind, "arm": arm, "step": step, "valid": valid}
+        for (arm, kind, _), (settings, folds) in found.items()
+        if arm in ("mse", "clip_number", "clip_caption", "soft") and 0 in folds
+        for step, valid in folds[0]["curve"]
+    ]
 
 
 def fineness(benchmark, noise):
@@ -287,49 +249,48 @@ def logs(path):
     return rows
 
 
-def record(name, folder=None, authors=None):
-    """Measure and write `order-<name>`; returns its metrics."""
-    benchmark = data.load(name)
-    version = [models.model_class("cldr").version, benchmark.checksum]
-    kept = Kept(home(folder) / "runs" / ".order")
-    noise = next(iter_noise(folder, name))
+def record(folder=None, authors=None):
+    """Write `order-gdsc2` from what has been measured; returns its metrics."""
+    benchmark = data.load(DATASET)
+    found = known(benchmark, folder)
+    noise = float(records.read(f"noise-{DATASET}", folder).metrics["noise"]["mean"])
     body = {
-        "orders": orders(benchmark, kept, version),
-        "widths": sweep(benchmark, kept, version),
-        "lines": number_lines(benchmark, kept, version),
+        "orders": orders(found),
+        "lines": number_lines(found),
+        "curves": curves(found),
         "fineness": fineness(benchmark, noise),
         "noise": noise,
         "logs": logs(authors) if authors else None,
     }
     about = {
-        "dataset": name,
+        "dataset": DATASET,
         "splits": list(SPLITS),
         "folds": list(FOLDS),
         "margin": MARGIN,
-        "triplets": order.TRIPLETS,
+        "triplets": TRIPLETS,
         "draws": DRAWS,
         "checksum": benchmark.checksum,
     }
     parts = {"config": about, "metrics": body, "provenance": provenance(benchmark)}
-    return write_derived(f"order-{name}", parts, folder).metrics
-
-
-def iter_noise(folder, name):
-    """The noise of one measurement in ln uM, from the record of chapter 09a."""
-    from clmt_lib.records import read
-
-    yield float(read(f"noise-{name}", folder).metrics["noise"]["mean"])
+    return write_derived(f"order-{DATASET}", parts, folder).metrics
 
 
 def main(argv=None):
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dataset")
+    parser.add_argument("--only-record", action="store_true")
     parser.add_argument("--records", metavar="DIR")
     parser.add_argument("--logs", metavar="FILE", help="cldr_training_logs.csv.gz")
     options = parser.parse_args(argv)
-    found = record(options.dataset, options.records, options.logs)
-    print(f"order-{options.dataset}: {len(found['orders'])} measures of order")
+
+    def also(*made):
+        measure(*made, folder=options.records)
+
+    if not options.only_record:
+        records.run_study(STUDY, options.records, device="cpu", also=also)
+        records.summarise_study(STUDY, options.records)
+    found = record(options.records, options.logs)
+    print(f"order-{DATASET}: {len(found['orders'])} measures of order")
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ def run_grid(
     jobs: int = 1,
     device: str = "auto",
     say: Callable[[str], None] = print,
+    also: Callable[..., None] | None = None,
 ) -> list[tuple[RunConfig, Exception]]:
     """Run what is missing of many configurations; a failed run is reported and does not stop the
     rest.
@@ -69,29 +70,32 @@ def run_grid(
     ----------
     jobs : processes that take one configuration after the other, each with its share of the cores;
         1 runs in this one. A process that dies fails its run alone: another takes its place
+    also : as in `run`, with one process
 
     Returns
     -------
     list of (config, error) of the runs that failed.
     """
+    if jobs > 1 and also is not None:
+        raise DataError("what is also measured needs one process", remedy="use jobs=1")
     if jobs > 1 and len(configs) > 1:
         return _shared(configs, folder, min(jobs, len(configs)), device, say)
     failed: list = []
     loaded: dict = {}
     for number, config in enumerate(configs, start=1):
-        line, error = _one(config, folder, device, loaded)
+        line, error = _one(config, folder, device, loaded, also)
         say(f"[{number}/{len(configs)}] {line}")
         failed += [(config, error)] if error else []
     return failed
 
 
-def _one(config, folder, device, loaded):
+def _one(config, folder, device, loaded, also=None):
     """(what to say of a run, its error or None); `loaded` keeps the benchmarks of this process."""
     key, start = (config.dataset, json.dumps(config.options, sort_keys=True)), time.perf_counter()
     try:
         if key not in loaded:
             loaded[key] = data.load(config.dataset, **config.options)
-        record = run(config, folder, device=device, benchmark=loaded[key])
+        record = run(config, folder, device=device, benchmark=loaded[key], also=also)
     except FAILURES as error:
         return f"FAILED {_named(config)}: {error}", error
     found = record.metrics["test"]

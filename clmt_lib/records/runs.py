@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ def run(
     device: str = "auto",
     benchmark: data.Benchmark | None = None,
     progress: bool = False,
+    also: Callable[..., None] | None = None,
 ) -> Record:
     """Fit, predict and score one configuration, or read its record if it is there already: in the
     tables, else in its own folder.
@@ -86,6 +87,8 @@ def run(
     device : passed to models that train on one ("auto", "cpu", "cuda")
     benchmark : an already loaded benchmark, to save loading it
     progress : show a bar where a model trains step by step, if standard error is a terminal
+    also : called with (config, fitted model, benchmark, split) when the run is made: what else is
+        measured of a model that is not kept
 
     Raises
     ------
@@ -105,7 +108,7 @@ def run(
         with workplace(final) as work:
             found = store.find(name, folder)  # another process may have made it meanwhile
             if not enough(found):
-                _make(config, resolved, benchmark, work, folder, device, progress)
+                _make(config, resolved, benchmark, work, folder, device, progress, also)
                 if found is not None:
                     _same_metrics(found, work, models.model_class(config.model))
                 _publish(work, final)
@@ -131,7 +134,7 @@ def workplace(final: Path) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _make(config, resolved, benchmark, work, folder, device, progress):
+def _make(config, resolved, benchmark, work, folder, device, progress, also=None):
     """Fit, score and write one run into the folder `work`."""
     split = data.make_split(benchmark, config.split, config.seed, config.fold)
     model, seconds = _fit(config, benchmark, split, work, folder, device, progress)
@@ -141,6 +144,8 @@ def _make(config, resolved, benchmark, work, folder, device, progress):
     }
     if seconds != {"resumed": True}:
         seconds["predict"] = round(time.perf_counter() - start, 2)
+    if also is not None:
+        also(config, model, benchmark, split)
     found, draws = _score(benchmark, split, predicted)
     about = provenance(benchmark, seconds)
     also = {"also_read": dict(model.also_read)} if model.also_read else {}

@@ -145,19 +145,21 @@ def run_study(
     jobs: int = 1,
     device: str = "auto",
     say: Callable[[str], None] = print,
+    also: Callable[..., None] | None = None,
 ) -> list[tuple[RunConfig, Exception]]:
     """Run what is missing of a study; a failed run is reported and does not stop the rest.
 
     Parameters
     ----------
     jobs : processes that share the runs
+    also : as in `run`, with one process
 
     Returns
     -------
     list of (config, error) of the runs that failed.
     """
     configs = [config for _, config in read_study(path)]
-    return run_grid(configs, folder, jobs=jobs, device=device, say=say)
+    return run_grid(configs, folder, jobs=jobs, device=device, say=say, also=also)
 
 
 def summarise_study(

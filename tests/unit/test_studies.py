@@ -609,3 +609,19 @@ def test_a_run_history_draws_members_and_parts_and_says_when_there_is_none(close
         "valid",
     ]
     assert "no learning curve" in plotting.run_history(pd.DataFrame()).texts[0].get_text()
+
+
+def test_what_is_also_measured_sees_every_model_that_is_fitted_and_none_that_is_known(tmp_path):
+    seen = []
+
+    def also(config, model, benchmark, split):
+        positions = benchmark.pairs[split.test]
+        seen.append((config.split, config.model, np.isfinite(model.predict(positions)).all()))
+
+    path = written(tmp_path, runs=[{**STUDY["runs"][1], "variants": ["low"]}])
+    assert not records.run_study(path, tmp_path / "records", say=str, also=also)
+    assert seen == [("drug_blind", "als", True)] * 2
+    assert not records.run_study(path, tmp_path / "records", say=str, also=also)
+    assert len(seen) == 2
+    with pytest.raises(DataError, match="one process"):
+        records.run_study(path, tmp_path / "records", jobs=2, also=also)
