@@ -145,7 +145,7 @@ def orders(found):
             told for (name, split, _), (_, told) in found.items() if (name, split) == ("mse", kind)
         )
         both = sorted(set(folds) & set(ends))
-        for place, row in enumerate(folds[both[0]]["rows"] if both else ()):
+        for row in folds[both[0]]["rows"] if both else ():
             question, phase = row["question"], row["phase"]
             value, pooled = _pooled([folds[fold] for fold in both], question, phase)
             low, high = tasks.interval(pooled)
