@@ -84,7 +84,10 @@ def twins(side: Side) -> tuple[Twins, Twins]:
         columns["sequence"] = side.views["sequence"]
     if "expression" in side.views:
         profiles: np.ndarray = np.asarray(side.views["expression"])
-        columns["expression profile"] = [row.tobytes().hex() for row in profiles]
+        columns["expression profile"] = [
+            row.tobytes().hex() if there else None
+            for row, there in zip(profiles, side.has("expression"), strict=True)
+        ]
     found = _pairs_of_one(_evidence(columns), side.keys[side.identity])
     namesakes: Twins = {}
     for pair, keys in list(found.items()):

@@ -24,6 +24,9 @@ TABLES = {  # the part of the prepared tables and the file in it that holds a be
     "gdsc1": ("drp", "gdsc/response_gdsc1_v17.parquet"),
     "ctrp": ("drp", "ctrp/response_ctrp_auc.parquet"),
     "davis": ("dti", "davis_pairs.parquet"),
+    "kiba": ("dti", "kiba_pairs.parquet"),
+    "human": ("dti", "human_pairs.parquet"),
+    "biosnap_partial": ("dti", "biosnap_pairs.parquet"),
     "tox21": ("probing", "tox21.parquet"),
 }
 RESPONSES = {name: file for name, (part, file) in TABLES.items() if part == "drp"}
@@ -36,6 +39,9 @@ _READERS = {
     "gdsc1": "response.gdsc1.load",
     "ctrp": "response.ctrp.load",
     "davis": "interaction.davis.load",
+    "kiba": "interaction.tables.load_kiba",
+    "human": "interaction.tables.load_human",
+    "biosnap_partial": "interaction.tables.load_biosnap",
     "tox21": "probes.tox21.load",
 }
 

@@ -20,6 +20,9 @@ from clmt_lib.io import DataError, require_columns
 View: TypeAlias = pd.DataFrame | pd.Series | np.ndarray
 KeyRule = str | np.ndarray | Callable[[pd.DataFrame], Any]
 UNCHANGED_TARGET = "ln_ic50"  # the first target there was: it left no trace in a checksum
+UNCHANGED_PARTITIONS = ("davis",)  # recorded before its published folds were read
+TEST_PART, NO_PART = -1, -2  # of a partition: the test set, and in no set
+REFIT = "_refit"  # of a published kind of split: fitted on all of its training pairs
 
 
 class Keys(Mapping):
@@ -223,6 +226,67 @@ def _longer(rule: KeyRule, ids: pd.Index) -> KeyRule:
     return np.concatenate([rule.astype(str), [f"new {label}" for label in ids]])
 
 
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """How somebody published a benchmark's pairs cut into a test set and training folds.
+
+    Attributes
+    ----------
+    part : [pairs] int64: -1 the test set, -2 in no set, otherwise the part of the training pairs
+    folds : parts 0 to folds - 1 are the validation set once each; others are always trained on
+    source : who published it
+    """
+
+    part: np.ndarray
+    folds: int
+    source: str = ""
+
+    @classmethod
+    def from_labels(
+        cls, labels: pd.Series, folds: int, source: str = "", *, file: Any = None
+    ) -> Self:
+        """A partition from the labels of a table of pairs, -1 or "test" for the test set.
+
+        Parameters
+        ----------
+        labels : [pairs] numbers of the folds from 0, and -1; or words: "test", "val" (fold 0),
+            "train", and missing for a pair that is in no set
+        folds : how many folds take turns as the validation set
+
+        Raises
+        ------
+        DataError
+            A fold that is missing or out of range, another word, no pair for a fold or the test
+            set, no pair that is always trained on where there is one fold alone.
+        """
+        words = {"test": TEST_PART, "val": 0, "train": 1}
+        if pd.api.types.is_numeric_dtype(labels):
+            allowed: dict[Any, int] = {TEST_PART: TEST_PART} | {fold: fold for fold in range(folds)}
+            remedy = f"use -1 for the test set, 0 to {folds - 1} for the folds, each pair in one"
+        else:
+            allowed, remedy = dict(words), "use train, val and test, or leave the cell empty"
+            labels = labels.astype(object).where(labels.notna(), None)
+        wrong = ~labels.isin(list(allowed))
+        if words == allowed:
+            wrong &= labels.notna()
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            raise DataError(
+                f"{labels.name} is {shown(labels, at)}",
+                file=file,
+                row=row_of(labels, at, file),
+                remedy=remedy,
+            )
+        part = labels.map(allowed).fillna(NO_PART).to_numpy(np.int64)
+        needed = {TEST_PART: "the test set", **{fold: f"fold {fold}" for fold in range(folds)}}
+        if folds == 1:
+            needed[1] = "the training set"
+        for number, what in needed.items():
+            if not (part == number).any():
+                raise DataError(f"{labels.name} has no pair in {what}", file=file, remedy=remedy)
+        return cls(part, folds, source)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Benchmark:
     """Two sides of entities and a sparse table of values between them. Born in `data`, never
@@ -235,7 +299,8 @@ class Benchmark:
     y : [pairs] float64 in `units`
     censored : [pairs] bool, the value is a bound and not a measurement
     task : what is asked of a model, by name: "response", "affinity" or "labels"
-    target : what `y` is, by name: "ln_ic50", "act_area", "auc", "pkd", "active"
+    target : what `y` is, by name: "ln_ic50", "act_area", "auc", "pkd", "kiba", "active"
+    partitions : kind of split -> the `Partition` that somebody published ("published")
     """
 
     name: str
@@ -249,6 +314,7 @@ class Benchmark:
     source: str = ""
     simulated: bool = False
     target: str = ""
+    partitions: Mapping[str, Partition] = field(default_factory=dict)
 
     @classmethod
     def from_ids(
@@ -311,6 +377,12 @@ class Benchmark:
                 f"{len(self.censored)} marks of bounds",
                 remedy="give one value and one mark a pair",
             )
+        for kind, partition in self.partitions.items():
+            if len(partition.part) != n:
+                raise DataError(
+                    f"{self.name}: {kind} has a part for {len(partition.part)} of {n} pairs",
+                    remedy="give one part a pair, or no partition",
+                )
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -405,6 +477,10 @@ class Benchmark:
             digest.update(self.target.encode())
         if self.censored.any():
             digest.update(np.ascontiguousarray(self.censored, dtype=bool).tobytes())
+        for kind in sorted(self.partitions if self.name not in UNCHANGED_PARTITIONS else ()):
+            partition = self.partitions[kind]
+            digest.update(f"\x1f{kind} {partition.folds}".encode())
+            digest.update(np.ascontiguousarray(partition.part, dtype=np.int64).tobytes())
         return digest.hexdigest()[:16]
 
     def describe(self) -> dict[str, Any]:
@@ -430,7 +506,9 @@ class Benchmark:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Kinds of split that it has: mixed, each side or key blind, both sides blind."""
+        """Kinds of split that it has: mixed, each side or key blind, both sides blind, published
+        ones (each also with all of its training pairs: "published_refit").
+        """
         keys = [
             key for side in self.sides for key in side.keys if key not in (side.name, side.identity)
         ]
@@ -439,11 +517,12 @@ class Benchmark:
             *(f"{side.name}_blind" for side in self.sides),
             *(f"{key}_blind" for key in keys),
             "both_blind",
+            *(kind + more for kind in self.partitions for more in ("", REFIT)),
         )
 
     def blinded(self, kind: str) -> tuple[tuple[int, str], ...]:
         """What a kind of split holds out as a whole: (column of `pairs`, key) for each side that it
-        blinds, none for mixed.
+        blinds, none for mixed and for what was published.
 
         Raises
         ------
@@ -451,7 +530,7 @@ class Benchmark:
             A kind that this benchmark does not have.
         """
         kind = SPLIT_ALIASES.get(kind, kind)
-        if kind == "mixed":
+        if kind == "mixed" or kind.removesuffix(REFIT) in self.partitions:
             return ()
         if kind == "both_blind":
             return tuple((axis, side.identity) for axis, side in enumerate(self.sides))

@@ -1,11 +1,12 @@
 """Who is held out: seeded splits by pair, by either side, by what its entities share, or by both
-sides (chapters 01 and 09b).
+sides (chapters 01 and 09b); and the splits that somebody published with a table.
 """
 
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.config import SPLIT_ALIASES
-from clmt_lib.data.base import Benchmark
+from clmt_lib.data.base import REFIT, TEST_PART, Benchmark
 from clmt_lib.io import DataError, atomic_write
 
 FOLDS = {
@@ -49,9 +50,12 @@ class Split:
     kind : mixed (8:1:1 pairs); `<side>_blind` (all ids of one entity together: cell_blind,
         drug_blind, protein_blind); `<key>_blind` (all that share it: scaffold_blind, tissue_blind,
         target_blind and pathway_blind, directly or through others); both_blind (a test pair is new
-        on both sides, a pair that is new on one alone is in no set)
+        on both sides, a pair that is new on one alone is in no set); published (a test set that
+        somebody fixed: fold k of the rest is valid), published_refit (all of the rest is train,
+        valid is empty, and settings are chosen over the folds that `within` gives)
     seed, fold, folds : which of the repeated partitions, and which part of it is the test set
     benchmark, checksum : the data the positions belong to
+    parts : [train] published fold of each training pair, where there is no validation set
     """
 
     kind: str
@@ -63,6 +67,30 @@ class Split:
     folds: int
     benchmark: str
     checksum: str
+    parts: np.ndarray | None = None
+
+    def within(self) -> Iterator["Split"]:
+        """The folds inside the training set of a split without a validation set: each of its parts
+        is valid once, the others are train, and nothing is test.
+
+        Raises
+        ------
+        DataError
+            The split has a validation set, or does not know the folds.
+        """
+        if len(self.valid) or self.parts is None:
+            raise DataError(
+                f"{self.kind} has no folds inside its training set",
+                remedy=f"choose on its validation set, or make a split whose kind ends in {REFIT}",
+            )
+        for part in range(int(self.parts.max()) + 1):
+            yield replace(
+                self,
+                train=self.train[self.parts != part],
+                valid=self.train[self.parts == part],
+                test=self.test[:0],
+                parts=None,
+            )
 
     def sets(self) -> dict[str, np.ndarray]:
         """The training, validation and test positions by name."""
@@ -83,18 +111,30 @@ def kind_of(kind: str, benchmark: Benchmark | None = None) -> str:
     kind = SPLIT_ALIASES.get(kind, kind)
     if benchmark is not None:
         benchmark.blinded(kind)
-    elif kind != "mixed" and (not kind.endswith("_blind") or kind == "_blind"):
+    elif kind != "mixed" and not _named(kind):
         names = ", ".join([*KINDS, *SPLIT_ALIASES])
         raise DataError(
             f"unknown split {kind!r}",
-            remedy=f"use one of: {names}; or <side>_blind, <key>_blind of the benchmark",
+            remedy=f"use one of: {names}; or <side>_blind, <key>_blind, published of the benchmark",
         )
     return kind
 
 
-def folds_of(kind: str) -> int:
-    """Number of disjoint test sets that a seed of a kind of split has."""
-    return FOLDS.get(kind_of(kind), OTHER_FOLDS)
+def _named(kind: str) -> bool:
+    """Whether a kind of split may have this name on some benchmark."""
+    return kind.startswith("published") or (kind.endswith("_blind") and kind != "_blind")
+
+
+def folds_of(kind: str, benchmark: Benchmark | None = None) -> int:
+    """Number of folds that a seed of a kind of split has: disjoint test sets; where the test set is
+    a published one, validation sets.
+    """
+    kind = kind_of(kind, benchmark)
+    if kind.endswith(REFIT):
+        return 1
+    if benchmark is not None and kind in benchmark.partitions:
+        return benchmark.partitions[kind].folds
+    return FOLDS.get(kind, OTHER_FOLDS)
 
 
 def make_split(benchmark: Benchmark, kind: str, seed: int = 0, fold: int = 0) -> Split:
@@ -107,20 +147,28 @@ def make_split(benchmark: Benchmark, kind: str, seed: int = 0, fold: int = 0) ->
     ----------
     kind : one of `benchmark.kinds`, or an alias of DrEval
     seed : another seed is another partition
-    fold : 0 .. folds - 1 (see `folds_of`); the folds of a seed are disjoint test sets
+    fold : 0 .. folds - 1 (see `folds_of`); the folds of a seed are disjoint test sets, those of a
+        published kind disjoint validation sets
 
     Raises
     ------
     DataError
         Unknown kind, fold or seed out of range, fewer groups than sets need, or no pair of new row
         and new column.
+
+    Examples
+    --------
+    `make_split(davis, "published", fold=2)` validates on the third published fold;
+    `make_split(davis, "published_refit")` trains on all five.
     """
     kind = kind_of(kind, benchmark)
-    folds = folds_of(kind)
+    folds = folds_of(kind, benchmark)
     if not 0 <= fold < folds:
         raise DataError(f"fold {fold} of {kind}", remedy=f"use 0 to {folds - 1}")
     if seed < 0:
         raise DataError(f"seed {seed}", remedy="use 0 or more")
+    if kind.removesuffix(REFIT) in benchmark.partitions:
+        return _published(benchmark, kind, seed, fold)
     place = KINDS.index(kind) if kind in KINDS else zlib.crc32(kind.encode())
     if kind == "both_blind":
         parts = [
@@ -139,6 +187,21 @@ def make_split(benchmark: Benchmark, kind: str, seed: int = 0, fold: int = 0) ->
             )
     train, valid, test = where
     return Split(kind, train, valid, test, seed, fold, folds, benchmark.name, benchmark.checksum)
+
+
+def _published(benchmark: Benchmark, kind: str, seed: int, fold: int) -> Split:
+    """A split that somebody published with the table; seeds have nothing to say in it."""
+    if seed:
+        raise DataError(f"seed {seed} of {kind}", remedy="a published split has seed 0 alone")
+    partition = benchmark.partitions[kind.removesuffix(REFIT)]
+    refit, part = kind.endswith(REFIT), partition.part
+    held = -3 if refit else fold  # no pair is in part -3
+    train = np.flatnonzero((part >= 0) & (part != held))
+    valid, test = np.flatnonzero(part == held), np.flatnonzero(part == TEST_PART)
+    # what is always trained on is in no turn the validation set
+    parts = np.where(part < partition.folds, part, -1)[train] if refit else None
+    about = (seed, fold, folds_of(kind, benchmark), benchmark.name, benchmark.checksum)
+    return Split(kind, train, valid, test, *about, parts=parts)
 
 
 def _sets_of(

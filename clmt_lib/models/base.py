@@ -1,5 +1,6 @@
 """What a model is: a typed contract, one criterion for choosing settings, saving and loading."""
 
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -97,6 +98,20 @@ class Model(ABC):
             The model cannot predict for an entity that was not there at `fit`.
         """
 
+    def refit(self, benchmark: Benchmark, split: Split) -> Self:
+        """Learn from the whole of `split.train` where there is no validation set, with settings
+        chosen over the folds that `split.within()` gives.
+
+        Raises
+        ------
+        DataError
+            The model cannot: here, always.
+        """
+        raise DataError(
+            f"{type(self).__name__} needs a validation set, {split.kind} has none",
+            remedy="fit it on the folds of the published split",
+        )
+
     def state(self) -> dict[str, np.ndarray]:
         """Every fitted array by name."""
         return saving.arrays_of(self.pack())
@@ -165,14 +180,15 @@ def load(folder: str | Path) -> Model:
 
 
 def fitted(model: Model, benchmark: Benchmark, split: Split, **options: Any) -> Model:
-    """`model.fit(benchmark, split)`, checked.
+    """`model.fit(benchmark, split)`, checked; `model.refit` where the split has no validation set.
 
     Raises
     ------
     DataError
         `fit` did not return the model.
     """
-    found = model.fit(benchmark, split, **options)
+    fit = model.fit if len(split.valid) else model.refit
+    found = fit(benchmark, split, **options)
     if found is not model:
         raise DataError(
             f"fit of {type(model).__name__} returned {type(found).__name__}, not the model",
@@ -295,6 +311,24 @@ class TableModel(Model):
     fitted: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
     ids: Any = field(default=None, init=False, repr=False)
     names: Any = field(default=None, init=False, repr=False)
+    scores: list[float] = field(default_factory=list, init=False, repr=False)
+    pick: int = field(default=0, init=False, repr=False)
+
+    def refit(self, benchmark: Benchmark, split: Split) -> Self:
+        """Fit on the whole training set the candidate whose mean score over the folds of
+        `split.within()` is best; see `Model.refit`.
+        """
+        scores = []
+        for part in split.within():
+            model = copy.deepcopy(self)
+            model.fit(benchmark, part)
+            scores.append(model.scores)
+        mean = np.mean(scores, axis=0)  # [candidates]
+        best = None
+        for number, found in enumerate(mean):  # as `choose`: the first wins a tie
+            if improves(found, best):
+                best, self.pick = found, number
+        return self.fit(benchmark, split)
 
     def predict(self, pairs: np.ndarray, benchmark: Benchmark | None = None) -> np.ndarray:
         """[n] predictions of [n, 2] positions (row, column); see `Model.predict`."""
@@ -348,14 +382,19 @@ class TableModel(Model):
 
     def choose(self, benchmark: Benchmark, split: Split, candidates: Iterable[Candidate]) -> Self:
         """Keep the (settings, table, state) with the best score on the validation set; the first
-        wins a tie (`improves`).
+        wins a tie (`improves`). Without a validation set: the one that `refit` picked.
         """
         self.remember(benchmark)
         cell, drug = benchmark.pairs[split.valid].T
-        best = None
-        for settings, table, state in candidates:
-            found = selection_score(benchmark, split, table[cell, drug])
-            if improves(found, best):
+        best, self.scores = None, []
+        for number, (settings, table, state) in enumerate(candidates):
+            if len(cell):
+                found = selection_score(benchmark, split, table[cell, drug])
+                self.scores.append(found)
+                better = improves(found, best)
+            else:
+                found, better = None, number == self.pick
+            if better:
                 best, self.chosen, self.table, self.fitted = found, settings, table, state
         return self
 

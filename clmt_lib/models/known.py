@@ -38,6 +38,7 @@ def training_set(benchmark: Benchmark, split: Split, views: Sequence[str] = ()) 
         pairs=places,
         y=benchmark.y[split.train],
         censored=benchmark.censored[split.train],
+        partitions={},
     )
 
 

@@ -96,7 +96,7 @@ def cross_validate(
     name, make = _maker(model, kind, dict(settings or {}))
     task, boot = of(benchmark), bootstrap_of(benchmark, draws)
     if folds is None or isinstance(folds, int):
-        folds = range(folds_of(kind) if folds is None else folds)
+        folds = range(folds_of(kind, benchmark) if folds is None else folds)
     metrics, frames, chosen, drawn, weights = {}, [], {}, [], []
     for fold in folds:
         split = make_split(benchmark, kind, seed, fold)
@@ -108,7 +108,9 @@ def cross_validate(
         drawn.append(boot.statistics(pairs, y, found, task.reported))
         weights.append(boot.weights(pairs, task.reported, y))
     if not frames:
-        raise DataError("no fold to run", remedy=f"{kind} has folds 0 to {folds_of(kind) - 1}")
+        raise DataError(
+            "no fold to run", remedy=f"{kind} has folds 0 to {folds_of(kind, benchmark) - 1}"
+        )
     return Validation(
         name,
         (benchmark.name, benchmark.checksum),

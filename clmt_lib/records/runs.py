@@ -140,7 +140,9 @@ def _make(config, resolved, benchmark, work, folder, device, progress, also=None
     model, seconds = _fit(config, benchmark, split, work, folder, device, progress)
     start = time.perf_counter()
     predicted = {
-        role: models.predicted(model, benchmark.pairs[getattr(split, role)]) for role in ROLES
+        role: models.predicted(model, benchmark.pairs[getattr(split, role)])
+        for role in ROLES
+        if len(getattr(split, role))
     }
     if seconds != {"resumed": True}:
         seconds["predict"] = round(time.perf_counter() - start, 2)
@@ -175,7 +177,7 @@ def _fit(config, benchmark, split, work, folder, device, progress):
     if model.parts:  # a blend of models that have records of their own is made of those
         model.fit(benchmark, split, _parts(model, config, folder, benchmark))
     else:
-        model.fit(benchmark, split)
+        models.fitted(model, benchmark, split)
     if resumed:  # what the earlier attempts took is not known
         return model, {"resumed": True}
     seconds = {"fit": time.perf_counter() - start, "fit_cpu": time.process_time() - cpu}
@@ -198,7 +200,8 @@ def _parts(model, config, folder, benchmark):
 
 def _score(benchmark, split, predicted):
     """(metrics of both sets, intervals and draws used; draws of the test set)."""
-    found = {role: tasks.score(benchmark, split, predicted[role], role) for role in ROLES}
+    found: dict = dict.fromkeys(ROLES, {})
+    found |= {role: tasks.score(benchmark, split, p, role) for role, p in predicted.items()}
     test = split.test
     draws = tasks.bootstrap_of(benchmark).statistics(
         benchmark.pairs[test], benchmark.y[test], predicted["test"], tasks.of(benchmark).reported

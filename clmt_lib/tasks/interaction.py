@@ -1,4 +1,6 @@
-"""Drug-target affinity: how tightly a drug binds a protein."""
+"""Drugs and proteins: how tightly one binds the other (affinity), and whether it does
+(interaction).
+"""
 
 from clmt_lib.tasks.base import Task, register
 
@@ -26,6 +28,25 @@ AFFINITY = register(
         usual="rmse",
         measured=("rmse", "mse"),
         normalised=True,
+        sides=("protein", "drug"),
+        keys=("drug", "scaffold"),
+    )
+)
+
+INTERACTION = register(
+    Task(
+        name="interaction",
+        question="Does a drug bind a protein?",
+        scored=(
+            "auroc",
+            "auprc",
+            "ece",
+            "mse",
+            "auroc_per_{column}",
+            "auroc_per_{row}",
+        ),
+        with_interval=("auroc", "auprc"),
+        usual="auroc",
         sides=("protein", "drug"),
         keys=("drug", "scaffold"),
     )
