@@ -104,9 +104,9 @@ def follow(split: Split, benchmark: Benchmark, table: Benchmark, key: str = "sca
         for name, labels in zip((key, labelled.identity), kinds, strict=True):
             there = np.unique(np.asarray(labelled.keys[name]).astype(str)[rows])
             part[np.isin(labels, there)] = number
-    found = [np.flatnonzero(part == number) for number in range(3)]
-    for name, positions in zip(("train", "valid"), found, strict=False):
+    train, valid, test = (np.flatnonzero(part == number) for number in range(3))
+    for name, positions in (("train", train), ("valid", valid)):
         if not len(positions):
             raise DataError(f"no profile is left for {name}", remedy="use another split")
     facts = split.seed, split.fold, split.folds, table.name, table.checksum
-    return Split(split.kind, *found, *facts)
+    return Split(split.kind, train, valid, test, *facts)
