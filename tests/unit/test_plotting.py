@@ -173,3 +173,44 @@ def test_before_after_draws_each_pair_and_both_means():
     )
     assert means == pytest.approx([-0.1, 0.3])
     assert [label.get_text() for label in ax.get_xticklabels()] == ["then", "now"]
+
+
+def test_who_was_measured_is_written_beside_each_row():
+    masks = {"structure": np.ones(40, dtype=bool), "morphology": np.arange(40) < 10}
+    ax = plotting.presence(masks, most=20)
+    assert {"100%", "25%", "structure", "morphology"} <= set(texts(ax))
+
+
+def test_contents_stack_up_and_small_shares_are_not_written():
+    table = pd.DataFrame({"visible": [0.5, 0.2], "private": [0.02, 0.3]}, index=["a", "b"])
+    ax = plotting.contents(table)
+    assert sorted(texts(ax)) == ["20%", "30%", "50%"]
+    assert [patch.get_x() for patch in ax.patches] == pytest.approx([0, 0, 0.5, 0.2])
+
+
+def test_worths_draw_every_row_with_its_interval_and_score():
+    rows = {"gain": [0.0, 0.1], "low": [0.0, 0.05], "high": [0.0, 0.15], "auroc": [0.7, 0.8]}
+    rows = pd.DataFrame(rows, index=["structure", "+ measured"])
+    axes = plotting.worths({"a": rows, "b": rows.iloc[1:]})
+    assert len(axes) == 2 and "0.800" in texts(axes[0]) and "0.700" not in texts(axes[1])
+    assert [line.get_xdata()[0] for line in axes[1].lines if line.get_marker() in "os"] == [0.1]
+
+
+def test_retrieval_shows_chance_and_a_row_a_method():
+    rows = [("cmap", m, h, h - 0.01, h + 0.01, 0.05) for m, h in (("ridge", 0.1), ("x", 0.05))]
+    columns = ["space", "method", "hit", "low", "high", "chance"]
+    axes = plotting.retrieved(pd.DataFrame(rows, columns=columns))
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["ridge", "x"]
+    assert axes[0].lines[0].get_xdata()[0] == 0.05 and len(axes[0].lines) == 5
+
+
+def test_differences_and_the_extrapolation_of_a_curve():
+    table = pd.DataFrame({"difference": [0.1], "low": [0.0], "high": [0.2]}, index=["one"])
+    ax = plotting.differences(table, "place", (-0.05, 0.05))
+    assert len(ax.patches) == 1 and len(ax.lines) == 3
+    x = [100, 200, 400]
+    rows = pd.DataFrame({"method": "ridge", "pairs": x, "score": [0.1, 0.2, 0.3]})
+    rows["low"], rows["high"] = rows["score"] - 0.01, rows["score"] + 0.01
+    assert len(plotting.curve(rows).lines) == 1
+    dashed = plotting.curve(rows, 800).lines[1]
+    assert dashed.get_ydata()[-1] == pytest.approx(0.4) and dashed.get_linestyle() == "--"

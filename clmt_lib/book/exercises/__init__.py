@@ -19,6 +19,7 @@ from clmt_lib.book.exercises import (  # noqa: F401, each registers its checks
     graphs,
     ladder,
     language,
+    profiles,
     reproduction,
     scaling,
     text,

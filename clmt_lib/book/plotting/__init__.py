@@ -32,6 +32,14 @@ from clmt_lib.book.plotting.ledger import (
     verdict_counts,
 )
 from clmt_lib.book.plotting.molecules import attributes, company, fold_scores, molecule
+from clmt_lib.book.plotting.profiles import (
+    contents,
+    curve,
+    differences,
+    presence,
+    retrieved,
+    worths,
+)
 from clmt_lib.book.plotting.scaling import (
     growth,
     lanes,
@@ -72,10 +80,13 @@ __all__ = [
     "cases",
     "choices",
     "company",
+    "contents",
     "copies",
     "copying",
+    "curve",
     "depth",
     "descent",
+    "differences",
     "display_name",
     "dose_response",
     "errors_by_group",
@@ -101,6 +112,7 @@ __all__ = [
     "partners",
     "parts",
     "pooling",
+    "presence",
     "pull",
     "race",
     "ratchet",
@@ -108,6 +120,7 @@ __all__ = [
     "replicate_noise",
     "residual_map",
     "response_graphs",
+    "retrieved",
     "run_history",
     "schedules",
     "seconds",
@@ -131,4 +144,5 @@ __all__ = [
     "whose_gain",
     "widths",
     "worth",
+    "worths",
 ]
