@@ -1,16 +1,16 @@
 """Order in a representation, straight number lines, and how fine a number is (chapter `cldr`).
 
 `triplets` asks "which of two pairs is nearer in response to a third", `triplet_order` whether a
-representation says the same, `mean_over_tuples` how sure one may be; `nearest_number` and
+representation says the same, `order_draws` how sure one may be; `nearest_number` and
 `straightness` read a line of numbers; `shared_words` and `closer_than` count what a batch holds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from clmt_lib.io import DataError
-from clmt_lib.tasks.bootstrap import AT_ONCE, Bootstrap
+from clmt_lib.tasks.bootstrap import Bootstrap
 from clmt_lib.tasks.metrics import spearman
 
 TRIPLETS = 20_000  # drawn where all of them are more
@@ -111,40 +111,82 @@ def triplet_order(z: np.ndarray, asked: np.ndarray) -> np.ndarray:
     return np.where(same, 0.5, (near < far).astype(float))
 
 
-def mean_over_tuples(
-    values: np.ndarray, members: np.ndarray, pairs: np.ndarray, boot: Bootstrap
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of a value of several pairs at a time, in every draw of a two-way bootstrap: a tuple
-    weighs the product of its pairs' weights, as if the table were drawn again and the tuples made
-    of it.
+def order_draws(
+    z: Mapping[str, np.ndarray],
+    y: np.ndarray,
+    pairs: np.ndarray,
+    boot: Bootstrap,
+    groups: np.ndarray | None = None,
+    margin: float = 0.0,
+    number: int = TRIPLETS // 2,
+    seed: int = 0,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Share of triplets in order in every draw of a two-way bootstrap: the table is drawn again,
+    and fresh triplets of its pairs are asked. The same triplets are asked of every representation,
+    so differences are paired.
+
+    Triplets drawn once and weighed by the counts of their six entities would not do: few carry all
+    the weight, and the interval would be that of a handful.
 
     Parameters
     ----------
-    values : [m], such as `triplet_order` gives
-    members : [m, k] positions into `pairs`, such as triplets
+    z : name -> [n, dim]; a table of n x n distances each is kept in memory
+    y, groups, margin : as in `triplets`
     pairs : [n, sides] positions of entities
+    number : triplets looked at in a draw; two copies of one pair make no triplet
 
     Returns
     -------
-    (means, weights), each [draws]: a mean is NaN where no tuple was drawn; a weight is relative to
-    the set as it is, as `pool` wants it of a fold.
+    (name -> [draws] shares, [draws] weights): a share is NaN where a draw has no triplet, whose
+    weight is then 0; else the weight is that of the pairs drawn, relative to the set as it is, as
+    `pool` wants it of a fold.
     """
-    pairs, members = np.asarray(pairs), np.asarray(members)
-    used, place = np.unique(members, return_inverse=True)
-    place = place.reshape(members.shape)
-    total, weighed = np.empty(boot.draws), np.empty(boot.draws)
-    step = max(1, AT_ONCE // max(len(used), len(members)))
-    for start in range(0, boot.draws, step):
-        rows = slice(start, start + step)
-        each = np.ones((len(boot.counts[0][rows]), len(used)))  # weight of each pair
+    pairs, y = np.asarray(pairs), np.asarray(y, dtype=np.float64)
+    group = (
+        np.zeros(len(y), dtype=int) if groups is None else np.unique(groups, return_inverse=True)[1]
+    )
+    order = np.argsort(group, kind="stable")
+    apart = {name: _distances(np.asarray(each)) for name, each in z.items()}
+    shares = {name: np.full(boot.draws, np.nan) for name in z}
+    weights = np.zeros(boot.draws)
+    for draw in range(boot.draws):
+        count = np.ones(len(pairs))
         for axis, counts in enumerate(boot.counts):
-            each *= counts[rows][:, pairs[used, axis]]
-        weight = np.ones((len(each), len(members)))
-        for which in range(members.shape[1]):
-            weight *= each[:, place[:, which]]
-        total[rows], weighed[rows] = weight.sum(1), weight @ values
-    means = np.divide(weighed, total, out=np.full(boot.draws, np.nan), where=total > 0)
-    return means, total / len(members)
+            count = count * counts[draw, pairs[:, axis]]
+        rows = np.repeat(order, count[order].astype(int))  # the pairs of this draw, by group
+        if not len(rows):
+            continue
+        rng = np.random.default_rng([seed, draw])
+        i, j, k = _of_one_group(rows, group, number, rng)
+        near, far = np.abs(y[i] - y[j]), np.abs(y[i] - y[k])
+        asked = (np.abs(near - far) > margin) & (i != j) & (i != k) & (j != k)
+        i, j, k = i[asked], np.where(near <= far, j, k)[asked], np.where(near <= far, k, j)[asked]
+        if not len(i):
+            continue
+        weights[draw] = count.sum() / len(pairs)
+        for name, table in apart.items():
+            one, other = table[i, j], table[i, k]
+            shares[name][draw] = (one < other).mean() + 0.5 * (one == other).mean()
+    return shares, weights
+
+
+def _distances(z):
+    """[n, n] squared Euclidean distances, rounded so that equal vectors tie."""
+    z = (z - z.mean(0)).astype(np.float32)
+    squared = (z**2).sum(1)
+    apart = squared[:, None] + squared - 2 * z @ z.T
+    step = max(float(squared.max()), 1e-30) * 1e-6
+    return np.round(np.maximum(apart, 0) / step).astype(np.float32)
+
+
+def _of_one_group(rows, group, number, rng):
+    """Three arrays [number] of rows, each triple of one group; `rows` are sorted by group. A triple
+    is as likely as any other: a group is drawn by the cube of its size.
+    """
+    starts = np.flatnonzero(np.diff(group[rows], prepend=-1))
+    sizes = np.diff(np.append(starts, len(rows))).astype(float)
+    which = rng.choice(len(starts), number, p=sizes**3 / (sizes**3).sum())
+    return (rows[starts[which] + (rng.random(number) * sizes[which]).astype(int)] for _ in range(3))
 
 
 def nearest_number(z: np.ndarray, numbers: np.ndarray) -> np.ndarray:

@@ -62,36 +62,40 @@ def test_drawn_triplets_estimate_all_of_them_and_stay_in_their_group():
     assert order.triplet_order(z, some).mean() == pytest.approx(every, abs=0.01)
 
 
-def test_bootstrap_of_triplets_is_that_of_the_table_drawn_again():
+@pytest.mark.parametrize("grouped", [False, True])
+def test_bootstrap_of_order_is_that_of_the_table_drawn_again(grouped):
     """A draw with counts is the table with so many copies; copies of one pair make no triplet."""
-    shape = 4, 3
-    pairs = np.array([(c, d) for c in range(4) for d in range(3)])
-    y, z = rng.normal(size=12), rng.normal(size=(12, 2))
-    asked = order.triplets(y)
-    right, boot = order.triplet_order(z, asked), Bootstrap(shape, draws=6)
-    means, weights = order.mean_over_tuples(right, asked, pairs, boot)
-    for draw in range(6):
-        copies = [
-            number
-            for number, (cell, drug) in enumerate(pairs)
-            for _ in range(int(boot.counts[0][draw, cell] * boot.counts[1][draw, drug]))
-        ]
-        told = {tuple(triplet): value for triplet, value in zip(asked, right, strict=True)}
-        values = [
-            told[(i, j, k)] for i in copies for j in copies for k in copies if (i, j, k) in told
-        ]
-        assert means[draw] == pytest.approx(np.mean(values) if values else np.nan, nan_ok=True)
-        assert weights[draw] == pytest.approx(len(values) / len(asked))
+    pairs = np.array([(c, d) for c in range(5) for d in range(3)])
+    y, z = rng.normal(size=15), rng.normal(size=(15, 2)) + np.arange(15)[:, None] / 8
+    groups = pairs[:, 1] if grouped else None
+    boot = Bootstrap((5, 3), draws=5)
+    shares, weights = order.order_draws(
+        {"z": z, "y": y[:, None]}, y, pairs, boot, groups, 0.1, 60_000
+    )
+    asked = order.triplets(y, groups, 0.1)
+    told = {
+        (i, *sorted(jk)): v
+        for (i, *jk), v in zip(asked, order.triplet_order(z, asked), strict=True)
+    }
+    for draw in range(5):
+        count = (boot.counts[0][draw, pairs[:, 0]] * boot.counts[1][draw, pairs[:, 1]]).astype(int)
+        value = weight = 0.0
+        for (i, j, k), right in told.items():
+            value += count[i] * count[j] * count[k] * right
+            weight += count[i] * count[j] * count[k]
+        assert shares["z"][draw] == pytest.approx(
+            value / weight if weight else np.nan, abs=0.012, nan_ok=True
+        )
+        assert shares["y"][draw] == (1 if weight else pytest.approx(np.nan, nan_ok=True))
+        assert weights[draw] == (pytest.approx(count.sum() / 15) if weight else 0)
 
 
-def test_bootstrap_with_everything_drawn_once_is_the_mean():
-    pairs = np.array([(c, d) for c in range(5) for d in range(4)])
-    y = rng.normal(size=20)
-    asked = order.triplets(y)
-    right = order.triplet_order(rng.normal(size=(20, 2)), asked)
-    boot = Bootstrap((5, 4), draws=3, resampled=())
-    means, weights = order.mean_over_tuples(right, asked, pairs, boot)
-    assert means == pytest.approx(right.mean()) and weights == pytest.approx(1)
+def test_bootstrap_of_what_has_collapsed_is_at_chance():
+    pairs = np.array([(c, d) for c in range(6) for d in range(4)])
+    shares, _ = order.order_draws(
+        {"z": np.ones((24, 3))}, rng.normal(size=24), pairs, Bootstrap((6, 4), draws=3), number=500
+    )
+    assert shares["z"].tolist() == [0.5] * 3
 
 
 def test_nearest_number_is_the_largest_cosine():
