@@ -2,13 +2,14 @@
 replaced whole, one process at a time, and what is costly kept by content.
 """
 
+import csv
 import gzip
 import hashlib
 import os
 import secrets
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -61,7 +62,7 @@ def locate(folder: str | os.PathLike | None = None, part: str = "drp") -> Path:
     named = folder or os.environ.get("CLMT_DATA")
     if not named:
         raise DataError("no data folder: CLMT_DATA is not set", remedy=GET_DATA)
-    path = Path(named).expanduser()
+    path = expanded(named)
     if not path.is_dir():
         raise DataError("no such folder", file=named, remedy=GET_DATA)
     if not os.access(path, os.R_OK | os.X_OK):
@@ -73,25 +74,51 @@ def locate(folder: str | os.PathLike | None = None, part: str = "drp") -> Path:
     return path / part if (path / part).is_dir() else path
 
 
+def expanded(path: str | os.PathLike) -> Path:
+    """The path with `~` replaced by the home folder.
+
+    Raises
+    ------
+    DataError
+        `~name` of nobody, or no home folder is known.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise DataError(
+            f"home folder not found ({error})", file=path, remedy="write the folder out in full"
+        ) from None
+
+
 def read_table(
-    path: str | os.PathLike, columns: Iterable[str] | None = None, **options: Any
+    path: str | os.PathLike,
+    columns: Iterable[str] | None = None,
+    text: Collection[str] = (),
+    **options: Any,
 ) -> pd.DataFrame:
     """Read CSV, TSV (plain or gzipped) or Parquet into a frame, with errors that say what to do.
+
+    Every row of a text table has as many cells as the first: a file that was cut in the middle of a
+    row, or whose rows end in a further separator, is refused.
 
     Parameters
     ----------
     path : file whose name ends in .csv, .tsv, .txt (optionally .gz) or .parquet
     columns : names that must be there; only these are kept. None keeps all.
+    text : names of columns (such as ids) that are kept as they are written in a text table
     options : passed to the pandas reader.
 
     Raises
     ------
     DataError
-        Missing or unreadable file, truncated gzip, text that is not UTF-8, unknown layout, missing
-        column, no rows.
+        Missing or unreadable file, truncated gzip, another kind of file than its name says, text
+        that is not UTF-8, rows of unequal length, unknown layout, missing or doubled column, no
+        rows.
     """
     path = Path(path)
     columns = None if columns is None else list(columns)
+    if text and not path.name.lower().endswith(".parquet"):
+        options["dtype"] = dict.fromkeys(text, "str")
     if not path.exists():
         raise DataError(
             "no such file", file=path, remedy="check the folder's layout with `clmt data check`"
@@ -120,7 +147,7 @@ def read_table(
         ) from None
     except pd.errors.EmptyDataError:
         raise DataError("empty table", file=path, remedy="fetch or export it again") from None
-    except (pd.errors.ParserError, OSError, ValueError) as error:
+    except (pd.errors.ParserError, OSError, ValueError, _arrow_errors()) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(
@@ -134,23 +161,213 @@ def read_table(
 
 
 def _read(path: Path, columns: list[str] | None, options: dict[str, Any]) -> pd.DataFrame:
-    if path.suffix == ".parquet":
+    name = path.name.lower()
+    if name.endswith(".parquet"):
         import pyarrow.parquet as pq
 
         require_columns(pq.read_schema(path).names, columns, path)
-        return pd.read_parquet(path, columns=columns, **options)
-    plain = path.name.removesuffix(".gz")
+        frame = pd.read_parquet(path, columns=columns, **options)
+        return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index(drop=True)
+    plain = name.removesuffix(".gz")
     if not plain.endswith((".csv", ".tsv", ".txt")):
         raise DataError(
             f"unknown kind of file {path.suffix!r}",
             file=path,
             remedy="use .csv, .tsv, .txt (optionally .gz) or .parquet",
         )
+    _as_named(path)
+    separator = "," if plain.endswith(".csv") else "\t"
+    if "nrows" not in options:  # a look at the first rows leaves the rest for the next reader
+        header = _equal_rows(path, separator)
+        twice = [column for column in columns or () if header.count(column) > 1]
+        if twice:
+            raise DataError(
+                f"two columns are called {twice[0]!r}",
+                file=path,
+                row=1,
+                remedy="keep one of them",
+            )
     frame = pd.read_csv(
-        path, sep="," if plain.endswith(".csv") else "\t", low_memory=False, **options
+        path,
+        sep=separator,
+        low_memory=False,
+        compression="gzip" if name.endswith(".gz") else None,
+        **options,
     )
     require_columns(frame.columns, columns, path)
     return frame if columns is None else frame[columns]
+
+
+def _arrow_errors() -> type[Exception]:
+    """What pyarrow raises for a damaged file and is no ValueError."""
+    from pyarrow import ArrowException
+
+    return ArrowException
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb")
+
+
+KINDS_OF_FILE = (  # first bytes -> (what it is, what to do); {name} is the file's
+    (b"\x1f\x8b", "is gzip under another name", "rename it to {name}.gz, or unpack it"),
+    (b"PK", "is a zip file or an Excel workbook", "unpack it, or save the sheet as CSV (UTF-8)"),
+    (b"\xd0\xcf\x11\xe0", "is an old Excel workbook", "open it and save the sheet as CSV (UTF-8)"),
+    (b"PAR1", "is a Parquet file", "give it a name that ends in .parquet"),
+    (
+        b"\xff\xfe",
+        "is text in UTF-16",
+        "convert it: `iconv -f UTF-16 -t UTF-8`, or save it as UTF-8",
+    ),
+    (
+        b"\xfe\xff",
+        "is text in UTF-16",
+        "convert it: `iconv -f UTF-16 -t UTF-8`, or save it as UTF-8",
+    ),
+    (b"BZh", "is bzip2", "unpack it (bunzip2)"),
+    (b"\xfd7zXZ", "is xz", "unpack it (unxz)"),
+    (b"%PDF", "is a PDF", "fetch the table itself"),
+)
+
+
+def _as_named(path: Path) -> None:
+    """Raise where the first bytes show another kind of file than text."""
+    with _opened(path) as file:
+        start = file.read(512)
+    for mark, what, remedy in KINDS_OF_FILE:
+        if start.startswith(mark):
+            raise DataError(
+                f"{what}, not a text table", file=path, remedy=remedy.format(name=path.name)
+            )
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise DataError(
+            "is a web page, not a table",
+            file=path,
+            remedy="the server answered with a login or error page: fetch the file again",
+        )
+    if b"\0" in start:
+        raise DataError(
+            "holds bytes that are no text", file=path, remedy="fetch or export it again"
+        )
+
+
+def _equal_rows(path: Path, separator: str) -> list[str]:
+    """The cells of the first row; raises where a later one has more cells or fewer."""
+    first: list[str] = []
+    row, began, held = 0, 1, ""
+    with _opened(path) as lines:
+        for number, raw in enumerate(lines, start=1):
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            if held or '"' in line:
+                held = f"{held}\n{line}" if held else line
+                if held.count('"') % 2:  # the quoted cell goes on in the next line
+                    continue
+                line, cells = held, next(csv.reader([held], delimiter=separator), [""])
+                held, count = "", len(cells)
+            else:
+                count = line.count(separator) + 1
+            if not line.strip():
+                began = number + 1
+                continue
+            row += 1
+            if row == 1:
+                first = next(csv.reader([line], delimiter=separator))
+                _right_separator(path, line, separator)
+            elif count != len(first):
+                raise DataError(
+                    f"{count} cells where the first row has {len(first)}",
+                    file=path,
+                    row=began,
+                    remedy="rows end in a separator too many: remove it"
+                    if count > len(first)
+                    else "the row, or the file, is cut short: fetch or export it again",
+                )
+            began = number + 1
+    if held:
+        raise DataError(
+            "a quotation mark is never closed",
+            file=path,
+            row=began,
+            remedy="the file is cut short, or a mark is missing: fetch or export it again",
+        )
+    return first
+
+
+def _right_separator(path: Path, line: str, separator: str) -> None:
+    """Raise where a header without a single separator has those of another kind of table."""
+    others = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+    for other, name in others.items():
+        if other != separator and separator not in line and line.count(other) > 1:
+            wanted = others[separator]
+            raise DataError(
+                f"cells are separated by {name}, not by {wanted}",
+                file=path,
+                row=1,
+                remedy=f"save it with {wanted} between the cells and points in the numbers"
+                if other in ";|"
+                else f"name it {'.csv' if other == ',' else '.tsv'}, or save it with {wanted}",
+            )
+
+
+def numbers(
+    frame: pd.DataFrame,
+    column: Any,
+    path: str | os.PathLike,
+    whole: bool = True,
+    first_row: int = 2,
+    missing: bool = False,
+    label: str | None = None,
+) -> pd.Series:
+    """A column as int64 (`whole`) or float64.
+
+    Parameters
+    ----------
+    whole : ids; such a number keeps all its digits, so that 7.0001E+05 is none
+    first_row : the file's row of index 0
+    missing : allows empty cells (which stay missing: float64)
+    label : what a message calls the column
+
+    Raises
+    ------
+    DataError
+        A cell that is empty or no such number, with its row.
+    """
+    cells, label = frame[column], label or str(column)
+    if cells.dtype.kind not in "iufOTSU" and not isinstance(cells.dtype, pd.StringDtype):
+        if not pd.api.types.is_numeric_dtype(cells) or pd.api.types.is_bool_dtype(cells):
+            raise DataError(
+                f"column {label} holds values of type {cells.dtype}, not numbers",
+                file=path,
+                remedy="export it as numbers",
+            )
+    try:
+        values = pd.to_numeric(cells, errors="coerce").astype("float64")
+    except (TypeError, OverflowError):  # lists, digits without end
+        values = pd.Series(np.nan, cells.index)
+    bad = ~np.isfinite(values)
+    if whole:
+        shortened = (
+            cells.astype(str).str.contains("e", case=False) if cells.dtype.kind != "f" else False
+        )
+        bad |= (values % 1 != 0) | (values.abs() >= 2.0**53) | shortened
+    if missing:
+        bad &= cells.notna()
+    if bad.any():
+        place = bad.idxmax()
+        cell = cells.loc[place]
+        empty = cell is None or (np.isscalar(cell) and pd.isna(cell))
+        kind = "whole" if whole else "finite"
+        raise DataError(
+            f"{label} is empty" if empty else f"{label} {str(cell)!r} is not a {kind} number",
+            file=path,
+            row=int(place) + first_row,
+            remedy="give it, or drop the row"
+            if empty
+            else "a spreadsheet has shortened it: export the column as text"
+            if whole and "e" in str(cell).lower()
+            else "correct the row or drop it",
+        )
+    return values.astype("int64") if whole and not missing else values
 
 
 def require_columns(
@@ -172,8 +389,7 @@ def require_columns(
 
 
 def _row_of_bad_byte(path: Path) -> int | None:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as lines:
+    with _opened(path) as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 line.decode("utf-8")
@@ -257,7 +473,7 @@ def cache_file(kind: str, parts: Sequence[str], suffix: str = "npy") -> Path:
     """Path for something made from `parts` (texts), under `CLMT_CACHE` or the user's cache folder:
     other parts, another file.
     """
-    folder = Path(os.environ.get("CLMT_CACHE") or Path("~/.cache/clmt_lib").expanduser())
+    folder = expanded(os.environ.get("CLMT_CACHE") or "~/.cache/clmt_lib")
     digest = hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:24]
     return folder / f"{kind}-{digest}.{suffix}"
 

@@ -76,14 +76,27 @@ def _progress(done: int, total: int | None) -> None:
 @click.argument("downloads", metavar="DOWNLOADS")
 @click.argument("out", metavar="OUT")
 @click.option("--genes", metavar="FILE", help="Keep only these genes: one symbol a line.")
-def prepare_tables(downloads: str, out: str, genes: str | None) -> None:
+@click.option(
+    "--scale",
+    metavar="INPUT=SCALE",
+    multiple=True,
+    help="What the values of an input are, where they leave it in doubt: response=log10_uM, "
+    "expression=tpm, copy_number=ratio, ...",
+)
+def prepare_tables(downloads: str, out: str, genes: str | None, scale: tuple[str, ...]) -> None:
     """Turn a folder of official downloads into prepared tables.
 
     OUT is the folder to make; it must not exist.
     """
+    from clmt_lib.data.official import wanted_genes
     from clmt_lib.data.response.prepare import prepare
+    from clmt_lib.io import DataError
 
-    done = prepare(downloads, out, genes=_genes(genes) if genes else None)
+    wrong = [text for text in scale if "=" not in text]
+    if wrong:
+        raise DataError(f"--scale {wrong[0]!r} has no value", remedy="write --scale INPUT=SCALE")
+    scales = dict(text.split("=", 1) for text in scale)
+    done = prepare(downloads, out, genes=wanted_genes(genes) if genes else None, scales=scales)
     for kind, about in done.sources.items():
         click.echo(f"{kind}: {about['file']}")
     for kind, consequence in done.missing.items():
@@ -93,23 +106,6 @@ def prepare_tables(downloads: str, out: str, genes: str | None) -> None:
     if done.manifest is not None:
         click.echo(done.manifest[["file", "shape", "bytes"]].to_string(index=False))
     say(f"next: export CLMT_DATA='{done.folder}', then clmt data check")
-
-
-def _genes(path: str) -> list[str]:
-    from clmt_lib.io import DataError
-
-    try:
-        with open(path, encoding="utf-8") as lines:
-            genes = [line.strip() for line in lines if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"list of genes cannot be read ({error})",
-            file=path,
-            remedy="name a UTF-8 text file with one gene symbol a line",
-        ) from None
-    if not genes:
-        raise DataError("empty list of genes", file=path, remedy="one gene symbol a line")
-    return genes
 
 
 @command("check")
@@ -132,16 +128,28 @@ def check(folder: str | None) -> None:
             file=place,
             remedy=f"it should hold {files}: see `clmt data prepare`",
         )
+    broken: list[str] = []
     click.echo(f"{'benchmark':<10} {'rows':>6} {'columns':>7} {'pairs':>8}  checksum")
     for name, path in tables.items():
         if path is not None and not path.exists():
             click.echo(f"{name:<10} not in this folder ({TABLES[name][1]})")
             continue
-        benchmark = load(name, **({} if path is None else {"folder": folder}))
+        try:
+            benchmark = load(name, **({} if path is None else {"folder": folder}))
+        except DataError as error:
+            click.echo(f"{name:<10} cannot be read: {error}")
+            broken.append(name)
+            continue
         rows, columns = benchmark.shape
         click.echo(
             f"{name:<10} {rows:>6} {columns:>7} {len(benchmark):>8}  "
             f"{benchmark.checksum}{_about(benchmark)}"
+        )
+    if broken:
+        raise DataError(
+            f"{len(broken)} of the tables in this folder cannot be read: {', '.join(broken)}",
+            file=place,
+            remedy="mend what the lines above name",
         )
 
 

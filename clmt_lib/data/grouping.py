@@ -20,12 +20,12 @@ SALT_ELEMENTS = frozenset([1, 3, 5, 6, 7, 8, 9, 11, 12, 14, 15, 16, 17, 19, 20, 
 
 
 def group_compounds(drugs: pd.DataFrame) -> pd.Series:
-    """Compound of each drug id: ids that share a lower-case name or the first InChIKey block (the
-    skeleton, so salts and stereoisomers too).
+    """Compound of each drug id: ids that share a lower-case name, the first InChIKey block (the
+    skeleton, so stereoisomers too) or that of their parents (so salts and hydrates too).
 
     Parameters
     ----------
-    drugs : [D] frame with `name` and, where known, `inchikey`
+    drugs : [D] frame with `name` and, where known, `inchikey` and `smiles`
 
     Returns
     -------
@@ -33,10 +33,12 @@ def group_compounds(drugs: pd.DataFrame) -> pd.Series:
     """
     names = drugs["name"].str.strip().str.lower()
     blocks = skeletons(drugs["inchikey"])
+    structures = drugs["smiles"] if "smiles" in drugs else [None] * len(drugs)
+    parents = [parent_key(smiles) if isinstance(smiles, str) else None for smiles in structures]
     facts = [
         {f"name {name}" for name in [name] if isinstance(name, str)}
-        | {f"key {block}" for block in [block] if isinstance(block, str)}
-        for name, block in zip(names, blocks)
+        | {f"key {key}" for key in (block, parent) if isinstance(key, str)}
+        for name, block, parent in zip(names, blocks, parents, strict=True)
     ]
     group = connected(facts)
     first = drugs["name"].groupby(group).first()

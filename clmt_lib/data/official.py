@@ -2,20 +2,31 @@
 (used by `clmt data prepare`).
 
 Known layouts: the Cell Model Passports' matrix (genes are rows, header rows above) and long table,
-DepMap's matrix (models are rows), and both providers' mutation lists.
+DepMap's matrix (models are rows), and both providers' mutation lists. Columns are found by their
+labels, scales are recognised by their values, and what was repaired or left out is said.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from clmt_lib.io import DataError, read_table, require_columns
+from clmt_lib.io import DataError, numbers, read_table
 
 UNCHANGED = "use the Cell Model Passports' or DepMap's own file, unchanged"
+SYMBOL_LABELS = ("gene_symbol", "symbol", "hgnc_symbol")
+MONTHS = "jan feb mar apr may jun jul aug sep sept oct nov dec".split()
+AS_A_DATE = re.compile(
+    rf"(\d{{1,2}}-({'|'.join(MONTHS)})|({'|'.join(MONTHS)})-\d{{1,4}}"
+    r"|\d{1,2}/\d{1,2}/\d{2,4}|\d{4}-\d{2}-\d{2}.*)",
+    re.IGNORECASE,
+)  # MARCH1 and SEPT9 after a spreadsheet has seen them
+AS_A_NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
+OTHER_IDS = re.compile(r"(SIDG|ENS[A-Z]*G|NM_)\d+.*")
 MATRIX_HEADER = (
     "model_id",
     "model_name",
@@ -39,12 +50,75 @@ PROTEIN_CHANGES = frozenset(
 @dataclass(frozen=True)
 class Matrix:
     """values: [lines, genes] float64 indexed by COSMIC_ID; entrez: symbol -> Entrez id where the
-    file says; depmap: DepMap's scale, else the Passports'.
+    file says; depmap: DepMap's layout, else the Passports'; notes: what was repaired or left out.
     """
 
     values: pd.DataFrame
     entrez: dict
     depmap: bool
+    notes: list[str] = field(default_factory=list)
+
+
+def gene_symbols(cells: Iterable, path: str | os.PathLike, row: int | None, notes: list) -> list:
+    """Gene symbols as HGNC writes them: spaces around them and small letters are repaired, which
+    `notes` says.
+
+    Parameters
+    ----------
+    cells : [n] symbols; what is missing stays None
+    row : the file's row of the first; None where they stand in one row
+
+    Raises
+    ------
+    DataError
+        A symbol that a spreadsheet has turned into a date or a number.
+    """
+    out: list[str | None] = []
+    repaired = {}
+    for place, cell in enumerate(cells):
+        if not isinstance(cell, str) or not cell.strip():
+            out.append(None)
+            continue
+        symbol = cell.strip().strip('"')
+        if AS_A_DATE.fullmatch(symbol) or AS_A_NUMBER.fullmatch(symbol):
+            raise DataError(
+                f"gene {symbol!r} is no symbol: a spreadsheet has changed it",
+                file=path,
+                row=row if row is None else row + place,
+                remedy="use the provider's file as it was downloaded (MARCH1 became 1-Mar, "
+                "SEPT9 9-Sep)",
+            )
+        if symbol.islower() or re.fullmatch(r"[A-Z][a-z]+\d*[a-z]?\d*", symbol):
+            symbol = re.sub(r"^(C[\dXY]+)ORF(\d+)$", r"\1orf\2", symbol.upper())
+        if symbol != cell:
+            repaired[cell] = symbol
+        out.append(symbol)
+    if repaired:
+        shown = ", ".join(f"{old!r} is {new}" for old, new in list(repaired.items())[:3])
+        notes.append(f"{len(repaired)} gene symbols of {Path(path).name} repaired: {shown}")
+    return out
+
+
+def wanted_genes(path: str | os.PathLike) -> list[str]:
+    """The symbols of a text file, one a line.
+
+    Raises
+    ------
+    DataError
+        Not such a file, an empty one, or a symbol that a spreadsheet has changed.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"list of genes cannot be read ({error})",
+            file=path,
+            remedy="name a UTF-8 text file with one gene symbol a line",
+        ) from None
+    genes = [symbol for symbol in gene_symbols(lines, path, 1, []) if symbol]
+    if not genes:
+        raise DataError("empty list of genes", file=path, remedy="one gene symbol a line")
+    return genes
 
 
 def read_matrix(
@@ -65,22 +139,32 @@ def read_matrix(
         Unknown layout, a value that is not a number, no wanted gene, no line with a COSMIC id.
     """
     head = read_table(path, header=None, nrows=len(MATRIX_HEADER) + 2, dtype=str)
-    first = head.iloc[0].fillna("")
+    first = head.iloc[0].fillna("").str.strip()
     entrez = first.str.extract(r"^(.+) \((\d+)\)$")
-    ids = {}
+    ids: dict = {}
+    notes: list[str] = []
     depmap = False
     if first.str.fullmatch(r"SIDM\d+").any():
-        frame = _passports_matrix(path, head, genes)
+        frame = _passports_matrix(path, head, genes, notes)
     elif "model_id" in set(first):
-        frame = _passports_long(path, set(first), values, genes)
+        frame = _passports_long(path, list(first), values, genes, notes)
     elif entrez[0].notna().any():
         depmap = True
+        symbols = pd.Series(gene_symbols(entrez[0], path, None, notes), index=entrez.index)
+        twice = symbols.dropna()[symbols.dropna().duplicated()]
+        if len(twice):
+            raise DataError(
+                f"gene {twice.iloc[0]} has two columns",
+                file=path,
+                row=1,
+                remedy=UNCHANGED,
+            )
         ids = {
             symbol: int(number)
-            for symbol, number in entrez.dropna().to_numpy()
-            if genes is None or symbol in genes
+            for symbol, number in zip(symbols, entrez[1], strict=True)
+            if isinstance(symbol, str) and (genes is None or symbol in genes)
         }
-        frame = _depmap_matrix(path, first, entrez[0])
+        frame = _depmap_matrix(path, first, symbols, notes)
         frame = frame[[symbol for symbol in frame if symbol in ids]]
     else:
         raise DataError(
@@ -95,67 +179,43 @@ def read_matrix(
             file=path,
             remedy="check the list of genes: it takes HGNC symbols",
         )
-    return Matrix(
-        _by_cosmic(frame, lines, "DEPMAP_ID" if depmap else "SANGER_MODEL_ID", path), ids, depmap
-    )
-
-
-def numbers(
-    frame: pd.DataFrame,
-    column: Any,
-    path: Path,
-    whole: bool = True,
-    first_row: int = 2,
-    missing: bool = False,
-    label: str | None = None,
-) -> pd.Series:
-    """A column as int64 (`whole`) or float64, or an error with the file's row of the first cell
-    that is not such a number.
-
-    `first_row` is the file's row of index 0; `missing` allows empty cells; `label` is what the
-    message calls the column.
-    """
-    values = pd.to_numeric(frame[column], errors="coerce").astype("float64")
-    bad = ~np.isfinite(values) | (whole & (values % 1 != 0))
-    if missing:
-        bad &= frame[column].notna()
-    if bad.any():
-        cell = frame.loc[bad, column].iloc[0]
-        raise DataError(
-            f"{label or column} {cell!r} is not a {'whole' if whole else 'finite'} number",
-            file=path,
-            row=int(bad.idxmax()) + first_row,
-            remedy="correct the row or drop it",
-        )
-    return values.astype("int64") if whole else values
+    key = "DEPMAP_ID" if depmap else "SANGER_MODEL_ID"
+    return Matrix(_by_cosmic(frame, lines, key, path, notes), ids, depmap, notes)
 
 
 def _passports_matrix(
-    path: Path, head: pd.DataFrame, genes: Collection[str] | None
+    path: Path, head: pd.DataFrame, genes: Collection[str] | None, notes: list[str]
 ) -> pd.DataFrame:
     """[model ids, symbols]: genes are rows, models are columns, with several header rows above; a
     symbol seen twice keeps its first row.
     """
-    columns = np.flatnonzero(head.iloc[0].fillna("").str.fullmatch(r"SIDM\d+"))
-    start = next(
-        (
-            row
-            for row in range(1, len(head))
-            if isinstance(head.iat[row, 0], str) and head.iat[row, 0] not in MATRIX_HEADER
-        ),
-        None,
-    )
-    gene = int(columns[0]) - 1
+    top = head.iloc[0].fillna("").str.strip()
+    columns = np.flatnonzero(top.str.fullmatch(r"SIDM\d+"))
+    gene, start = _symbols_place(head, int(columns[0]))
     if start is None or gene < 0:
         raise DataError(
             "no rows of genes below the header rows", file=path, row=len(head), remedy=UNCHANGED
         )
     body = read_table(path, header=None, skiprows=start)
-    symbols = body[gene].astype("string")
-    if symbols.str.fullmatch(r"SIDG\d+").all():
+    known = body[gene].dropna().astype(str)
+    if len(known) and known.str.fullmatch(OTHER_IDS).all():
         raise DataError(
-            "genes have provider's ids but no symbols", file=path, row=start + 1, remedy=UNCHANGED
+            f"genes have ids ({known.iloc[0]}) but no symbols",
+            file=path,
+            row=start + 1,
+            remedy=f"{UNCHANGED}, with its column gene_symbol",
         )
+    symbols = pd.Series(
+        gene_symbols(body[gene].astype("object"), path, start + 1, notes), index=body.index
+    ).astype("string")
+    twice = symbols[symbols.notna() & symbols.duplicated()]
+    if len(twice):
+        notes.append(
+            f"{len(twice)} rows of {path.name} left out: their gene stands above already "
+            f"({twice.iloc[0]})"
+        )
+    if symbols.isna().any():
+        notes.append(f"{int(symbols.isna().sum())} rows of {path.name} left out: no gene symbol")
     body = body[
         symbols.notna() & ~symbols.duplicated() & (True if genes is None else symbols.isin(genes))
     ].copy()
@@ -168,24 +228,50 @@ def _passports_matrix(
                 whole=False,
                 first_row=start + 1,
                 missing=True,
-                label=head.iat[0, column],
+                label=top[column],
             )
     out = body[columns].astype("float64").T
-    out.index, out.columns = head.iloc[0, columns].to_numpy(), body[gene].to_numpy()
+    out.index, out.columns = top[columns].to_numpy(), symbols[body.index].to_numpy()
     return out
 
 
+def _symbols_place(head: pd.DataFrame, models: int) -> tuple[int, int | None]:
+    """(column of the gene symbols, row where genes begin): by the label above the symbols, else the
+    column before the first model; `models` is that model's column.
+    """
+    for row in range(1, len(head)):
+        labels = [str(cell).strip().lower() for cell in head.iloc[row, :models]]
+        for label in SYMBOL_LABELS:
+            if label in labels:
+                return labels.index(label), row + 1
+    begins = (
+        row
+        for row in range(1, len(head))
+        if isinstance(head.iat[row, 0], str) and head.iat[row, 0] not in MATRIX_HEADER
+    )
+    return models - 1, next(begins, None)
+
+
 def _passports_long(
-    path: Path, there: set[str], values: tuple[str, ...], genes: Collection[str] | None
+    path: Path,
+    there: list[str],
+    values: tuple[str, ...],
+    genes: Collection[str] | None,
+    notes: list[str],
 ) -> pd.DataFrame:
     """[model ids, symbols] from one row a model and gene; several measurements of one model are
     averaged.
     """
-    symbol = "symbol" if "symbol" in there else "gene_symbol"
+    symbol = next((label for label in SYMBOL_LABELS if label in there), "gene_symbol")
     value = next((name for name in values if name in there), values[0])
-    require_columns(there, ("model_id", symbol, value), path)
-    frame = read_table(path, usecols=["model_id", symbol, value])
-    frame = frame[frame[symbol].notna() & frame[value].notna()]
+    frame = read_table(path, ["model_id", symbol, value])
+    missing = frame[["model_id", symbol, value]].isna().any(axis=1)
+    if missing.any():
+        notes.append(f"{int(missing.sum())} rows of {path.name} left out: an empty cell")
+    frame = frame[~missing]
+    known = frame[symbol].drop_duplicates()
+    spelt = dict(zip(known, gene_symbols(known, path, None, notes), strict=True))
+    frame = frame.assign(**{symbol: frame[symbol].map(spelt)})
     if genes is not None:
         frame = frame[frame[symbol].isin(genes)]
     return (
@@ -196,15 +282,24 @@ def _passports_long(
     )
 
 
-def _depmap_matrix(path: Path, first: pd.Series, symbols: pd.Series) -> pd.DataFrame:
+def _depmap_matrix(
+    path: Path, first: pd.Series, symbols: pd.Series, notes: list[str]
+) -> pd.DataFrame:
     """[DepMap ids, symbols]: models are rows, genes are columns named `SYMBOL (Entrez id)`; the
     default row of each model.
     """
     model = next((place for place, name in enumerate(first) if name == "ModelID"), 0)
     frame = read_table(path, header=None, skiprows=1)
     for place in (place for place, name in enumerate(first) if name == "IsDefaultEntryForModel"):
-        frame = frame[frame[place].astype(str).str.lower().isin(("yes", "true", "1"))]
-    bad = ~frame[model].astype(str).str.fullmatch(r"ACH-\d+").astype(bool)
+        default = frame[place].astype(str).str.lower().isin(("yes", "true", "1"))
+        if not default.all():
+            notes.append(f"{int((~default).sum())} rows of {path.name} left out: not the default")
+        frame = frame[default]
+    if frame.empty:
+        raise DataError("no row is a model's default entry", file=path, remedy=UNCHANGED)
+    frame = frame.copy()
+    frame[model] = frame[model].astype(str).str.strip()
+    bad = ~frame[model].str.fullmatch(r"ACH-\d+").astype(bool)
     if bad.any():
         raise DataError(
             f"{frame.loc[bad, model].iloc[0]!r} is not a DepMap model id",
@@ -222,15 +317,20 @@ def _depmap_matrix(path: Path, first: pd.Series, symbols: pd.Series) -> pd.DataF
     return pd.DataFrame(body).set_index(frame[model])
 
 
-def _by_cosmic(frame: pd.DataFrame, lines: pd.DataFrame, key: str, path: Path) -> pd.DataFrame:
-    """Rows by COSMIC id instead of the provider's model id; models of one COSMIC id (or measured
-    twice) are averaged.
+def _by_cosmic(
+    frame: pd.DataFrame, lines: pd.DataFrame, key: str, path: Path, notes: list[str]
+) -> pd.DataFrame:
+    """Rows by COSMIC id instead of the provider's model id; rows of one model (measured twice) are
+    averaged.
     """
+    frame.index = frame.index.astype(str).str.strip()
     link = lines[[key, "COSMIC_ID"]].dropna().drop_duplicates()
     link = link[link[key].isin(frame.index)]
+    notes.append(_matched("models", path, frame.index.unique(), set(link[key])))
     if link.empty:
         raise DataError(
-            "no line of this table has a COSMIC id in the model list",
+            "no line of this table has a COSMIC id in the model list "
+            f"(here {frame.index[0]!r}, there {next(iter(lines[key].dropna()), None)!r})",
             file=path,
             remedy="use a model list and an omics table of the same provider and about the same "
             "date",
@@ -243,9 +343,175 @@ def _by_cosmic(frame: pd.DataFrame, lines: pd.DataFrame, key: str, path: Path) -
     return frame.sort_index()
 
 
-def read_mutations(path: Path, lines: pd.DataFrame) -> pd.DataFrame:
+def _matched(what: str, path: Path, found: Collection, known: set) -> str:
+    """How many of the entities of a file are known, with examples of those that are not."""
+    lost = [str(name) for name in found if name not in known]
+    more = f"; not, for example, {', '.join(lost[:3])}" if lost else ""
+    return (
+        f"{len(found) - len(lost)} of {len(found)} {what} of {path.name} are in the model list "
+        f"with a COSMIC id{more}"
+    )
+
+
+# Scales
+
+RESPONSE_SCALES = ("ln_uM", "log10_uM", "ln_nM", "log10_nM")
+EXPRESSION_SCALES = ("tpm", "log2_tpm_plus_1")
+COPY_NUMBER_SCALES = ("absolute", "ratio", "log2_ratio_plus_1", "log2_ratio")
+SCALES = {
+    "response": RESPONSE_SCALES,
+    "expression": EXPRESSION_SCALES,
+    "copy number": COPY_NUMBER_SCALES,
+}
+LARGEST_LOG_TPM = 20.0  # log2 of a million
+LARGEST_LOG_RATIO = 10.0  # log2(ratio + 1) of a thousand copies
+NARROW_LN_IC50, HIGH_LN_IC50 = 1.3, 7.5  # GDSC2: deviation 2.8, median 3.2
+
+
+def ask_scale(what: str, seen: str, kind: str, path: str | os.PathLike) -> DataError:
+    """The error that asks for the scale of a table whose values leave it in doubt."""
+    option = kind.replace(" ", "_")
+    return DataError(
+        f"{what}: {seen}",
+        file=path,
+        remedy=f"say what the values are: --scale {option}={' or '.join(SCALES[kind])}",
+    )
+
+
+def to_ln_um(values: pd.Series, path: str | os.PathLike, scale: str | None = None) -> pd.Series:
+    """[pairs] half-inhibitory concentrations as ln uM.
+
+    Parameters
+    ----------
+    scale : one of `RESPONSE_SCALES`; None takes them for ln uM, unless 50 or more of them spread or
+        lie as no screen's do
+
+    Raises
+    ------
+    DataError
+        The values cannot be ln uM, and no scale was said.
+    """
+    if scale is None and len(values) >= 50:
+        spread, middle = float(values.std()), float(values.median())
+        if spread < NARROW_LN_IC50:
+            raise ask_scale(
+                "LN_IC50 may not be a natural logarithm of uM",
+                f"it spreads by {spread:.2f} (standard deviation), where screens spread by about "
+                "2.8, as log10 would",
+                "response",
+                path,
+            )
+        if middle > HIGH_LN_IC50:
+            raise ask_scale(
+                "LN_IC50 may not be a natural logarithm of uM",
+                f"its median is {middle:.1f}, where that of screens is about 3, as nM would have",
+                "response",
+                path,
+            )
+    if scale in ("log10_uM", "log10_nM"):
+        values = values * np.log(10.0)
+    if scale in ("ln_nM", "log10_nM"):
+        values = values - np.log(1000.0)
+    return values
+
+
+def expression_scale(
+    values: pd.DataFrame, depmap: bool, path: Path, scale: str | None, notes: list[str]
+) -> str:
+    """Which of `EXPRESSION_SCALES` a table is in: as its provider has it, unless its values say
+    otherwise (a logarithm of TPM is below 20, the TPM of some gene are not).
+
+    Raises
+    ------
+    DataError
+        Negative values; values that may be logarithms in a file of TPM, and no scale was said.
+    """
+    low = values.columns[(values < 0).any()]
+    if len(low):
+        raise DataError(
+            f"negative {'values' if depmap else 'TPM'} of {low[0]}",
+            file=path,
+            remedy="use the table of TPM values, not of z-scores or other logarithms",
+        )
+    if scale is not None:
+        notes.append(f"{path.name} read as {scale}, as was said")
+        return scale
+    largest = float(np.nanmax(values.to_numpy(), initial=0.0))
+    if depmap and largest > LARGEST_LOG_TPM:
+        notes.append(
+            f"{path.name} holds TPM, not their logarithms (the largest value is {largest:.0f}): "
+            "log2(TPM+1) was taken"
+        )
+        return "tpm"
+    if not depmap and largest <= LARGEST_LOG_TPM:
+        raise ask_scale(
+            "TPM may be logarithms already",
+            f"the largest of {values.size} values is {largest:.1f}",
+            "expression",
+            path,
+        )
+    found = "log2_tpm_plus_1" if depmap else "tpm"
+    notes.append(f"{path.name} read as {found} (largest value {largest:.1f})")
+    return found
+
+
+def copy_number_scale(
+    values: pd.DataFrame, depmap: bool, path: Path, scale: str | None, notes: list[str]
+) -> str:
+    """Which of `COPY_NUMBER_SCALES` a table is in.
+
+    The Passports' numbers are absolute. DepMap's `OmicsCNGeneWGS` holds ratios to the line's
+    ploidy, the older `OmicsCNGene` and `PortalOmicsCNGeneLog2` log2(ratio + 1); values that a scale
+    cannot have overrule the name, which `notes` says.
+
+    Raises
+    ------
+    DataError
+        Values that fit no scale, or only another than the provider's, and no scale was said.
+    """
+    found = values.to_numpy()[np.isfinite(values.to_numpy())]
+    if scale is not None or not len(found):
+        notes.append(f"{path.name} read as {scale or 'absolute'}, as was said")
+        return scale or "absolute"
+    lowest, middle, largest = float(found.min()), float(np.median(found)), float(found.max())
+    whole = bool((found % 1 == 0).all())
+    seen = f"lowest {lowest:.2f}, median {middle:.2f}, largest {largest:.2f}"
+    if not depmap:
+        if lowest < 0 or (middle < 1.5 and not whole):
+            raise ask_scale("copy numbers are not absolute", seen, "copy number", path)
+        notes.append(f"{path.name} read as absolute copy numbers ({seen})")
+        return "absolute"
+    name = "log2_ratio_plus_1" if "wgs" not in path.name.lower() else "ratio"
+    if lowest < 0:
+        by_value = "log2_ratio"
+    elif whole and middle >= 2:
+        by_value = "absolute"
+    elif largest > LARGEST_LOG_RATIO:
+        by_value = "ratio"
+    elif 0.5 < middle < 1.6:
+        by_value = name
+    else:
+        raise ask_scale("copy numbers are of no known scale", seen, "copy number", path)
+    against = "" if by_value == name else f", not as {name}, as its name says"
+    notes.append(f"{path.name} read as {by_value} ({seen}){against}")
+    return by_value
+
+
+def copy_ratio(values: pd.DataFrame, scale: str) -> pd.DataFrame:
+    """[lines, genes] ratio of the copy number to the line's middle (absolute numbers) or to diploid
+    (relative ones).
+    """
+    if scale == "absolute":
+        middle = values.median(axis=1)
+        return values.div(middle.where(middle > 0), axis=0)
+    if scale == "log2_ratio_plus_1":
+        return 2.0**values - 1
+    return 2.0**values if scale == "log2_ratio" else values
+
+
+def read_mutations(path: Path, lines: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """[calls] COSMIC_ID, entrez_id (missing where the file has none), symbol, changes_protein, from
-    the Passports' or DepMap's list of mutations.
+    the Passports' or DepMap's list of mutations; `notes` grows by what was left out.
 
     Raises
     ------
@@ -257,25 +523,40 @@ def read_mutations(path: Path, lines: pd.DataFrame) -> pd.DataFrame:
     model, symbol = ("ModelID", "HugoSymbol") if depmap else ("model_id", "gene_symbol")
     words = ("MolecularConsequence", "VariantInfo") if depmap else ("effect",)
     effect = next((name for name in words if name in there), words[0])
-    require_columns(there, (model, symbol, effect), path)
     entrez = [name for name in ("EntrezGeneID",) if name in there]
-    calls = read_table(path, usecols=[model, symbol, effect, *entrez]).dropna(
-        subset=[model, symbol]
-    )
+    calls = read_table(path, [model, symbol, effect, *entrez])
+    unnamed = calls[[model, symbol]].isna().any(axis=1)
+    if unnamed.any():
+        notes.append(f"{int(unnamed.sum())} calls of {path.name} left out: no model or no gene")
+    calls = calls[~unnamed]
+    calls = calls.assign(**{model: calls[model].astype(str).str.strip()})
+    if entrez:
+        calls[entrez[0]] = numbers(calls, entrez[0], path, missing=True)
+    known = calls[symbol].drop_duplicates()
+    spelt = dict(zip(known, gene_symbols(known.astype(str), path, None, notes), strict=True))
+    calls = calls.assign(**{symbol: calls[symbol].map(spelt)})
+    count = calls[effect].fillna("(empty)").astype(str).value_counts()
     changes = {
-        word: bool(PROTEIN_CHANGES & set(str(word).lower().replace(",", "&").split("&")))
-        for word in calls[effect].unique()
+        word: bool(PROTEIN_CHANGES & set(word.lower().replace(",", "&").split("&")))
+        for word in count.index
     }
     if not any(changes.values()):
-        seen = ", ".join(sorted(map(str, changes))[:5])
+        seen = ", ".join(sorted(changes)[:5])
         raise DataError(
             f"no {effect} is known to change a protein (there: {seen})", file=path, remedy=UNCHANGED
+        )
+    silent = [f"{word} ({count[word]})" for word in count.index if not changes[word]]
+    if silent:
+        notes.append(
+            f"words of {path.name} taken for no change of a protein: {', '.join(silent[:8])}"
+            + (f" and {len(silent) - 8} more" if len(silent) > 8 else "")
         )
     link = (
         lines[["DEPMAP_ID" if depmap else "SANGER_MODEL_ID", "COSMIC_ID"]]
         .dropna()
         .drop_duplicates()
     )
+    notes.append(_matched("models", path, calls[model].unique(), set(link.iloc[:, 0])))
     calls = calls.merge(link, left_on=model, right_on=link.columns[0])
     if calls.empty:
         raise DataError(
@@ -290,6 +571,10 @@ def read_mutations(path: Path, lines: pd.DataFrame) -> pd.DataFrame:
                 calls[entrez[0]] if entrez else pd.Series(np.nan, index=calls.index)
             ).astype("Int64"),
             "symbol": calls[symbol].astype("str"),
-            "changes_protein": calls[effect].map(changes).astype(bool),
+            "changes_protein": calls[effect]
+            .fillna("(empty)")
+            .astype(str)
+            .map(changes)
+            .astype(bool),
         }
     )

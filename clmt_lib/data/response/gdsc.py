@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.grouping import check_smiles
+from clmt_lib.data.official import to_ln_um
 from clmt_lib.data.response.base import DrugResponse
-from clmt_lib.data.response.joins import assemble, complete_lines
-from clmt_lib.io import DataError, locate, read_table
+from clmt_lib.data.response.joins import assemble, complete_lines, joined_pairs
+from clmt_lib.io import DataError, locate, numbers, read_table, require_columns
 
 RESPONSE_COLUMNS = (
     "DATASET",
@@ -60,18 +61,19 @@ def read_responses(path: str | os.PathLike) -> pd.DataFrame:
     DataError
         As `read_table`; also for an id that is not a whole number.
     """
-    frame = read_table(path, RESPONSE_COLUMNS).reset_index(drop=True)
-    for column in ("COSMIC_ID", "DRUG_ID"):
-        number = pd.to_numeric(frame[column], errors="coerce")
-        bad = number.isna() | (number % 1 != 0)
-        if bad.any():
-            raise DataError(
-                f"{column} {frame.loc[bad, column].iloc[0]!r} is not a whole number",
-                file=path,
-                row=int(np.flatnonzero(bad)[0]) + 2,
-                remedy="drop rows without an id",
-            )
-        frame[column] = number.astype("int64")
+    ids = ("COSMIC_ID", "DRUG_ID")
+    frame = read_table(path, RESPONSE_COLUMNS, text=ids).reset_index(drop=True)
+    other = frame["DATASET"] != "GDSC2"
+    if other.any():
+        raise DataError(
+            f"a row of {str(frame.loc[other, 'DATASET'].iloc[0])!r} among GDSC2",
+            file=path,
+            row=int(other.idxmax()) + 2,
+            remedy="GDSC1 is another assay: keep the rows of GDSC2 only",
+        )
+    for column in ids:
+        frame[column] = numbers(frame, column, path)
+    frame["LN_IC50"] = to_ln_um(numbers(frame, "LN_IC50", path, whole=False), path)
     return frame
 
 
@@ -112,7 +114,7 @@ def load(
             "ln_ic50": table["LN_IC50"],
         }
     )
-    pairs = pairs[pairs["cell"].isin(complete_lines(omics)) & pairs["drug"].isin(drugs.index)]
+    pairs = joined_pairs(pairs, complete_lines(omics), drugs.index, path)
     return assemble(
         "gdsc2",
         folder,
@@ -196,7 +198,8 @@ def read_omics(folder: Path) -> dict[str, pd.DataFrame]:
     """
     gdsc = folder / "gdsc"
     expression = _read_expression(gdsc)
-    long = read_table(gdsc / "mutation_long.parquet", ["COSMIC_ID", "symbol", "score"])
+    path = _there(gdsc / "mutation_long.parquet", "mutations")
+    long = read_table(path, ["COSMIC_ID", "symbol", "score"])
     long = long[long["symbol"].isin(expression.columns) & (long["score"] != 0)]
     copy = _read_copy_number(gdsc, set(expression.columns) & _sequenced_genes(gdsc, long))
     shared = [gene for gene in expression.columns if gene in set(copy.columns)]
@@ -211,8 +214,21 @@ def _read_expression(gdsc: Path) -> pd.DataFrame:
     """[lines, genes] z-scores: the whole table where it is there, else the one of census genes."""
     names = ("expression_zscore.parquet", "expression_zscore_656g.parquet")
     path = next((gdsc / name for name in names if (gdsc / name).exists()), gdsc / names[0])
-    table = read_table(path)
+    table = read_table(_there(path, "expression"))
+    require_columns(table.columns, ["COSMIC_ID"], path)
     return table.set_index(table["COSMIC_ID"].astype(str)).drop(columns="COSMIC_ID")
+
+
+def _there(path: Path, kind: str) -> Path:
+    """The path of a table of omics; raises DataError where the folder was prepared without it."""
+    if not path.exists():
+        raise DataError(
+            f"no table of {kind} here",
+            file=path,
+            remedy=f"the folder was prepared without: put the provider's file of {kind} beside the "
+            "other downloads and run `clmt data prepare` into a new folder",
+        )
+    return path
 
 
 def read_scales(part: Path) -> dict[str, pd.DataFrame]:
@@ -233,7 +249,9 @@ def _sequenced_genes(gdsc: Path, long: pd.DataFrame) -> set[str]:
 
 def _read_copy_number(gdsc: Path, genes: set[str]) -> pd.DataFrame:
     """[lines, genes] log2 ratios of those genes; the first row of a symbol speaks for it."""
-    table = read_table(gdsc / "cna_log2.parquet")
+    path = _there(gdsc / "cna_log2.parquet", "copy number")
+    table = read_table(path)
+    require_columns(table.columns, ["symbol"], path)
     table = table[table["symbol"].isin(genes)].drop_duplicates("symbol").set_index("symbol")
     return table.drop(columns="entrez_id", errors="ignore").T
 

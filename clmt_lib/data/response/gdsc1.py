@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from clmt_lib.data.official import to_ln_um
 from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.response.gdsc import LICENCE, read_cells, read_drugs, read_omics, read_scales
-from clmt_lib.data.response.joins import assemble, complete_lines, some_left, whole
-from clmt_lib.io import locate, read_table
+from clmt_lib.data.response.joins import assemble, complete_lines, joined_pairs, whole
+from clmt_lib.io import locate, numbers, read_table
 
 SOURCE = (
     "GDSC1 (release v17) ln IC50; expression z-scores, mutations and copy number of the "
@@ -51,14 +52,13 @@ def load(
         {
             "cell": whole(table, "COSMIC_ID", path),
             "drug": whole(table, "DRUG_ID", path),
-            "ln_ic50": table["LN_IC50"],
+            "ln_ic50": to_ln_um(numbers(table, "LN_IC50", path, whole=False), path),
         }
     )
     drugs, omics = read_drugs(folder), read_omics(folder)
     if complete:
         drugs = drugs[drugs["smiles"].notna()]
-    known = pairs["cell"].isin(complete_lines(omics)) & pairs["drug"].isin(drugs.index)
-    pairs = some_left(pairs[known], path)
+    pairs = joined_pairs(pairs, complete_lines(omics), drugs.index, path)
     return assemble(
         "gdsc1",
         folder,

@@ -3,16 +3,15 @@ another table knows of the same compound, and the joining.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from clmt_lib.data.grouping import check_smiles, group_compounds, skeletons
 from clmt_lib.data.response.base import DrugResponse
-from clmt_lib.io import DataError, read_table
+from clmt_lib.io import DataError, numbers, read_table
 
 REGISTRY = {
     "sanger_model_id": "Sanger model id",
@@ -74,16 +73,7 @@ def complete_lines(omics: Mapping[str, pd.DataFrame]) -> set[str]:
 
 def whole(table: pd.DataFrame, column: str, path: str | os.PathLike) -> pd.Series:
     """[n] ids of whole numbers as text; the row and value of the first that is none are named."""
-    number = pd.to_numeric(table[column], errors="coerce")
-    bad = number.isna() | (number % 1 != 0)
-    if bad.any():
-        raise DataError(
-            f"{column} {table.loc[bad, column].iloc[0]!r} is not a whole number",
-            file=path,
-            row=int(np.flatnonzero(bad)[0]) + 2,
-            remedy="drop rows without an id",
-        )
-    return number.astype("int64").astype(str)
+    return numbers(table, column, path).astype(str)
 
 
 def one_to_one(
@@ -111,6 +101,38 @@ def one_to_one(
                 row=int(row) + 2,
                 remedy=f"keep one name for each {what}, in every row",
             )
+
+
+def joined_pairs(
+    pairs: pd.DataFrame, lines: Collection[str], drugs: Collection[str], path: str | os.PathLike
+) -> pd.DataFrame:
+    """The pairs whose line is among `lines` (those with all omics) and whose drug among `drugs`.
+
+    Raises
+    ------
+    DataError
+        None is left; says how many lines and drugs were found.
+    """
+    of_line, of_drug = pairs["cell"].isin(set(lines)), pairs["drug"].isin(set(drugs))
+    left = pairs[of_line & of_drug]
+    if left.empty:
+        counts = [
+            f"{pairs.loc[known, name].nunique()} of {pairs[name].nunique()} {name}s {what}"
+            for name, known, what in (
+                ("cell", of_line, "have all omics here"),
+                ("drug", of_drug, "have a structure"),
+            )
+        ]
+        text = f"no response is left: {counts[0].replace('cells', 'lines')}, {counts[1]}"
+        asked, there = pairs["cell"].iloc[0], next(iter(sorted(lines)), None)
+        remedy = (
+            "give the drugs' structures: a table DRUG_ID, SMILES beside the downloads, or `clmt "
+            "data fetch pubchem_smiles`, then `clmt data prepare` again"
+            if of_line.any()
+            else f"check that its ids ({asked!r}) are those of the omics tables ({there!r})"
+        )
+        raise DataError(text, file=path, remedy=remedy)
+    return left
 
 
 def some_left(pairs: pd.DataFrame, path: str | os.PathLike) -> pd.DataFrame:

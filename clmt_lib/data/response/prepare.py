@@ -15,7 +15,7 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +25,19 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.download import sha256_of
-from clmt_lib.data.official import numbers, read_matrix, read_mutations
+from clmt_lib.data.official import (
+    SCALES,
+    Matrix,
+    copy_number_scale,
+    copy_ratio,
+    expression_scale,
+    gene_symbols,
+    read_matrix,
+    read_mutations,
+    to_ln_um,
+)
 from clmt_lib.data.response.gdsc import EMPTY_COPY_NUMBER, RESPONSE_COLUMNS
-from clmt_lib.io import DataError, read_table, require_columns
+from clmt_lib.io import DataError, expanded, numbers, read_table, require_columns
 
 LOWEST_RATIO = 2.0**-5  # a deleted gene has ratio 0, whose logarithm is not finite
 INPUTS = {  # kind -> file names, best first
@@ -38,17 +48,26 @@ INPUTS = {  # kind -> file names, best first
     "structures": (r"pubchem_smiles\.(tsv|csv)", r".*smiles.*\.(tsv|csv)"),
     "expression": (
         r"rnaseq.*_tpm_.*\.csv(\.gz)?",
-        r"OmicsExpressionProteinCodingGenesTPMLogp1.*\.csv(\.gz)?",
+        r"OmicsExpression.*ProteinCodingGenes.*\.csv(\.gz)?",
         r"rnaseq_latest\.csv(\.gz)?",
     ),
-    "mutations": (r"mutations_all.*\.csv(\.gz)?", r"OmicsSomaticMutations.*\.csv(\.gz)?"),
+    "mutations": (
+        r"mutations_all.*\.csv(\.gz)?",
+        r"OmicsSomaticMutations(?!Matrix|Profile).*\.csv(\.gz)?",
+    ),
     "copy number": (
         r"WES_pureCN_CNV_genes_total_copy_number.*\.csv(\.gz)?",
         r"WES_pureCN_CNV_genes_(\d+|latest)\.csv(\.gz)?",
-        r"OmicsCNGene.*\.csv(\.gz)?",
+        r"(Portal)?OmicsCNGene.*\.csv(\.gz)?",
+        r"OmicsAbsoluteCNGene.*\.csv(\.gz)?",
     ),
 }
+NO_CID = ("", "none", "several", "not available", "n/a", "na", "-")  # words of the drug list
+CID = re.compile(
+    r"(?:cid\s*[:=]?\s*)?(\d{1,10})(?:\.0+)?(?:\s*[;,/|\s]\s*\d+)*"
+)  # first of several
 NEEDED = ("response", "models")
+LARGEST_MEMBER, HIGHEST_PACKING = 20 * 10**9, 200  # of a zip file: bytes unpacked, and their share
 WITHOUT = {
     "compounds": "drug names, targets and pathways are those of the response table, without "
     "synonyms",
@@ -105,7 +124,10 @@ class Prepared:
 
 
 def prepare(
-    downloads: str | os.PathLike, out: str | os.PathLike, genes: Iterable[str] | None = None
+    downloads: str | os.PathLike,
+    out: str | os.PathLike,
+    genes: Iterable[str] | None = None,
+    scales: Mapping[str, str] | None = None,
 ) -> Prepared:
     """Turn a folder of official downloads (csv, csv.gz, xlsx, zip) into the prepared layout, all of
     it or nothing.
@@ -116,6 +138,8 @@ def prepare(
         `model_list*`
     out : folder to make; must not exist (or be empty). `CLMT_DATA` may then name it
     genes : symbols to keep; None keeps every gene of the omics tables
+    scales : kind of input ("response", "expression", "copy number") -> what its values are (see
+        `official.SCALES`), where they leave it in doubt
 
     Returns
     -------
@@ -127,26 +151,115 @@ def prepare(
         Unreadable folder, needed input missing, two files for one input, or a table that cannot be
         understood (file, row, remedy).
     """
-    done = Prepared(Path(out).expanduser().absolute())
+    done = Prepared(expanded(out).absolute())
+    said = _scales(scales or {})
     with _appearing(done.folder) as new:
         found = _find_inputs(downloads, new / ".unpacked", done)
         lines = _cell_lines(found["models"])
-        response = _response(found["response"], done)
+        response = _response(found["response"], said.get("response"), done)
+        measured = _one_model_each(lines, response, found["models"], done)
         tables = {
             "ids/cell_lines": lines,
             "gdsc/response_gdsc2": response,
             "gdsc/drugs": _drugs(found, response, done),
         }
-        keep = None if genes is None else frozenset(genes)
+        wanted = None if genes is None else gene_symbols(genes, "the list of genes", 1, done.notes)
+        keep = None if wanted is None else frozenset(filter(None, wanted))
         if "expression" in found:
-            tables |= _expression(found["expression"], lines, keep, done)
+            scale = said.get("expression")
+            tables |= _expression(found["expression"], measured, keep, scale, done)
         if "mutations" in found:
-            tables |= _mutations(found["mutations"], lines, keep)
+            tables |= _mutations(found["mutations"], measured, keep, done)
         if "copy number" in found:
-            tables["gdsc/cna_log2"] = _copy_number(found["copy number"], lines, keep, done)
+            scale = said.get("copy number")
+            tables["gdsc/cna_log2"] = _copy_number(
+                found["copy number"], measured, keep, scale, done
+            )
+        _note_joins(tables, keep, done)
         shutil.rmtree(new / ".unpacked", ignore_errors=True)
         _write(new, tables, done)
     return done
+
+
+def _scales(scales: Mapping[str, str]) -> dict[str, str]:
+    """The scales that were said, by kind of input; raises DataError for an unknown one."""
+    said = {kind.replace("_", " "): scale for kind, scale in scales.items()}
+    for kind, scale in said.items():
+        if scale not in SCALES.get(kind, ()):
+            allowed = "; ".join(f"{name}: {', '.join(values)}" for name, values in SCALES.items())
+            raise DataError(f"unknown scale {kind}={scale}", remedy=f"use one of: {allowed}")
+    return said
+
+
+def _one_model_each(
+    lines: pd.DataFrame, response: pd.DataFrame, path: Path, done: Prepared
+) -> pd.DataFrame:
+    """The lines, with one model for each COSMIC id: where the model list gives an id to several,
+    the one that the responses name.
+    """
+    known = lines[lines["COSMIC_ID"].notna()]
+    models = known.groupby("COSMIC_ID")["SANGER_MODEL_ID"].nunique()
+    shared = set(models.index[models > 1])
+    named = set(response["SANGER_MODEL_ID"].dropna().astype(str).str.strip())
+    drop = []
+    for cosmic in sorted(shared & set(response["COSMIC_ID"])):
+        rows = known[known["COSMIC_ID"] == cosmic]
+        meant = rows[rows["SANGER_MODEL_ID"].isin(named)]
+        if meant["SANGER_MODEL_ID"].nunique() != 1:
+            both = " and ".join(sorted(rows["SANGER_MODEL_ID"].unique()))
+            raise DataError(
+                f"COSMIC_ID {cosmic} is that of {both}, and the responses do not say which",
+                file=path,
+                row=int(rows.index[1]) + 2,
+                remedy="leave the id to one of them",
+            )
+        other = rows[~rows["SANGER_MODEL_ID"].isin(named)]
+        drop += list(other.index)
+        done.notes.append(
+            f"COSMIC_ID {cosmic} has two models in {path.name}: "
+            f"{meant['SANGER_MODEL_ID'].iloc[0]}, which the responses name, is taken, not "
+            f"{', '.join(sorted(other['SANGER_MODEL_ID'].unique()))}"
+        )
+    return lines.drop(index=drop)
+
+
+def _note_joins(tables: Mapping[str, pd.DataFrame], keep: Collection[str] | None, done: Prepared):
+    """Say how much of the responses has everything that the readers join, and what is lost."""
+    response, drugs = tables["gdsc/response_gdsc2"], tables["gdsc/drugs"]
+    structured = set(drugs.loc[drugs["smiles"].notna(), "DRUG_ID"])
+    omics = {}
+    if "gdsc/expression_zscore" in tables:
+        omics["expression"] = set(tables["gdsc/expression_zscore"]["COSMIC_ID"])
+    if "gdsc/mutation_lines" in tables:
+        omics["mutations"] = set(tables["gdsc/mutation_lines"]["COSMIC_ID"])
+    if "gdsc/cna_log2" in tables:
+        columns = tables["gdsc/cna_log2"].columns
+        omics["copy number"] = {int(name) for name in columns if str(name).isdigit()}
+    screened = list(dict.fromkeys(response["COSMIC_ID"]))
+    for kind, known in [*omics.items(), ("a structure", structured)]:
+        asked = screened if kind in omics else list(dict.fromkeys(response["DRUG_ID"]))
+        lost = [str(one) for one in asked if one not in known]
+        what = "screened lines" if kind in omics else "screened drugs"
+        more = f"; without, for example, {', '.join(lost[:3])}" if lost else ""
+        done.notes.append(f"{len(asked) - len(lost)} of {len(asked)} {what} have {kind}{more}")
+    full = response["DRUG_ID"].isin(structured)
+    for known in omics.values():
+        full &= response["COSMIC_ID"].isin(known)
+    missing = {"expression", "mutations", "copy number"} - set(omics)
+    usable = 0 if missing else int(full.sum())
+    done.notes.append(
+        f"{usable} of {len(response)} responses have all omics and a structure"
+        + (f" (no {', no '.join(sorted(missing))})" if missing else "")
+    )
+    if keep is not None:
+        for kind, name in (("expression", "expression_scale"), ("copy number", "cna_log2")):
+            table = tables.get(f"gdsc/{name}")
+            lost = sorted(keep - set(table["symbol"])) if table is not None else []
+            if lost:
+                done.notes.append(
+                    f"{len(lost)} of {len(keep)} wanted genes are not in the {kind} table: "
+                    f"{', '.join(lost[:3])}"
+                )
 
 
 def drug_cids(folder: str | os.PathLike) -> dict[int, int]:
@@ -165,7 +278,7 @@ def drug_cids(folder: str | os.PathLike) -> dict[int, int]:
             file=folder,
             remedy="fetch gdsc_drug_list into this folder first",
         )
-    return _read_drug_list(path)
+    return _read_drug_list(path, [])
 
 
 @contextmanager
@@ -199,7 +312,7 @@ def _appearing(out: Path) -> Iterator[Path]:
 
 def _listing(folder: str | os.PathLike) -> list[Path]:
     try:
-        return sorted(path for path in Path(folder).expanduser().iterdir() if path.is_file())
+        return sorted(path for path in expanded(folder).iterdir() if path.is_file())
     except OSError as error:
         raise DataError(
             f"folder of downloads cannot be read ({error.strerror})",
@@ -213,11 +326,13 @@ def _pick(files: list[Path], kind: str) -> Path | None:
     """The file for one input, or None; two files of one layout are a question for the reader."""
     for pattern in INPUTS[kind]:
         hits = [path for path in files if re.fullmatch(pattern, path.name, re.IGNORECASE)]
+        if len({sha256_of(path) for path in hits}) == 1:
+            return hits[0]  # copies of one file
         if len(hits) > 1:
             raise DataError(
                 f"two files for {kind}: {', '.join(path.name for path in hits)}",
                 file=hits[0].parent,
-                remedy="keep one of them in the folder",
+                remedy="keep the one you mean in the folder, and move the other out of it",
             )
         if hits:
             return hits[0]
@@ -225,7 +340,8 @@ def _pick(files: list[Path], kind: str) -> Path | None:
 
 
 def _find_inputs(downloads: str | os.PathLike, unpacked: Path, done: Prepared) -> dict[str, Path]:
-    files = [path for path in _listing(downloads) if _is_input(path.name)]
+    listed = _listing(downloads)
+    files = [path for path in listed if _is_input(path.name)]
     for path in files:
         if not os.access(path, os.R_OK):
             raise DataError(
@@ -248,6 +364,12 @@ def _find_inputs(downloads: str | os.PathLike, unpacked: Path, done: Prepared) -
                 file=downloads,
                 remedy="`clmt data list` names the official file; `clmt data fetch` gets it",
             )
+    passed = sorted(
+        {path.name for path in [*listed, *files] if path.suffix.lower() != ".zip"}
+        - {path.name for path in found.values()}
+    )
+    if passed:
+        done.notes.append(f"files passed over: {', '.join(passed)}")
     done.sources = {
         kind: {"file": path.name, "sha256": sha256_of(path)} for kind, path in found.items()
     }
@@ -256,6 +378,8 @@ def _find_inputs(downloads: str | os.PathLike, unpacked: Path, done: Prepared) -
 
 
 def _is_input(name: str) -> bool:
+    if name.startswith((".", "~$")):  # what a system or an office program leaves beside a file
+        return False
     patterns = [pattern for kind in INPUTS.values() for pattern in kind]
     return name.lower().endswith(".zip") or any(
         re.fullmatch(pattern, name, re.IGNORECASE) for pattern in patterns
@@ -264,16 +388,39 @@ def _is_input(name: str) -> bool:
 
 def _unpack(path: Path, folder: Path) -> list[Path]:
     """The members of a zip file that are inputs, unpacked into `folder` under their bare names."""
-    out = []
+    out: list[Path] = []
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 target = folder / Path(member.filename).name
-                if _is_input(target.name):
-                    folder.mkdir(exist_ok=True)
-                    with archive.open(member) as source, open(target, "wb") as copy:
-                        shutil.copyfileobj(source, copy)
-                    out.append(target)
+                if not _is_input(target.name):
+                    continue
+                size, packed = member.file_size, max(member.compress_size, 1)
+                if size > LARGEST_MEMBER or (size > 10**8 and size / packed > HIGHEST_PACKING):
+                    raise DataError(
+                        f"{member.filename} would unpack to {size / 1e9:.1f} GB",
+                        file=path,
+                        remedy="no official table is that large: fetch the file again",
+                    )
+                if target.exists():
+                    raise DataError(
+                        f"two members are called {target.name}",
+                        file=path,
+                        remedy="unpack it and keep the one you mean",
+                    )
+                folder.mkdir(exist_ok=True)
+                with archive.open(member) as source, open(target, "wb") as copy:
+                    shutil.copyfileobj(source, copy)
+                out.append(target)
+    except (RuntimeError, NotImplementedError) as error:  # a password, a method zipfile lacks
+        locked = "password" in str(error)
+        raise DataError(
+            "zip is encrypted" if locked else f"zip cannot be unpacked here ({error})",
+            file=path,
+            remedy="unpack it with its password, and give the files"
+            if locked
+            else "unpack it with another program, and give the files",
+        ) from None
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise DataError(
             f"broken zip ({error})",
@@ -298,7 +445,7 @@ def _read(path: Path, columns: Collection[str] | None = None, **options: Any) ->
             file=path,
             remedy="pip install openpyxl, or save the sheet as CSV",
         ) from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # noqa: BLE001 - openpyxl raises whatever a damaged workbook makes
         raise DataError(
             f"cannot be parsed ({error})",
             file=path,
@@ -310,11 +457,12 @@ def _read(path: Path, columns: Collection[str] | None = None, **options: Any) ->
     return frame if columns is None else frame[list(columns)]
 
 
-def _response(path: Path, done: Prepared) -> pd.DataFrame:
+def _response(path: Path, scale: str | None, done: Prepared) -> pd.DataFrame:
     """[pairs, 19] the official table, rows in order, ids as whole numbers; rows empty in every
     column are left out and counted.
     """
-    frame = _read(path, RESPONSE_COLUMNS)
+    ids = ("NLME_RESULT_ID", "NLME_CURVE_ID", "COSMIC_ID", "DRUG_ID", "COMPANY_ID")
+    frame = _read(path, RESPONSE_COLUMNS, text=ids)
     empty = frame.isna().all(axis=1)
     frame = frame[~empty].copy()
     other = frame["DATASET"] != "GDSC2"
@@ -325,10 +473,17 @@ def _response(path: Path, done: Prepared) -> pd.DataFrame:
             row=int(other.idxmax()) + 2,
             remedy="GDSC1 is another assay: keep the rows of GDSC2 only",
         )
-    for column in ("NLME_RESULT_ID", "NLME_CURVE_ID", "COSMIC_ID", "DRUG_ID", "COMPANY_ID"):
+    for column in ids:
         frame[column] = numbers(frame, column, path)
     for column in ("MIN_CONC", "MAX_CONC", "LN_IC50", "AUC", "RMSE", "Z_SCORE"):
         frame[column] = numbers(frame, column, path, whole=False)
+    for column, name in (
+        ("DRUG_ID", "DRUG_NAME"),
+        ("COSMIC_ID", "CELL_LINE_NAME"),
+        ("COSMIC_ID", "SANGER_MODEL_ID"),
+    ):
+        _one_value_each(frame, column, name, path)
+    frame["LN_IC50"] = to_ln_um(frame["LN_IC50"], path, scale)
     twice = frame.duplicated(["COSMIC_ID", "DRUG_ID"])
     if twice.any():
         row = twice.idxmax()
@@ -344,12 +499,33 @@ def _response(path: Path, done: Prepared) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
+def _one_value_each(frame: pd.DataFrame, key: str, column: str, path: Path) -> None:
+    """Raise for the first row where a key stands beside a second value, spaces and case aside."""
+    known = frame[frame[key].notna() & frame[column].notna()]
+    spelt = known[column].astype(str).str.strip().str.lower()
+    first = spelt.groupby(known[key]).transform("first")
+    other = spelt != first
+    if other.any():
+        row = other.idxmax()
+        before = known.loc[known[key] == known.loc[row, key], column].iloc[0]
+        raise DataError(
+            f"{key} {known.loc[row, key]} has two values of {column}: {str(before)!r} and "
+            f"{str(known.loc[row, column])!r}",
+            file=path,
+            row=int(row) + 2,
+            remedy="keep the right one in every row",
+        )
+
+
 def _cell_lines(path: Path) -> pd.DataFrame:
     """[lines] the model list with our column names; a model with several COSMIC or DepMap ids has a
     row for each.
     """
-    frame = read_table(path)
+    frame = read_table(path, text=("model_id", "COSMIC_ID", "BROAD_ID"))
     require_columns(frame.columns, CELL_COLUMNS, path)
+    frame = frame.map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
+    for column in CELL_COLUMNS:
+        _one_value_each(frame, "model_id", column, path)
     wanted = CELL_COLUMNS | {
         theirs: ours for theirs, ours in MORE_CELL_COLUMNS.items() if theirs in frame
     }
@@ -358,30 +534,49 @@ def _cell_lines(path: Path) -> pd.DataFrame:
         parts = frame[column].astype("string").str.replace(r"\.0$", "", regex=True).str.split(";")
         frame = frame.assign(**{column: parts}).explode(column)
         frame[column] = frame[column].str.strip()
-    wrong = frame["COSMIC_ID"].notna() & ~frame["COSMIC_ID"].str.fullmatch(r"\d+").fillna(
+    wrong = frame["COSMIC_ID"].notna() & ~frame["COSMIC_ID"].str.fullmatch(r"\d{1,12}").fillna(
         False
     ).astype(bool)
     if wrong.any():
         raise DataError(
-            f"COSMIC_ID {frame.loc[wrong, 'COSMIC_ID'].iloc[0]!r} is not a whole number",
+            f"COSMIC_ID {frame.loc[wrong, 'COSMIC_ID'].iloc[0]!r} is not a whole number of at most "
+            "12 digits",
             file=path,
             row=int(frame.index[wrong][0]) + 2,
-            remedy="correct the row or leave the id empty",
+            remedy="correct it or leave it empty (7.0E+05 is a spreadsheet's: export as text)",
         )
     frame["COSMIC_ID"] = pd.to_numeric(frame["COSMIC_ID"]).astype("Int64")
     return frame.assign(name=frame["model_name"]).reset_index(drop=True)
 
 
-def _read_drug_list(path: Path) -> dict[int, int]:
+def _read_drug_list(path: Path, notes: list[str]) -> dict[int, int]:
     """GDSC drug id -> PubChem CID, from the website's drug list; the first of several CIDs, nothing
-    for `none` or `several`.
+    for `none` or `several`. What is not understood is said.
     """
-    frame = read_table(path)
+    frame = read_table(path, dtype=str)
     frame.columns = [name.strip().lower().replace(" ", "_") for name in frame.columns]
     require_columns(frame.columns, ("drug_id", "pubchem"), path)
-    cid = frame["pubchem"].astype("string").str.extract(r"^\s*(\d+)")[0]
     ids = numbers(frame, "drug_id", path)
-    return {int(drug): int(first) for drug, first in zip(ids, cid, strict=True) if pd.notna(first)}
+    out, strange = {}, []
+    for row, (drug, cell) in enumerate(zip(ids, frame["pubchem"], strict=True), start=2):
+        word = cell.strip().lower() if isinstance(cell, str) else ""
+        if word in NO_CID:
+            continue
+        found = CID.fullmatch(word)
+        if found is None:
+            strange.append(f"{cell!r} (row {row})")
+        elif out.setdefault(int(drug), int(found[1])) != int(found[1]):
+            raise DataError(
+                f"drug_id {drug} has two PubChem ids: {out[int(drug)]} and {found[1]}",
+                file=path,
+                row=row,
+                remedy="keep the right one",
+            )
+    if strange:
+        notes.append(
+            f"{len(strange)} PubChem ids of {path.name} not understood: {', '.join(strange[:3])}"
+        )
+    return out
 
 
 def _read_structures(path: Path) -> list[dict]:
@@ -390,38 +585,44 @@ def _read_structures(path: Path) -> list[dict]:
     """
     from rdkit import Chem, rdBase
 
-    frame = read_table(path)
+    frame = read_table(path, dtype=str)
     frame.columns = [
         {"pubchem_cid": "cid"}.get(name.strip().lower(), name.strip().lower())
         for name in frame.columns
     ]
     require_columns(frame.columns, ("smiles", "drug_id" if "cid" not in frame else "cid"), path)
     frame = frame[frame["smiles"].notna()]
+    same = {}
     with rdBase.BlockLogs():
         for row, smiles in frame["smiles"].items():
-            if Chem.MolFromSmiles(smiles) is None:
+            molecule = Chem.MolFromSmiles(smiles)
+            if molecule is None or not molecule.GetNumAtoms():
                 raise DataError(
                     f"SMILES {smiles!r} cannot be parsed",
                     file=path,
                     row=int(row) + 2,
                     remedy="correct it, or leave it empty: a missing structure is allowed",
                 )
+            same[smiles] = Chem.MolToSmiles(molecule)
     maps = []
     for key, value in (("cid", "smiles"), ("drug_id", "smiles"), ("drug_id", "cid")):
-        rows = (
-            frame.dropna(subset=[key, value])
-            if {key, value} <= set(frame)
-            else frame[:0].assign(**{key: 0, value: 0})
-        )
-        maps.append(
-            dict(
-                zip(
-                    numbers(rows, key, path),
-                    rows[value] if value == "smiles" else numbers(rows, value, path),
-                    strict=True,
+        if not {key, value} <= set(frame):
+            maps.append({})
+            continue
+        rows = frame.dropna(subset=[key, value])
+        found: dict = {}
+        values = rows[value] if value == "smiles" else numbers(rows, value, path)
+        for row, one, other in zip(rows.index, numbers(rows, key, path), values, strict=True):
+            first = found.setdefault(int(one), other)
+            if same.get(first, first) != same.get(other, other):
+                raise DataError(
+                    f"{key.upper()} {one} has two values of {value.upper()}: {first!r} and "
+                    f"{other!r}",
+                    file=path,
+                    row=int(row) + 2,
+                    remedy="keep the right one",
                 )
-            )
-        )
+        maps.append(found)
     return maps
 
 
@@ -436,10 +637,10 @@ def _drugs(found: dict[str, Path], response: pd.DataFrame, done: Prepared) -> pd
     screened = screened.reindex(columns=columns)
     table = screened
     if "compounds" in found:
-        table = read_table(found["compounds"], columns)
-        table = table.assign(DRUG_ID=numbers(table, "DRUG_ID", found["compounds"])).drop_duplicates(
-            "DRUG_ID"
-        )
+        table = read_table(found["compounds"], columns, text=("DRUG_ID",))
+        table = table.assign(DRUG_ID=numbers(table, "DRUG_ID", found["compounds"]))
+        _one_value_each(table, "DRUG_ID", "DRUG_NAME", found["compounds"])
+        table = table.drop_duplicates("DRUG_ID")
         extra = screened[~screened["DRUG_ID"].isin(table["DRUG_ID"])]
         if len(extra):
             done.notes.append(
@@ -450,7 +651,7 @@ def _drugs(found: dict[str, Path], response: pd.DataFrame, done: Prepared) -> pd
     table = table.sort_values("DRUG_ID", ignore_index=True).rename(
         columns=lambda name: name if name == "DRUG_ID" else name.lower()
     )
-    cids = _read_drug_list(found["drug list"]) if "drug list" in found else {}
+    cids = _read_drug_list(found["drug list"], done.notes) if "drug list" in found else {}
     by_cid, by_drug, more = (
         _read_structures(found["structures"]) if "structures" in found else ({}, {}, {})
     )
@@ -483,64 +684,72 @@ def _chemistry(smiles: list[str | None]) -> dict[str, pd.Series]:
 
 
 def _expression(
-    path: Path, lines: pd.DataFrame, keep: Collection[str] | None, done: Prepared
+    path: Path,
+    lines: pd.DataFrame,
+    keep: Collection[str] | None,
+    scale: str | None,
+    done: Prepared,
 ) -> dict[str, pd.DataFrame]:
     """Two tables: log2(TPM+1) standardised per gene over all lines of the file [lines, COSMIC_ID +
     genes], and what it was standardised by [genes, symbol + mean + deviation].
     """
     matrix = read_matrix(path, lines, ("rsem_tpm", "tpm"), keep)
+    done.notes += matrix.notes
     values = matrix.values
-    if not matrix.depmap:  # DepMap's file holds log2(TPM+1) already
-        low = values.columns[(values < 0).any()]
-        if len(low):
-            raise DataError(
-                f"negative TPM of {low[0]}",
-                file=path,
-                remedy="use the table of TPM values, not of logarithms",
-            )
+    if expression_scale(values, matrix.depmap, path, scale, done.notes) == "tpm":
         values = np.log2(values + 1)
+    values = _measured_lines(values, path, done)
     usable = values.notna().all() & (values.std(ddof=0) > 0)
     _note_dropped(
         done, path, "genes", int((~usable).sum()), "not measured in every line, or constant"
     )
     if not usable.any() or len(values) < 2:
         raise DataError(
-            f"nothing to standardise: {len(values)} lines, {int(usable.sum())} usable genes",
+            f"nothing to standardise: {len(values)} lines, {int(usable.sum())} genes measured in "
+            "every line and not constant",
             file=path,
-            remedy="check the model list and the list of genes",
+            remedy="use the provider's file, unchanged, with more than one line of the model list",
         )
     values = values.loc[:, usable]
     mean, deviation = values.mean(), values.std(ddof=0)
-    scale = pd.DataFrame({"symbol": values.columns, "mean": mean, "deviation": deviation})
+    scales = pd.DataFrame({"symbol": values.columns, "mean": mean, "deviation": deviation})
     return {
         "gdsc/expression_zscore": ((values - mean) / deviation).astype("float32").reset_index(),
-        "gdsc/expression_scale": scale.reset_index(drop=True),
+        "gdsc/expression_scale": scales.reset_index(drop=True),
     }
 
 
+def _measured_lines(values: pd.DataFrame, path: Path, done: Prepared) -> pd.DataFrame:
+    """The lines in which most genes were measured; the others are said."""
+    full = values.isna().mean(axis=1) < EMPTY_COPY_NUMBER
+    lost = ", ".join(map(str, values.index[~full][:3]))
+    _note_dropped(done, path, "lines", int((~full).sum()), f"most genes missing ({lost})")
+    return values[full]
+
+
 def _copy_number(
-    path: Path, lines: pd.DataFrame, keep: Collection[str] | None, done: Prepared
+    path: Path,
+    lines: pd.DataFrame,
+    keep: Collection[str] | None,
+    scale: str | None,
+    done: Prepared,
 ) -> pd.DataFrame:
     """[genes, entrez_id + symbol + lines] log2 ratio; lines without most genes, then genes not
     known in every line left, are left out.
     """
-    matrix = read_matrix(path, lines, ("total_copy_number",), keep)
-    if matrix.depmap:
-        ratio = 2.0**matrix.values - 1
-    else:
-        middle = matrix.values.median(axis=1)
-        ratio = matrix.values.div(middle.where(middle > 0), axis=0)
-    full = ratio.isna().mean(axis=1) < EMPTY_COPY_NUMBER
-    _note_dropped(done, path, "lines", int((~full).sum()), "most genes missing")
-    known = ratio[full].notna().all()
+    matrix: Matrix = read_matrix(path, lines, ("total_copy_number",), keep)
+    done.notes += matrix.notes
+    scale = copy_number_scale(matrix.values, matrix.depmap, path, scale, done.notes)
+    ratio = _measured_lines(copy_ratio(matrix.values, scale), path, done)
+    known = ratio.notna().all()
     _note_dropped(done, path, "genes", int((~known).sum()), "not known in every line")
-    if not full.any() or not known.any():
+    if ratio.empty or not known.any():
         raise DataError(
             "no gene has a copy number in every line",
             file=path,
             remedy="use one provider's file, unchanged",
         )
-    table = np.log2(ratio.loc[full, known].clip(lower=LOWEST_RATIO)).T
+    table = np.log2(ratio.loc[:, known].clip(lower=LOWEST_RATIO)).T
     table.columns = table.columns.astype(str)
     entrez = pd.array([matrix.entrez.get(symbol) for symbol in table.index], dtype="Int64")
     table.insert(0, "symbol", table.index.astype("str"))
@@ -554,12 +763,12 @@ def _note_dropped(done: Prepared, path: Path, what: str, count: int, why: str) -
 
 
 def _mutations(
-    path: Path, lines: pd.DataFrame, keep: Collection[str] | None
+    path: Path, lines: pd.DataFrame, keep: Collection[str] | None, done: Prepared
 ) -> dict[str, pd.DataFrame]:
     """The three mutation tables: protein-changing mutations in long form (score 1), the lines that
     were sequenced, the genes seen.
     """
-    calls = read_mutations(path, lines)
+    calls = read_mutations(path, lines, done.notes)
     genes = calls[["entrez_id", "symbol"]].drop_duplicates("symbol")
     sequenced = calls[["COSMIC_ID"]].drop_duplicates().sort_values("COSMIC_ID", ignore_index=True)
     if keep is not None:

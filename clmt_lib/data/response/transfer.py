@@ -20,7 +20,7 @@ from clmt_lib.data import load_response as load_benchmark
 from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response import ccle, gdsc
 from clmt_lib.data.response.base import TARGETS, DrugResponse, cell_side, drug_side
-from clmt_lib.data.response.joins import assemble, complete_lines, some_left
+from clmt_lib.data.response.joins import assemble, complete_lines, joined_pairs
 from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError, locate, read_table
 
@@ -85,8 +85,7 @@ def load_source(folder: str | os.PathLike | None = None) -> DrugResponse:
             "ln_ic50": table["LN_IC50"],
         }
     )
-    known = pairs["cell"].isin(complete_lines(omics)) & pairs["drug"].isin(drugs.index)
-    pairs = some_left(pairs[known], path)
+    pairs = joined_pairs(pairs, complete_lines(omics), drugs.index, path)
     return assemble(
         "gdsc2-on-ccle",
         folder,
