@@ -358,7 +358,7 @@ def numbers(
         empty = cell is None or (np.isscalar(cell) and pd.isna(cell))
         kind = "whole" if whole else "finite"
         raise DataError(
-            f"{label} is empty" if empty else f"{label} {str(cell)!r} is not a {kind} number",
+            f"{label} {'is empty: it' if empty else repr(str(cell))} is not a {kind} number",
             file=path,
             row=int(place) + first_row,
             remedy="give it, or drop the row"

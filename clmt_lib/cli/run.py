@@ -8,9 +8,9 @@ import click
 from clmt_lib.cli import common
 from clmt_lib.cli.common import command, one_of, only_with, say
 
-ONE = "dataset kind model seed fold settings set_ options records device".split()
+ONE = "dataset kind model seed fold settings set_ options records device allow_leaks".split()
 GRID = "grid only jobs records device".split()
-CONFIG = "config records device".split()
+CONFIG = "config records device allow_leaks".split()
 
 
 @command("run")
@@ -35,6 +35,11 @@ CONFIG = "config records device".split()
     default="{}",
     help='Of the benchmark\'s reader, e.g. \'{"target": "act_area"}\'.',
 )
+@click.option(
+    "--allow-leaks",
+    is_flag=True,
+    help="Run although the audit of the split finds a leak; the record will say so.",
+)
 @click.option("--config", metavar="FILE", help="Instead: a file as `clmt plan --out` leaves them.")
 @click.option(
     "--grid", metavar="FILE", help="Instead: a grid, such as experiments/configs/grid.yaml."
@@ -52,6 +57,7 @@ def run(
     set_: tuple[str, ...],
     settings: str,
     options: str,
+    allow_leaks: bool,
     config: str | None,
     grid: str | None,
     only: str | None,
@@ -90,7 +96,9 @@ def run(
             remedy="name one, such as `clmt run --model als`",
         )
     try:
-        record = recorded.run(what, records, device=device, progress=not common.quiet())
+        record = recorded.run(
+            what, records, device=device, progress=not common.quiet(), leaky=allow_leaks
+        )
     except TypeError as error:
         raise DataError(
             f"settings do not fit the model ({error})",
@@ -139,6 +147,8 @@ def _print_metrics(record: Any) -> None:
             f"censored       {record.metrics['test']['censored']:.3f}  of these responses are "
             "bounds, read here as measured; see rmse_measured in the record"
         )
+    for leak in record.provenance.get("leaks", []):
+        click.echo(f"LEAK allowed: {leak}")
     table = record.path.parents[1] / "results" / f"{record.config['dataset']}.jsonl"
     click.echo(f"record: {record.path if record.path.exists() else table} ({record.name})")
 

@@ -443,7 +443,7 @@ def expression_scale(
             "log2(TPM+1) was taken"
         )
         return "tpm"
-    if not depmap and largest <= LARGEST_LOG_TPM:
+    if not depmap and values.size >= 100 and largest <= LARGEST_LOG_TPM:
         raise ask_scale(
             "TPM may be logarithms already",
             f"the largest of {values.size} values is {largest:.1f}",

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib import data, models, tasks
+from clmt_lib.audit import audit
 from clmt_lib.config import RunConfig as Base
 from clmt_lib.config import check, plain
 from clmt_lib.io import DataError, atomic_write, lock
@@ -74,6 +75,7 @@ def run(
     benchmark: data.Benchmark | None = None,
     progress: bool = False,
     also: Callable[..., None] | None = None,
+    leaky: bool = False,
 ) -> Record:
     """Fit, predict and score one configuration, or read its record if it is there already: in the
     tables, else in its own folder.
@@ -89,12 +91,13 @@ def run(
     progress : show a bar where a model trains step by step, if standard error is a terminal
     also : called with (config, fitted model, benchmark, split) when the run is made: what else is
         measured of a model that is not kept
+    leaky : run although the audit of the split finds a leak; the record names it (`leaks`)
 
     Raises
     ------
     DataError
-        Unknown dataset, split, model or setting; or a run made again whose metrics differ from
-        those in the table.
+        A leak that the audit of the split finds; unknown dataset, split, model or setting; or a
+        run made again whose metrics differ from those in the table.
     """
     benchmark = benchmark if benchmark is not None else data.load(config.dataset, **config.options)
     resolved = config.resolved(benchmark.checksum)
@@ -108,7 +111,7 @@ def run(
         with workplace(final) as work:
             found = store.find(name, folder)  # another process may have made it meanwhile
             if not enough(found):
-                _make(config, resolved, benchmark, work, folder, device, progress, also)
+                _make(config, resolved, benchmark, work, folder, device, progress, also, leaky)
                 if found is not None:
                     _same_metrics(found, work, models.model_class(config.model))
                 _publish(work, final)
@@ -134,9 +137,10 @@ def workplace(final: Path) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _make(config, resolved, benchmark, work, folder, device, progress, also=None):
+def _make(config, resolved, benchmark, work, folder, device, progress, also, leaky):
     """Fit, score and write one run into the folder `work`."""
     split = data.make_split(benchmark, config.split, config.seed, config.fold)
+    leaks = audited(benchmark, split, leaky)
     model, seconds = _fit(config, benchmark, split, work, folder, device, progress)
     start = time.perf_counter()
     predicted = {
@@ -150,7 +154,8 @@ def _make(config, resolved, benchmark, work, folder, device, progress, also=None
         also(config, model, benchmark, split)
     found, draws = _score(benchmark, split, predicted)
     about = provenance(benchmark, seconds)
-    also = {"also_read": dict(model.also_read)} if model.also_read else {}
+    more: dict[str, Any] = {"also_read": dict(model.also_read)} if model.also_read else {}
+    more |= {"leaks": leaks} if leaks else {}
     line = {
         "id": store.run_id(resolved),
         "config": resolved,
@@ -162,10 +167,28 @@ def _make(config, resolved, benchmark, work, folder, device, progress, also=None
         "commit": about["commit"],
         "device": str(model.device_used),
         "machine": {key: about[key] for key in ("versions", "python", "hardware", "threads")},
-        **plain(also),
+        **plain(more),
     }
     history = store.rounded(list(model.history))
     _write(line, split, predicted, draws, history, work)
+
+
+def audited(benchmark: data.Benchmark, split: data.Split, leaky: bool = False) -> list[str]:
+    """What the audit of a split finds, as sentences: nothing, unless `leaky` allows it.
+
+    Raises
+    ------
+    DataError
+        The first leak, where none is allowed.
+    """
+    leaks = audit(benchmark, split).leaks
+    if leaks and not leaky:
+        more = f" (and {len(leaks) - 1} more)" if len(leaks) > 1 else ""
+        raise DataError(
+            f"{benchmark.name}, {split.kind}: {leaks[0].kind}: {leaks[0].what}{more}",
+            remedy=f"{leaks[0].remedy}; or --allow-leaks, which the record will say",
+        )
+    return [f"{leak.kind}: {leak.what}" for leak in leaks]
 
 
 def _fit(config, benchmark, split, work, folder, device, progress):

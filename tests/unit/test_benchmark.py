@@ -351,7 +351,7 @@ def test_truncated_parquet(folder, keep):
 def test_row_with_too_many_fields(tmp_path):
     path = tmp_path / "responses.csv"
     path.write_text("cell,drug\n1,2\n1,2,3,4\n")
-    assert_refused(lambda: read_table(path), path, "cannot be parsed", "line 3")
+    assert_refused(lambda: read_table(path), path, "row 3", "4 cells where the first row has 2")
 
 
 @pytest.mark.parametrize("value", ["LINE-1", "", "12.5"])

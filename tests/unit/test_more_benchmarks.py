@@ -592,7 +592,7 @@ HOSTILE = {
     "ctrp, id missing": (
         "ctrp",
         set_value("ctrp", "ctrp_master_cpd_id", None),
-        ("row 33", "not a whole number"),
+        ("row 33", "ctrp_master_cpd_id is empty"),
     ),
     "ctrp, id unknown": ("ctrp", set_value("ctrp", "ctrp_master_cpd_id", 999), ("row 33",)),
     "ctrp, cut gzip": ("ctrp", cut, ("broken gzip", "fetch it again")),

@@ -449,7 +449,7 @@ HOSTILE = {
     "no response value": (
         RESPONSE,
         lambda path: spoil(path, "1.75,0.5", "NaN,0.5"),
-        "row 2: LN_IC50 .* is not a finite number",
+        "row 2: LN_IC50 is empty",
     ),
     "infinite response": (
         RESPONSE,
@@ -525,8 +525,10 @@ HOSTILE = {
     ),
     "two releases": (
         MODELS,
-        lambda path: shutil.copy(path, path.with_name("model_list_20210101.csv")),
-        "two files for models.*keep one",
+        lambda path: path.with_name("model_list_20210101.csv").write_text(
+            path.read_text().replace("Lung", "Skin")
+        ),
+        "two files for models.*keep the one you mean",
     ),
     "needed input": (MODELS, lambda path: path.unlink(), "no file for models"),
     "zip": (

@@ -517,3 +517,17 @@ class Killer(Means):
     def fit(self, *args):
         os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def test_a_run_audits_its_split_and_an_allowed_leak_is_on_record(tmp_path, monkeypatch):
+    from clmt_lib.audit import Audit, Finding
+    from clmt_lib.records import runs
+
+    leak = Finding("shared compound", "split drug_blind", "aspirin is in train and in test", "mend")
+    monkeypatch.setattr(runs, "audit", lambda *_: Audit("x", (), (leak,)))
+    config = RunConfig("simulated", "drug_blind", "global_mean")
+    with pytest.raises(DataError, match="aspirin is in train.*--allow-leaks"):
+        run(config, tmp_path)
+    assert run(config, tmp_path, leaky=True).provenance["leaks"] == [
+        "shared compound: aspirin is in train and in test"
+    ]

@@ -180,6 +180,7 @@ def prepared_folder(root, responses="parquet"):
 def official(made):
     """Responses in GDSC's 19 columns."""
     frame = pd.DataFrame(dict.fromkeys(RESPONSE_COLUMNS, "x"), index=made["responses"].index)
+    frame["DATASET"] = "GDSC2"
     cells = made["responses"]["cell"]
     return frame.assign(
         COSMIC_ID=cells.astype(int),

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.grouping import check_smiles
-from clmt_lib.data.official import to_ln_um
 from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.response.joins import assemble, complete_lines, joined_pairs
 from clmt_lib.io import DataError, locate, numbers, read_table, require_columns
@@ -73,7 +72,7 @@ def read_responses(path: str | os.PathLike) -> pd.DataFrame:
         )
     for column in ids:
         frame[column] = numbers(frame, column, path)
-    frame["LN_IC50"] = to_ln_um(numbers(frame, "LN_IC50", path, whole=False), path)
+    frame["LN_IC50"] = numbers(frame, "LN_IC50", path, whole=False)
     return frame
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from clmt_lib.data.official import to_ln_um
 from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.response.gdsc import LICENCE, read_cells, read_drugs, read_omics, read_scales
 from clmt_lib.data.response.joins import assemble, complete_lines, joined_pairs, whole
@@ -52,7 +51,7 @@ def load(
         {
             "cell": whole(table, "COSMIC_ID", path),
             "drug": whole(table, "DRUG_ID", path),
-            "ln_ic50": to_ln_um(numbers(table, "LN_IC50", path, whole=False), path),
+            "ln_ic50": numbers(table, "LN_IC50", path, whole=False),
         }
     )
     drugs, omics = read_drugs(folder), read_omics(folder)

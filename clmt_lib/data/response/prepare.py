@@ -477,12 +477,6 @@ def _response(path: Path, scale: str | None, done: Prepared) -> pd.DataFrame:
         frame[column] = numbers(frame, column, path)
     for column in ("MIN_CONC", "MAX_CONC", "LN_IC50", "AUC", "RMSE", "Z_SCORE"):
         frame[column] = numbers(frame, column, path, whole=False)
-    for column, name in (
-        ("DRUG_ID", "DRUG_NAME"),
-        ("COSMIC_ID", "CELL_LINE_NAME"),
-        ("COSMIC_ID", "SANGER_MODEL_ID"),
-    ):
-        _one_value_each(frame, column, name, path)
     frame["LN_IC50"] = to_ln_um(frame["LN_IC50"], path, scale)
     twice = frame.duplicated(["COSMIC_ID", "DRUG_ID"])
     if twice.any():
@@ -494,6 +488,12 @@ def _response(path: Path, scale: str | None, done: Prepared) -> pd.DataFrame:
             row=int(row) + 2,
             remedy="keep one row for each pair",
         )
+    for column, name in (
+        ("DRUG_ID", "DRUG_NAME"),
+        ("COSMIC_ID", "CELL_LINE_NAME"),
+        ("COSMIC_ID", "SANGER_MODEL_ID"),
+    ):
+        _one_value_each(frame, column, name, path)
     if empty.any():
         done.notes.append(f"{int(empty.sum())} empty rows of {path.name} left out")
     return frame.reset_index(drop=True)
