@@ -527,7 +527,7 @@ def test_a_run_audits_its_split_and_an_allowed_leak_is_on_record(tmp_path, monke
     monkeypatch.setattr(runs, "audit", lambda *_: Audit("x", (), (leak,)))
     config = RunConfig("simulated", "drug_blind", "global_mean")
     with pytest.raises(DataError, match="aspirin is in train.*--allow-leaks"):
-        run(config, tmp_path)
-    assert run(config, tmp_path, leaky=True).provenance["leaks"] == [
+        records.run(config, tmp_path)
+    assert records.run(config, tmp_path, leaky=True).provenance["leaks"] == [
         "shared compound: aspirin is in train and in test"
     ]
