@@ -96,6 +96,12 @@ class Split:
         """The training, validation and test positions by name."""
         return {name: getattr(self, name) for name in SETS}
 
+    def with_validation(self) -> "Split":
+        """The split whose training set holds the validation set, too, and which has none: for
+        fitting again once everything is chosen (`Model.fit_again`).
+        """
+        return replace(self, train=np.union1d(self.train, self.valid), valid=self.valid[:0])
+
 
 def kind_of(kind: str, benchmark: Benchmark | None = None) -> str:
     """The library's own name of a kind of split; DrEval's LPO, LCO, LDO and LTO are known.

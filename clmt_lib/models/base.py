@@ -54,6 +54,7 @@ class Model(ABC):
     tolerance : of metrics when a run is repeated
     accelerated : it trains on a GPU where there is one
     settings_for : kind of split -> settings that suit it better than the defaults
+    refits : `fit_again` works: where the validation set is empty, what was chosen before is kept
     device, checkpoint, progress : set by who runs it: "auto", "cpu" or "cuda"; where an unfinished
         fit is kept, or None; whether to show a bar
     device_used : what `fit` ran on
@@ -69,6 +70,7 @@ class Model(ABC):
     tolerance: ClassVar[float] = 1e-4
     accelerated: ClassVar[bool] = False
     settings_for: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+    refits: ClassVar[bool] = False
 
     device: str = "auto"
     checkpoint: Path | None = None
@@ -111,6 +113,25 @@ class Model(ABC):
             f"{type(self).__name__} needs a validation set, {split.kind} has none",
             remedy="fit it on the folds of the published split",
         )
+
+    def fit_again(self, benchmark: Benchmark, split: Split) -> Self:
+        """Fit once more, on the training and the validation set together, with what `fit` chose.
+
+        Parameters
+        ----------
+        benchmark, split : those that `fit` was given
+
+        Raises
+        ------
+        DataError
+            The model does not say that it can (`refits`).
+        """
+        if not self.refits:
+            raise DataError(
+                f"{type(self).__name__} cannot be fitted again on training and validation set",
+                remedy="define fit_again(self, benchmark, split) in its class",
+            )
+        return self.fit(benchmark, split.with_validation())
 
     def state(self) -> dict[str, np.ndarray]:
         """Every fitted array by name."""
@@ -313,6 +334,7 @@ class TableModel(Model):
     names: Any = field(default=None, init=False, repr=False)
     scores: list[float] = field(default_factory=list, init=False, repr=False)
     pick: int = field(default=0, init=False, repr=False)
+    refits = True
 
     def refit(self, benchmark: Benchmark, split: Split) -> Self:
         """Fit on the whole training set the candidate whose mean score over the folds of
@@ -382,7 +404,7 @@ class TableModel(Model):
 
     def choose(self, benchmark: Benchmark, split: Split, candidates: Iterable[Candidate]) -> Self:
         """Keep the (settings, table, state) with the best score on the validation set; the first
-        wins a tie (`improves`). Without a validation set: the one that `refit` picked.
+        wins a tie (`improves`). Without a validation set: the one that was picked before.
         """
         self.remember(benchmark)
         cell, drug = benchmark.pairs[split.valid].T
@@ -395,6 +417,7 @@ class TableModel(Model):
             else:
                 found, better = None, number == self.pick
             if better:
+                self.pick = number
                 best, self.chosen, self.table, self.fitted = found, settings, table, state
         return self
 

@@ -8,7 +8,8 @@ has weights of its own for the kernels, and a ridge of its own.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,25 +20,28 @@ from clmt_lib.data.response.auxiliary import with_culture
 from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError
 from clmt_lib.models.base import TableModel, cosine
-from clmt_lib.models.baselines.drug_ridge import _part, target_states
-from clmt_lib.models.baselines.factors import filled
+from clmt_lib.models.baselines.drug_ridge import drug_part, target_states
+from clmt_lib.models.baselines.factors import factorise, filled
 from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.models.kernels import (
     drug_kernels,
     line_kernels,
     rbf,
     same_entity,
+    solve_pairs,
     with_supervised_weights,
 )
 from clmt_lib.models.known import joined, training_set, whole_split
+from clmt_lib.models.stack import drug_facts
 from clmt_lib.nn.heads import LossOutput
-from clmt_lib.nn.kernel_ridge import WeightedKernels
+from clmt_lib.nn.kernel_ridge import PairRidge, StructureKernel, WeightedKernels
+from clmt_lib.tasks.metrics import additive_effects
 from clmt_lib.training import TrainConfig, train
 from clmt_lib.views.controls import drug_vectors
 from clmt_lib.views.molecules import fingerprints, membership
 from clmt_lib.views.omics import train_cells
 
-HEADS = ("rows", "columns")
+HEADS = ("pairs", "rows", "columns")
 LINES = {  # kernel of lines -> weight that training starts from
     "expression": 0.4,
     "expression, wide": 0.5,
@@ -63,6 +67,11 @@ DRUGS = {  # the same of drugs
     "same": 0.3,
     "constant": 0.3,
 }
+SEEN_LINES = {"expression": 0.5, "mutation": 0.2, "copies": 0.1, "tissue": 0.05}  # beside structure
+SEEN_DRUGS = {"text": 0.05, "annotation": 0.05, "fingerprint": 0.05, "same": 0.2}
+RANK = 60  # of the structure vectors
+ON_THE_WAY = 100.0  # how much looser than the last one the solves of a training are
+MASKS = 2  # each hides one part of the training pairs in so many as there are blocks
 MODES = {"rows": (1, 3, 8, 20, 50), "columns": (1, 3, 8, 20, 60)}  # first modes of later groups
 RIDGES = {"rows": (0.3, 0.5, 0.8, 1.2, 2.0, 4.0), "columns": (1.0, 2.0, 2.5, 3.0, 4.0, 6.0)}
 FEWEST_LINES = 10  # training lines that a measurement of culture must know
@@ -109,20 +118,25 @@ class KernelHead(TableModel):
 
     An entity that is new on the other side gets the mean of the known ones.
 
+    Where rows and columns are known ("pairs"), one more view tells of structure: singular vectors
+    of the denoised table of training responses, each with a trained scale. The kernels of a pair's
+    row and column are multiplied, and what is trained on are training pairs that are hidden from
+    everything (`nn.kernel_ridge.PairSolve`). A new entity has no structure, its other views alone.
+
     Parameters
     ----------
-    head : "rows" for new rows, "columns" for new columns
+    head : "pairs" for known rows and columns, "rows" for new rows, "columns" for new columns
     steps, learning_rate : of the training
     blocks : that the training entities are dealt into, anew in every step; what the split holds out
-        together stays together
+        together stays together. Of pairs, one in so many is hidden
     culture : read how lines are grown (`data.response.auxiliary.with_culture`), for new rows
     seed : of the dealing
     """
 
-    head: str = "rows"
-    steps: int = 16
-    learning_rate: float = 0.06
-    blocks: int = 8
+    head: str = "pairs"
+    steps: int = 12
+    learning_rate: float = 0.08
+    blocks: int = 10
     culture: bool = True
     seed: int = 0
 
@@ -140,18 +154,21 @@ class KernelHead(TableModel):
     def fit(self, benchmark: Benchmark, split: Split) -> "KernelHead":
         """Train the constants on the training set, then solve; nothing is chosen on valid."""
         self.remember(benchmark)
+        if self.head == "pairs":
+            self.constants = self._trained_on_pairs(benchmark, split)
+            return self._solved_pairs(benchmark, split)
         benchmark = self._told(benchmark)
         problem = self._problem(benchmark, split)
         self.constants = self._trained(problem, self._groups(benchmark, split, problem))
         return self._solved(benchmark, split, problem)
 
     def refit(self, benchmark: Benchmark, split: Split) -> "KernelHead":
-        """Solve again on the training set of another split, with the constants that were trained.
-
-        Parameters
-        ----------
-        split : such as the training and the validation set of `fit`'s in one
+        """Solve again on the training and the validation set, with the constants that were trained
+        on the training set.
         """
+        split = split.with_validation()
+        if self.head == "pairs":
+            return self._solved_pairs(benchmark, split)
         benchmark = self._told(benchmark)
         return self._solved(benchmark, split, self._problem(benchmark, split))
 
@@ -250,6 +267,8 @@ class KernelHead(TableModel):
 
     def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """[rows, columns] from the kernels between new entities and those of the training set."""
+        if self.head == "pairs":
+            return self._new_pairs(benchmark, rows, columns)
         benchmark = self._told(benchmark)
         joint, rows, columns = joined(self.known, benchmark, rows, columns)
         problem = self._problem(joint, whole_split(self.known, self.kind))
@@ -257,8 +276,150 @@ class KernelHead(TableModel):
         table = self._table(problem, asked, joint.shape[1 - problem.axis])
         return table[:, others] if problem.axis == 0 else table[others]
 
+    def _trained_on_pairs(self, benchmark: Benchmark, split: Split) -> dict[str, np.ndarray]:
+        """Constants of a `PairRidge`, from hidden parts of the training pairs."""
+        order = np.random.default_rng(self.seed).permutation(len(split.train))
+        hidden = [split.train[order[part :: self.blocks]] for part in range(MASKS)]
+        seen = [replace(split, train=np.setdiff1d(split.train, part)) for part in hidden]
+        masks = [
+            (_structured(benchmark, part), *benchmark.pairs[rows].T, benchmark.y[rows])
+            for part, rows in zip(seen, hidden, strict=True)
+        ]
+
+        def wrong(net: PairRidge, mask: tuple[Any, ...]) -> LossOutput:
+            table, row, column, y = mask
+            found = table.predicted(net, ON_THE_WAY)[row, column]
+            spread = torch.from_numpy(table.spread[column])
+            rest = torch.from_numpy(y - table.base[row, column])
+            total = ((spread * found - rest) ** 2).mean()
+            return LossOutput(total, {"mse": total.detach()})
+
+        config = TrainConfig(self.steps, self.learning_rate, 0.0, evaluate_every=1, seed=self.seed)
+        net, self.history = train(lambda: _pair_ridge(masks[0][0]), wrong, config, batches=masks)
+        return {name: value.numpy() for name, value in net.state_dict().items()}
+
+    def _solved_pairs(self, benchmark: Benchmark, split: Split) -> "KernelHead":
+        """Duals of the training pairs, and the table of predictions."""
+        table = _structured(benchmark, split)
+        k_row, k_column = self._pair_kernels(table)
+        ridge = float(np.exp(self.constants["log_ridge"]))
+        duals = solve_pairs(k_row, k_column, table.target, table.seen, ridge)
+        self.table = table.base + table.spread * (k_row @ duals @ k_column)
+        some = np.ix_(table.seen.any(1), table.seen.any(0))
+        self.duals, self.factors = duals[some], table.factors[some]
+        self.structure = tuple(
+            part[table.seen.any(1 - axis)] for axis, part in enumerate(table.structure)
+        )
+        self.fitted = {**self.constants, "duals": self.duals}
+        self.known, self.kind = training_set(benchmark, split, VIEWS[:-1]), split.kind
+        return self
+
+    def _pair_kernels(self, table: "Structured") -> tuple[np.ndarray, np.ndarray]:
+        net = _pair_ridge(table)
+        net.load_state_dict({k: torch.from_numpy(v) for k, v in self.constants.items()})
+        with torch.no_grad():
+            k_row, k_column = net.kernels(*table.tensors())
+        return k_row.numpy(), k_column.numpy()
+
+    def _new_pairs(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """[rows, columns]: a new entity by its views, apart from structure, and without an effect
+        of its own.
+        """
+        joint, rows, columns = joined(self.known, benchmark, rows, columns)
+        n, m = self.duals.shape
+        factors = np.zeros(joint.shape)
+        factors[:n, :m] = self.factors
+        structure = (np.zeros((joint.shape[0], RANK)), np.zeros((joint.shape[1], RANK)))
+        for whole, part in zip(structure, self.structure, strict=True):
+            whole[: len(part), : part.shape[1]] = part
+        split = whole_split(self.known, self.kind)
+        table = replace(_structured(joint, split, factors), structure=structure)
+        k_row, k_column = self._pair_kernels(table)
+        found = k_row[rows, :n] @ self.duals @ k_column[:m][:, columns]
+        return table.base[np.ix_(rows, columns)] + table.spread[columns] * found
+
 
 VIEWS = ("expression", "mutation", "copy_number", "culture")
+
+
+@dataclass(frozen=True, eq=False)
+class Structured:
+    """What a head for pairs of known rows and columns reads of one set of training pairs.
+
+    Attributes
+    ----------
+    base [R, C], spread [C] : response = base + spread * target
+    target, seen [R, C] : standardised residuals (0 where not seen), and where they are
+    factors [R, C] : `target` denoised by a factorisation
+    kernels : [views, R, R] of `SEEN_LINES`, [views, C, C] of `SEEN_DRUGS`
+    structure : [R, rank], [C, rank] singular vectors of a denoised table, times singular values
+    """
+
+    base: np.ndarray
+    spread: np.ndarray
+    target: np.ndarray
+    seen: np.ndarray
+    factors: np.ndarray
+    kernels: tuple[np.ndarray, np.ndarray]
+    structure: tuple[np.ndarray, np.ndarray]
+
+    def tensors(self) -> Any:
+        """(structure, kernels) as `PairRidge` takes them."""
+        return tuple(
+            tuple(torch.from_numpy(part) for part in both)
+            for both in (self.structure, self.kernels)
+        )
+
+    def predicted(self, net: PairRidge, loose: float = 1.0) -> torch.Tensor:
+        """[R, C] what a network makes of it."""
+        target, seen = torch.from_numpy(self.target), torch.from_numpy(self.seen.astype(float))
+        return net(*self.tensors(), target, seen, partial(solve_pairs, loose=loose))
+
+
+def _pair_ridge(table: Structured, first: bool = False) -> PairRidge:
+    """The network where it starts; the `first` solves, which make the structure, have sharper
+    kernels.
+    """
+    own, sharpness, ridge = (0.3, 3.0, 0.15) if first else (0.05, 2.0, 0.3)
+    rows, columns = (
+        StructureKernel([0.3, 1.0, own, *views.values()], sharpness, part.shape[1])
+        for views, part in zip((SEEN_LINES, SEEN_DRUGS), table.structure, strict=True)
+    )
+    return PairRidge(rows, columns, ridge)
+
+
+def _structured(
+    benchmark: Benchmark, split: Split, factors: np.ndarray | None = None
+) -> Structured:
+    """Effects, factorisation, kernels and structure of the training pairs; the structure is read
+    off two rounds of the ridge that is not trained yet. Where `factors` are given, it is left out.
+    """
+    mean, row, column = additive_effects(benchmark, split.train)
+    y, base = benchmark.matrix(split.train), mean + row[:, None] + column[None]
+    seen = np.isfinite(y)
+    rest = np.where(seen, y - base, 0.0)
+    spread = np.sqrt((rest**2).sum(0) / np.maximum(seen.sum(0), 1))
+    spread = np.where(spread > 1e-6, spread, spread[seen.any(0)].mean())
+    target, again = rest / spread, factors is None
+    if factors is None:
+        u, v = factorise(target, seen, RANK, 10.0)
+        factors = u @ v.T
+    k, facts = line_kernels(benchmark, split, factors), drug_facts(benchmark)
+    kernels = np.stack([k[name] for name in SEEN_LINES]), np.stack([facts[n] for n in SEEN_DRUGS])
+    table = Structured(base, spread, target, seen, factors, kernels, _vectors(factors))
+    if again:
+        for _ in range(2):
+            with torch.no_grad():
+                better = table.predicted(_pair_ridge(table, first=True), ON_THE_WAY)
+            better = np.where(np.outer(seen.any(1), seen.any(0)), better.numpy(), 0.0)
+            table = replace(table, structure=_vectors(better))
+    return table
+
+
+def _vectors(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """([R, rank], [C, rank]) singular vectors times singular values."""
+    u, s, vt = np.linalg.svd(table, full_matrices=False)
+    return (u * s)[:, :RANK], (vt.T * s)[:, :RANK]
 
 
 def _dealt(groups: np.ndarray, blocks: int, rng: np.random.Generator) -> list[torch.Tensor]:
@@ -389,11 +550,11 @@ def _drug_kernels(benchmark: Benchmark, split: Split, known: np.ndarray) -> dict
     found: dict[str, Any] = {
         "text": sharp[1],
         "text, wide": wide[1],
-        "mechanism": _part(benchmark, "mechanism", split),
-        "targets": _part(benchmark, "targets", split),
+        "mechanism": drug_part(benchmark, "mechanism", split),
+        "targets": drug_part(benchmark, "targets", split),
         "pathway": drug_kernels(benchmark, "pathway")[0][1],
-        "steps": _part(benchmark, "steps", split),
-        "fingerprint": _part(benchmark, "fingerprint", split),
+        "steps": drug_part(benchmark, "steps", split),
+        "fingerprint": drug_part(benchmark, "fingerprint", split),
         "text, centred": _in_few_dimensions(drug_vectors(drugs, "annotation"), known),
         "annotation, centred": _in_few_dimensions(notes, known),
         "fingerprint, centred": _in_few_dimensions(fingerprints(drugs), known),

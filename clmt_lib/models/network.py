@@ -60,6 +60,7 @@ class NetworkModel(Configured):
     progress: bool = False
     callbacks: Sequence[Callback] = field(default=(), repr=False, compare=False)
     accelerated = True
+    refits = True
 
     @abstractmethod
     def prepare(self, benchmark: Any, split: Any, device: torch.device) -> Any:
@@ -104,7 +105,9 @@ class NetworkModel(Configured):
                 lambda net, *batch: self.loss(net, inputs, *batch),
                 replace(self.schedule(inputs), seed=self.config.seed + member),
                 batches=self.batches(inputs),
-                evaluate=lambda net: self.score(net, inputs, benchmark, split),
+                evaluate=None
+                if self.again  # all steps, and the last weights
+                else lambda net: self.score(net, inputs, benchmark, split),
                 checkpoint=self.checkpoint and self.checkpoint.with_suffix(f".{member}.pt"),
                 callbacks=self.callbacks,
                 device=device,
@@ -112,7 +115,8 @@ class NetworkModel(Configured):
             )
             self.networks.append(net)
             self.history += [{"member": member, **row} for row in history]
-        self.chosen = {"best_valid": min(row["valid"] for row in self.history)}
+        if not self.again:
+            self.chosen = {"best_valid": min(row["valid"] for row in self.history)}
         return self
 
     def predict(self, pairs: np.ndarray, benchmark: Any = None) -> np.ndarray:

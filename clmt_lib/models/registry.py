@@ -53,6 +53,14 @@ _CLDR = f"{_HERE}.cldr:CLDR"
 _PUBLISHED = f"{_HERE}.clmt.published:Published"
 
 
+_PROTOCOL = f"{_HERE}.protocol"
+ENDINGS = {  # of a name -> what is done with the model before it, and how a reader is told
+    "refit": (f"{_PROTOCOL}:Refit", {}, "refitted"),
+    "level": (f"{_PROTOCOL}:Level", {}, "with level"),
+    "dose": (f"{_PROTOCOL}:Level", {"dose": True}, "with level and dose"),
+}
+
+
 def _kernel(name: str, kind: str) -> Entry:
     return Entry(_KERNEL, {"column_kernel": kind}, f"kernel ridge ({name})", "kernels")
 
@@ -145,6 +153,19 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
 }
 
 
+def _entry(name: str) -> Entry | None:
+    """The registration of a name, or of one with an ending (`ENDINGS`) that a registered name
+    stands before; None where there is none.
+    """
+    if name in _ENTRIES:
+        return _ENTRIES[name]
+    base, _, ending = name.rpartition("_")
+    if ending not in ENDINGS or _entry(base) is None:
+        return None
+    cls, settings, told = ENDINGS[ending]
+    return Entry(cls, {"of": base, **settings}, f"{display_name(base)}, {told}", family(base))
+
+
 def register(
     name: str,
     *,
@@ -211,15 +232,18 @@ def names() -> tuple[str, ...]:
 
 
 def entry(name: str) -> Entry:
-    """The registration behind a name; of "package.module:Class" one without settings of its own.
+    """The registration behind a name, such as "als", or "als_refit" for the same model fitted
+    again on training and validation set (see `ENDINGS`); of "package.module:Class" one without
+    settings of its own.
 
     Raises
     ------
     DataError
         Unknown name.
     """
-    if name in _ENTRIES:
-        return _ENTRIES[name]
+    found = _entry(name)
+    if found is not None:
+        return found
     if ":" in name:
         return Entry(name)
     raise DataError(
@@ -344,6 +368,7 @@ def _about(name: str, what: str) -> str | None:
     """A fact of the registration, else of its class, imported only if the registration says
     nothing.
     """
-    if name not in _ENTRIES:
+    found = _entry(name)
+    if found is None:
         return None
-    return getattr(_ENTRIES[name], what) or getattr(model_class(name), what)
+    return getattr(found, what) or getattr(model_class(name), what)

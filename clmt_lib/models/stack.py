@@ -591,6 +591,33 @@ class Blend(TableModel):
             ),
         )
 
+    def refit(self, benchmark: Benchmark, split: Split) -> "Blend":
+        """Fit the parts again on the training and the validation set, and keep the share.
+
+        Raises
+        ------
+        DataError
+            It was made of tables of predictions.
+        """
+        self._whole()
+        everything = np.argwhere(np.ones(benchmark.shape, dtype=bool))
+        for model in self.models.values():
+            model.refit(benchmark, split)
+        first, second = (
+            predicted(model, everything).reshape(benchmark.shape) for model in self.models.values()
+        )
+        share = self.chosen["share"]
+        self.table = share * first + (1 - share) * second
+        return self
+
+    def _whole(self) -> None:
+        """Raises DataError where there are tables of predictions, and no parts."""
+        if not self.models:
+            raise DataError(
+                "this blend was made of its parts' predictions, not of the parts",
+                remedy="fit it without tables",
+            )
+
     def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """[rows, columns] from what the parts predict.
 
@@ -599,11 +626,7 @@ class Blend(TableModel):
         DataError
             It was made of tables of predictions, or a part cannot.
         """
-        if not self.models:
-            raise DataError(
-                "this blend was made of its parts' predictions, not of the parts",
-                remedy="fit it without tables",
-            )
+        self._whole()
         pairs = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
         first, second = (predicted(model, pairs, benchmark) for model in self.models.values())
         share = self.chosen["share"]

@@ -6,10 +6,15 @@ fitting again (PRESS, Allen 1974); of a block of rows, too. So a whole cross-val
 differentiable expression.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
+
+Solver = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
 
 
 def press_residuals(
@@ -93,3 +98,134 @@ class WeightedKernels(nn.Module):
             kernel, ridge = self.mixture(group, kernels), self.log_ridge[group].exp()
             out = out + part - press_residuals(kernel, ridge, part, blocks)
         return out
+
+
+class PairSolve(torch.autograd.Function):
+    """Dual weights A of pairwise kernel ridge on the seen pairs, with the gradient of the exact
+    solution.
+
+    A solves seen * (K_row A K_column) + ridge A = target. With G = dL/dA, and B the solution of the
+    same system with seen * G on the right, dL/dK_row = -B (A K_column)', dL/dK_column =
+    -(K_row A)' B and dL/dridge = -sum(B A) (the implicit function theorem): one more solve, however
+    many steps the solver takes.
+
+    Shapes
+    ------
+    k_row : [R, R]; k_column : [C, C]; ridge : scalar; target, seen, out : [R, C] (seen 0 or 1)
+    solve : (k_row, k_column, target, seen, ridge) -> A, on arrays
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        k_row: torch.Tensor,
+        k_column: torch.Tensor,
+        ridge: torch.Tensor,
+        target: torch.Tensor,
+        seen: torch.Tensor,
+        solve: Solver,
+    ) -> torch.Tensor:
+        """[R, C] dual weights."""
+        a = _solved(solve, k_row, k_column, target, seen, ridge)
+        ctx.solve = solve
+        ctx.save_for_backward(k_row, k_column, ridge, seen, a)
+        return a
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Gradients of the two kernels and the ridge."""
+        k_row, k_column, ridge, seen, a = ctx.saved_tensors
+        b = _solved(ctx.solve, k_row, k_column, seen * gradients[0], seen, ridge)
+        return -b @ (a @ k_column).T, -(k_row @ a).T @ b, -(b * a).sum(), None, None, None
+
+
+def _solved(
+    solve: Solver,
+    k_row: torch.Tensor,
+    k_column: torch.Tensor,
+    target: torch.Tensor,
+    seen: torch.Tensor,
+    ridge: torch.Tensor,
+) -> torch.Tensor:
+    arrays = (x.detach().numpy() for x in (k_row, k_column, target))
+    return torch.from_numpy(solve(*arrays, seen.numpy() > 0, float(ridge)))
+
+
+class StructureKernel(nn.Module):
+    """One side's kernel in the pairwise ridge: a constant, the identity, given kernels, and
+    exp(s (cos - 1)) of the entities' scaled structure vectors, each with a positive weight.
+
+    Parameters
+    ----------
+    weights : where constant, structure, identity and the given kernels start
+    sharpness : where s starts
+    rank : of the structure vectors; their log scales start at 0 and move `SLOW` as fast as the rest
+
+    Shapes
+    ------
+    structure : [n, rank], rows of zeros for an entity without responses; kernels : [views, n, n];
+    out : [n, n]
+    """
+
+    SLOW = 0.375
+
+    def __init__(self, weights: Sequence[float], sharpness: float, rank: int) -> None:
+        super().__init__()
+        self.log_weight = nn.Parameter(torch.tensor(weights, dtype=torch.float64).log())
+        self.log_sharpness = nn.Parameter(torch.tensor(sharpness, dtype=torch.float64).log())
+        self.log_scale = nn.Parameter(torch.zeros(rank, dtype=torch.float64))
+
+    def forward(self, structure: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+        """[n, n] kernel; an entity without structure has no part in that of structures."""
+        constant, alike, own, *given = self.log_weight.exp()
+        z = F.normalize(structure * (self.SLOW * self.log_scale).exp(), dim=1)
+        there = (structure != 0).any(1).to(z.dtype)
+        structural = torch.exp(self.log_sharpness.exp() * (z @ z.T - 1)) * torch.outer(there, there)
+        eye = torch.eye(len(z), dtype=z.dtype)
+        return (
+            constant
+            + alike * structural
+            + own * eye
+            + torch.tensordot(torch.stack(given), kernels, 1)
+        )
+
+
+class PairRidge(nn.Module):
+    """Pairwise kernel ridge between two sides, each with a `StructureKernel`.
+
+    Parameters
+    ----------
+    rows, columns : the kernels of the two sides
+    ridge : where the ridge starts
+
+    Shapes
+    ------
+    structure : [R, rank], [C, rank]; kernels : [views, R, R], [views, C, C]; target, seen, out :
+    [R, C]
+    """
+
+    def __init__(self, rows: StructureKernel, columns: StructureKernel, ridge: float) -> None:
+        super().__init__()
+        self.rows, self.columns = rows, columns
+        self.log_ridge = nn.Parameter(torch.tensor(ridge, dtype=torch.float64).log())
+
+    def kernels(
+        self,
+        structure: tuple[torch.Tensor, torch.Tensor],
+        kernels: tuple[torch.Tensor, torch.Tensor],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(k_row [R, R], k_column [C, C])."""
+        return self.rows(structure[0], kernels[0]), self.columns(structure[1], kernels[1])
+
+    def forward(
+        self,
+        structure: tuple[torch.Tensor, torch.Tensor],
+        kernels: tuple[torch.Tensor, torch.Tensor],
+        target: torch.Tensor,
+        seen: torch.Tensor,
+        solve: Solver,
+    ) -> torch.Tensor:
+        """[R, C] predictions of every pair."""
+        k_row, k_column = self.kernels(structure, kernels)
+        a = PairSolve.apply(k_row, k_column, self.log_ridge.exp(), target, seen, solve)
+        return k_row @ a @ k_column

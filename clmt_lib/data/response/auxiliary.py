@@ -242,3 +242,36 @@ def with_culture(benchmark: Benchmark, folder: str | os.PathLike | None = None) 
         table[CULTURE[-1]] = _of(hours.to_frame(), side.frame["depmap_id"]).to_numpy()[:, 0]
     views = {**side.views, "culture": table.astype("float64")}
     return benchmark.with_sides(replace(side, views=views))
+
+
+def highest_concentration(
+    benchmark: Benchmark, folder: str | os.PathLike | None = None
+) -> Benchmark:
+    """A benchmark whose drugs have the view "dose": [D, 1] log of the highest concentration that
+    the screen tested, in uM; missing (NaN) where it is not known. One that has it is returned.
+
+    It says how potent somebody expected the drug to be: a fact of the plan of the screen. What a
+    drug of a user's own is to be tested at stands in a column `max_concentration_um` of the drugs.
+
+    Raises
+    ------
+    DataError
+        From `locate` and `read_table`; concentrations of another screen than GDSC2 are not known.
+    """
+    side = benchmark.sides[1]
+    if "dose" in side.views:
+        return benchmark
+    if "max_concentration_um" in side.frame:
+        found = pd.to_numeric(side.frame["max_concentration_um"], errors="coerce")
+    elif benchmark.name == "gdsc2":
+        path = locate(folder) / "gdsc/response_gdsc2.parquet"
+        table = read_table(path, ["DRUG_ID", "MAX_CONC"])
+        found = table.groupby(table["DRUG_ID"].astype(str))["MAX_CONC"].median().reindex(side.ids)
+    else:
+        raise DataError(
+            f"the concentrations that were tested are not known for {benchmark.name}",
+            remedy="give the drugs a column max_concentration_um, or leave the dose out",
+        )
+    dose = np.log(found.where(found > 0).astype("float64"))
+    view = pd.DataFrame({"log uM": dose.to_numpy()}, side.ids)
+    return benchmark.with_sides(replace(side, views={**side.views, "dose": view}))

@@ -116,10 +116,10 @@ class DrugRidge(TableModel):
         """[(setting, k [D, D])]: every candidate of a single part, else the one sum."""
         if len(self.kinds) == 1 and self.kinds != ("steps",):
             return drug_kernels(benchmark, self.kinds[0], split)
-        return [({}, sum(_part(benchmark, part, split) for part in self.kinds))]
+        return [({}, sum(drug_part(benchmark, part, split) for part in self.kinds))]
 
 
-def _part(benchmark: Benchmark, part: str, split: Split) -> np.ndarray | float:
+def drug_part(benchmark: Benchmark, part: str, split: Split | None) -> np.ndarray | float:
     """[D, D] kernel of one part of a sum: of an embedding the sharper kernel of a short text, the
     softer one of a long one.
     """

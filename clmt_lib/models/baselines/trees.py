@@ -62,11 +62,13 @@ class Trees(TableModel):
             table = self.mean + row[:, None] + drug[None]
             rest = y - table[tuple(pairs.T)]
             for settings in self.grid:
+                if self.again and {"base": base, **settings} != self.chosen:
+                    continue
                 grown = self.grow(settings).fit(x, rest[split.train])
                 found = selection_score(
                     benchmark, split, table[tuple(pairs[split.valid].T)] + grown.predict(valid)
                 )
-                if improves(found, best):
+                if self.again or improves(found, best):
                     best, model, self.chosen = found, grown, {"base": base, **settings}
                     self.row, self.column, self.base = row, drug, table
         self.keep(model)
