@@ -329,9 +329,10 @@ class KernelHead(TableModel):
         n, m = self.duals.shape
         factors = np.zeros(joint.shape)
         factors[:n, :m] = self.factors
-        structure = (np.zeros((joint.shape[0], RANK)), np.zeros((joint.shape[1], RANK)))
-        for whole, part in zip(structure, self.structure, strict=True):
-            whole[: len(part), : part.shape[1]] = part
+        structure = tuple(
+            np.vstack([part, np.zeros((size - len(part), part.shape[1]))])
+            for size, part in zip(joint.shape, self.structure, strict=True)
+        )
         split = whole_split(self.known, self.kind)
         table = replace(_structured(joint, split, factors), structure=structure)
         k_row, k_column = self._pair_kernels(table)
@@ -406,20 +407,22 @@ def _structured(
         factors = u @ v.T
     k, facts = line_kernels(benchmark, split, factors), drug_facts(benchmark)
     kernels = np.stack([k[name] for name in SEEN_LINES]), np.stack([facts[n] for n in SEEN_DRUGS])
-    table = Structured(base, spread, target, seen, factors, kernels, _vectors(factors))
+    table = Structured(base, spread, target, seen, factors, kernels, _vectors(factors, seen))
     if again:
         for _ in range(2):
             with torch.no_grad():
                 better = table.predicted(_pair_ridge(table, first=True), ON_THE_WAY)
-            better = np.where(np.outer(seen.any(1), seen.any(0)), better.numpy(), 0.0)
-            table = replace(table, structure=_vectors(better))
+            table = replace(table, structure=_vectors(better.numpy(), seen))
     return table
 
 
-def _vectors(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """([R, rank], [C, rank]) singular vectors times singular values."""
-    u, s, vt = np.linalg.svd(table, full_matrices=False)
-    return (u * s)[:, :RANK], (vt.T * s)[:, :RANK]
+def _vectors(table: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """([R, rank], [C, rank]) singular vectors times singular values; exact zeros for an entity
+    without a response.
+    """
+    rows, columns = seen.any(1), seen.any(0)
+    u, s, vt = np.linalg.svd(np.where(np.outer(rows, columns), table, 0.0), full_matrices=False)
+    return (rows[:, None] * u * s)[:, :RANK], (columns[:, None] * vt.T * s)[:, :RANK]
 
 
 def _dealt(groups: np.ndarray, blocks: int, rng: np.random.Generator) -> list[torch.Tensor]:

@@ -131,7 +131,8 @@ class Level(TableModel):
     def _levelled(self, benchmark: Benchmark, split: Split) -> "Level":
         benchmark = self._dosed(benchmark)
         self.remember(benchmark)
-        self.known = training_set(benchmark, split, tuple(benchmark.sides[0].views))
+        views = (*benchmark.sides[0].views, *benchmark.sides[1].views)
+        self.known = training_set(benchmark, split, views)
         drug, y = self.known.pairs[:, 1], self.known.y
         self.means = np.bincount(drug, y) / np.bincount(drug)
         lines, drugs = (np.unique(column) for column in benchmark.pairs[split.train].T)

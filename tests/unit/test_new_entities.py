@@ -15,7 +15,8 @@ from clmt_lib.models import kernels
 from clmt_lib.models.saving import ARRAYS, FACTS
 
 CONTROLS = ("drugs_random", "drugs_shuffled")  # vectors dealt to the drugs of one benchmark
-LEARNED = ("learned_kernel",)  # kernels read off responses: a new entity has none
+# kernels read off responses: a new entity has none (test_kernel_head asks about the heads that do)
+LEARNED = ("learned_kernel", "kernel_head")
 NETWORKS = tuple(name for name in models.names() if models.family(name) == "network")
 OF_NETWORKS = ("clmt_kernel", "stack_clmt", "stack_auxiliary_clmt")
 HERE = [name for name in models.names() if name not in (*NETWORKS, *OF_NETWORKS)]
