@@ -162,7 +162,7 @@ class KernelHead(TableModel):
         self.constants = self._trained(problem, self._groups(benchmark, split, problem))
         return self._solved(benchmark, split, problem)
 
-    def refit(self, benchmark: Benchmark, split: Split) -> "KernelHead":
+    def fit_again(self, benchmark: Benchmark, split: Split) -> "KernelHead":
         """Solve again on the training and the validation set, with the constants that were trained
         on the training set.
         """

@@ -106,7 +106,7 @@ class NetworkModel(Configured):
                 replace(self.schedule(inputs), seed=self.config.seed + member),
                 batches=self.batches(inputs),
                 evaluate=None
-                if self.again  # all steps, and the last weights
+                if not len(split.valid)  # all steps, and the last weights
                 else lambda net: self.score(net, inputs, benchmark, split),
                 checkpoint=self.checkpoint and self.checkpoint.with_suffix(f".{member}.pt"),
                 callbacks=self.callbacks,
@@ -115,7 +115,7 @@ class NetworkModel(Configured):
             )
             self.networks.append(net)
             self.history += [{"member": member, **row} for row in history]
-        if not self.again:
+        if len(split.valid):
             self.chosen = {"best_valid": min(row["valid"] for row in self.history)}
         return self
 

@@ -75,7 +75,7 @@ class Refit(Model):
         """Fit, choose, fit again."""
         self.model = fitted(_built(self, split.kind), benchmark, split)
         self.chosen = dict(self.model.chosen)
-        self.model.refit(benchmark, split)
+        self.model.fit_again(benchmark, split)
         self.also_read, self.history = self.model.also_read, self.model.history
         self.device_used = self.model.device_used
         return self
@@ -123,9 +123,9 @@ class Level(TableModel):
         self.model = fitted(_built(self, split.kind), benchmark, split)
         return self._levelled(benchmark, split)
 
-    def refit(self, benchmark: Benchmark, split: Split) -> "Level":
+    def fit_again(self, benchmark: Benchmark, split: Split) -> "Level":
         """Fit the model again on the training and the validation set, and the levels, too."""
-        self.model.refit(benchmark, split)
+        self.model.fit_again(benchmark, split)
         return self._levelled(benchmark, split.with_validation())
 
     def _levelled(self, benchmark: Benchmark, split: Split) -> "Level":

@@ -591,7 +591,7 @@ class Blend(TableModel):
             ),
         )
 
-    def refit(self, benchmark: Benchmark, split: Split) -> "Blend":
+    def fit_again(self, benchmark: Benchmark, split: Split) -> "Blend":
         """Fit the parts again on the training and the validation set, and keep the share.
 
         Raises
@@ -602,7 +602,7 @@ class Blend(TableModel):
         self._whole()
         everything = np.argwhere(np.ones(benchmark.shape, dtype=bool))
         for model in self.models.values():
-            model.refit(benchmark, split)
+            model.fit_again(benchmark, split)
         first, second = (
             predicted(model, everything).reshape(benchmark.shape) for model in self.models.values()
         )

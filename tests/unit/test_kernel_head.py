@@ -188,12 +188,12 @@ def test_a_refit_keeps_the_constants_and_learns_from_more(world, kind):
     model = built(kind).fit(world, split)
     before = {name: value.copy() for name, value in model.constants.items()}
     first = model.table.copy()
-    model.refit(world, split)
+    model.fit_again(world, split)
     assert all(np.array_equal(model.constants[name], value) for name, value in before.items())
     valid = world.pairs[split.valid]
     wrong = [np.abs(t[tuple(valid.T)] - world.y[split.valid]).mean() for t in (first, model.table)]
     assert wrong[1] < wrong[0]
-    model.refit(world, replace(split, valid=split.valid[:0]))
+    model.fit_again(world, replace(split, valid=split.valid[:0]))
     assert np.allclose(model.table, first, atol=1e-7)
 
 

@@ -52,7 +52,7 @@ def test_a_refit_is_a_fit_on_both_sets_with_what_was_chosen(world, name, monkeyp
         small = {**small, "grid": ONE[name](first.chosen)["grid"]}
         reference = models.build(name, **small)
         bases = iter(("drug", "effects"))
-        reference.chosen, reference.again = dict(first.chosen), True
+        reference.chosen = dict(first.chosen)
         assert next(bases) in ("drug", "effects")
         reference.fit(world, split.with_validation())
     else:
@@ -181,7 +181,7 @@ def test_a_model_that_does_not_say_so_is_not_fitted_again(world):
 
     split = data.make_split(world, "mixed")
     with pytest.raises(DataError, match="Mine cannot be fitted again"):
-        Mine().fit(world, split).refit(world, split)
+        Mine().fit(world, split).fit_again(world, split)
 
 
 def test_concentrations_are_a_view_that_only_a_model_sees(world):

@@ -62,14 +62,18 @@ class Trees(TableModel):
             table = self.mean + row[:, None] + drug[None]
             rest = y - table[tuple(pairs.T)]
             for settings in self.grid:
-                if self.again and {"base": base, **settings} != self.chosen:
+                candidate = {"base": base, **settings}
+                if not len(split.valid) and candidate != self.chosen:  # what was chosen before
                     continue
                 grown = self.grow(settings).fit(x, rest[split.train])
-                found = selection_score(
-                    benchmark, split, table[tuple(pairs[split.valid].T)] + grown.predict(valid)
-                )
-                if self.again or improves(found, best):
-                    best, model, self.chosen = found, grown, {"base": base, **settings}
+                if len(split.valid):
+                    base_valid = table[tuple(pairs[split.valid].T)]
+                    found = selection_score(benchmark, split, base_valid + grown.predict(valid))
+                    better = improves(found, best)
+                else:
+                    found, better = None, True
+                if better:
+                    best, model, self.chosen = found, grown, candidate
                     self.row, self.column, self.base = row, drug, table
         self.keep(model)
         return self
