@@ -86,6 +86,8 @@ def audit(
         f"{benchmark.name}, {split.kind} seed {split.seed} fold {split.fold}",
         [*about, "split"],
     )
+    if any(checks.has_molecules(side) for side in benchmark.sides):
+        done.append("connectivities and scaffolds")
     broken = list(checks.broken_split(benchmark, split))
     if any(
         finding.kind == "wrong data" for finding in broken
@@ -95,6 +97,7 @@ def audit(
         *twins,
         *broken,
         *checks.broken_promise(benchmark, split),
+        *checks.shared_structures(benchmark, split),
         *checks.replicates(benchmark, split),
     ]
     for what, check, things in (

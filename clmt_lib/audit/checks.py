@@ -11,7 +11,7 @@ import pandas as pd
 from clmt_lib.audit.identity import entities, noun, one_of
 from clmt_lib.audit.report import Finding
 from clmt_lib.data.base import Benchmark, Side
-from clmt_lib.data.grouping import scaffold_of
+from clmt_lib.data.grouping import scaffold_of, skeletons
 from clmt_lib.data.splits import Split
 
 PAIRS_OF_SETS = (("train", "test"), ("train", "valid"), ("valid", "test"))
@@ -106,6 +106,41 @@ def broken_promise(benchmark: Benchmark, split: Split) -> Iterator[Finding]:
                 text,
                 f"keep all pairs of one {what} in one set, as make_split does",
             )
+
+
+def shared_structures(benchmark: Benchmark, split: Split) -> Iterator[Finding]:
+    """Findings: molecules of one connectivity (stereoisomers), or of one achiral scaffold, in two
+    sets of a split that promises to hold whole molecules, or scaffolds, out; with their share.
+
+    Published splits keep chirality in the scaffold: their groups are not what they seem.
+    """
+    for axis, key in benchmark.blinded(split.kind):
+        side = benchmark.sides[axis]
+        if not has_molecules(side):
+            continue
+        labels = {"connectivity": pd.factorize(skeletons(side.frame["inchikey"]))[0]}
+        if key == "scaffold":
+            labels["achiral scaffold"] = pd.factorize(_scaffolds(side))[0]
+        inside = {name: np.unique(benchmark.pairs[at, axis]) for name, at in split.sets().items()}
+        for what, label in labels.items():
+            for known, asked in PAIRS_OF_SETS:
+                shared = np.isin(label[inside[asked]], label[inside[known]])
+                if shared.any():
+                    first = side.ids[inside[asked][shared.argmax()]]
+                    yield Finding(
+                        f"{what} in two sets",
+                        f"split {split.kind}",
+                        f"{int(shared.sum())} of {len(shared)} {side.name}s of {asked} "
+                        f"({shared.mean():.0%}) share their {what} with one of {known} "
+                        f"(first: {first})",
+                        "keep whole groups together (rule 'scaffold'), or report both parts of "
+                        f"{asked}",
+                    )
+
+
+def has_molecules(side: Side) -> bool:
+    """Whether the entities of a side are molecules with known keys."""
+    return side.name == "molecule" and "inchikey" in side.frame and "smiles" in side.frame
 
 
 def replicates(benchmark: Benchmark, split: Split) -> Iterator[Finding]:

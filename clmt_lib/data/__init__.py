@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from clmt_lib.data.base import Benchmark, Side
+from clmt_lib.data.probes.tables import TABLES as LABEL_TABLES
 from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.splits import (
     KINDS,
@@ -28,6 +29,7 @@ TABLES = {  # the part of the prepared tables and the file in it that holds a be
     "human": ("dti", "human_pairs.parquet"),
     "biosnap_partial": ("dti", "biosnap_pairs.parquet"),
     "tox21": ("probing", "tox21.parquet"),
+    **{name: ("probing", table.file) for name, table in LABEL_TABLES.items()},
 }
 RESPONSES = {name: file for name, (part, file) in TABLES.items() if part == "drp"}
 BENCHMARKS = ("simulated", *TABLES)
@@ -43,6 +45,7 @@ _READERS = {
     "human": "interaction.tables.load_human",
     "biosnap_partial": "interaction.tables.load_biosnap",
     "tox21": "probes.tox21.load",
+    **dict.fromkeys(LABEL_TABLES, "probes.tables.load"),
 }
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "DataError",
     "DrugResponse",
     "KINDS",
+    "LABEL_TABLES",
     "RESPONSES",
     "Side",
     "Split",
@@ -94,6 +98,8 @@ def load(name: str, **options: Any) -> Benchmark:
             f"unknown benchmark {name!r}", remedy=f"use one of: {', '.join(BENCHMARKS)}"
         )
     module, function = _READERS[name].rsplit(".", 1)
+    if name in LABEL_TABLES:  # one reader for all of them
+        options = {"name": name, **options}
     return getattr(import_module(f"clmt_lib.data.{module}"), function)(**options)
 
 

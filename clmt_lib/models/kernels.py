@@ -19,7 +19,15 @@ from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.models.known import joined, training_set, whole_split
 from clmt_lib.tasks.metrics import additive_effects
 from clmt_lib.views.controls import drug_vectors
-from clmt_lib.views.molecules import fingerprints, jaccard, membership
+from clmt_lib.views.molecules import (
+    count_fingerprints,
+    count_similarity,
+    descriptors,
+    fingerprints,
+    jaccard,
+    membership,
+    normal_scores,
+)
 from clmt_lib.views.omics import average_platforms, binary, fit_omics, train_cells
 from clmt_lib.views.proteins import kmer_counts
 from clmt_lib.views.text import centred
@@ -243,6 +251,8 @@ CONTROLS = (
 FACTS = {  # kind -> columns of the frame that it reads
     "identity": (),
     "fingerprint": ("smiles",),
+    "counts": ("smiles",),
+    "structure": ("smiles",),
     "pathway": ("pathway",),
     "targets": ("target",),
     "annotation": ("target", "pathway"),
@@ -253,6 +263,7 @@ VIEWS = {  # kind -> views of the side that it reads
     "auxiliary": ("expression", "mutation", "copy_number"),
     "kmers": ("sequence",),
 }
+COUNTS = 3.0  # sharpness s of exp(s (similarity of counts - 1))
 KINDS = ("auto", *FACTS, *TEXTS, *VIEWS)
 
 
@@ -298,7 +309,8 @@ def side_kernels(
 
     Parameters
     ----------
-    kind : identity (nothing), fingerprint (Tanimoto of Morgan bits), pathway (the same one),
+    kind : identity (nothing), fingerprint (Tanimoto of Morgan bits), counts (exp(3 (t - 1)) of the
+        same for counts), structure (half of that, half an RBF of descriptors), pathway (the same),
         targets (Jaccard of those listed), annotation (half of each); kmers (cosine of the counts
         of three residues, the spectrum kernel of Leslie et al. 2002); expression (RBF); or
         exp(s (cos - 1)) of embeddings: text (of a sentence with target and pathway), mechanism (of
@@ -312,6 +324,10 @@ def side_kernels(
         Unknown kind, one that the side does not serve, or one that is fitted without a split.
     """
     kind, side = suited(benchmark, axis, kind), benchmark.sides[axis]
+    if kind == "structure":
+        rows = np.unique(benchmark.pairs[_needed(split, kind).train, axis])
+        shape = normal_scores(descriptors(side.frame["smiles"]), rows)
+        return [({}, 0.5 * _likeness(side.frame, "counts") + 0.5 * rbf(shape, rows))]
     if kind in FACTS:
         return [({}, _likeness(side.frame, kind))]
     if kind == "kmers":
@@ -351,6 +367,9 @@ def _likeness(frame, kind: str) -> np.ndarray:
         return np.zeros((len(frame), len(frame)))
     if kind == "fingerprint":
         return jaccard(fingerprints(frame))
+    if kind == "counts":
+        counts = count_fingerprints(frame["smiles"]).toarray()
+        return np.exp(COUNTS * (count_similarity(counts, counts) - 1))
     if kind == "targets":
         return jaccard(membership(frame["target"]))
     pathway = jaccard(membership(frame["pathway"].str.replace(",", ";")))

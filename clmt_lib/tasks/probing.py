@@ -23,3 +23,23 @@ LABELS = register(
         keys=("assay",),
     )
 )
+
+PROPERTIES = register(
+    Task(
+        name="properties",
+        question="Which value has a molecule in an assay?",
+        scored=(
+            "mae",
+            "rmse",
+            "spearman",
+            "mae_per_{column}",
+            "rmse_per_{column}",
+            "spearman_per_{column}",
+        ),
+        with_interval=("mae_per_{column}", "spearman_per_{column}"),
+        usual="mae_per_{column}",
+        drawn=("{row}",),
+        sides=("molecule", "assay"),
+        keys=("assay",),
+    )
+)

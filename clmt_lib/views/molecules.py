@@ -2,10 +2,15 @@
 row of zeros, never an error.
 """
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
+
+from clmt_lib.io import cache_file, read_cached, write_cached
 
 
 def fingerprints(drugs: pd.DataFrame, radius: int = 2, bits: int = 2048) -> np.ndarray:
@@ -65,6 +70,23 @@ def _parts(entry: str | None) -> set[str]:
     return {part.strip() for part in entry.split(",") if part.strip()}
 
 
+def count_similarity(a: np.ndarray, b: np.ndarray, most: int = 4) -> np.ndarray:
+    """[n, m] min-max (Tanimoto) similarity between rows of counts a [n, features] and b
+    [m, features], counts above `most` taken as `most`; 0 where both are empty.
+
+    >>> count_similarity(np.array([[2, 1]]), np.array([[1, 1], [0, 3]])).round(3).tolist()
+    [[0.667, 0.2]]
+    """
+    a, b = (np.minimum(part, most).astype(np.float32) for part in (a, b))
+    # the smaller of two counts is the number of thresholds that both reach
+    low = sum(
+        (a >= k).astype(np.float32) @ (b >= k).astype(np.float32).T for k in range(1, most + 1)
+    )
+    both = np.asarray(low, dtype=np.float64)
+    either = a.sum(1)[:, None] + b.sum(1)[None] - both
+    return np.divide(both, either, out=np.zeros(both.shape), where=either > 0)
+
+
 def tanimoto(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """[n, m] Tanimoto similarity between 0/1 rows of a [n, bits] and of b [m, bits]; 0 where both
     are empty.
@@ -75,3 +97,106 @@ def tanimoto(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     both = (a @ b.T).astype(np.float64)
     either = a.sum(1)[:, None] + b.sum(1)[None] - both
     return np.divide(both, either, out=np.zeros(both.shape), where=either > 0)
+
+
+def count_fingerprints(smiles: Iterable[str], radius: int = 2, bits: int = 2048) -> sp.csr_matrix:
+    """[n, bits] float32 sparse counts of Morgan (ECFP) environments, chirality ignored; a structure
+    that cannot be read is a row of zeros. Kept in the cache.
+    """
+    from rdkit import rdBase
+    from rdkit.Chem import rdFingerprintGenerator
+
+    texts = _texts(smiles)
+    path = cache_file("counts", [rdBase.rdkitVersion, str(radius), str(bits), *texts], "npz")
+    kept = read_cached(path)
+    if kept is None:
+        make = rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=bits)
+        rows = [
+            {} if molecule is None else make.GetCountFingerprint(molecule).GetNonzeroElements()
+            for molecule in _parsed(texts)
+        ]
+        kept = {
+            "data": np.array([n for row in rows for n in row.values()], dtype=np.float32),
+            "indices": np.array([bit for row in rows for bit in row], dtype=np.int32),
+            "indptr": np.cumsum([0, *map(len, rows)]).astype(np.int32),
+        }
+        write_cached(path, kept)
+    shape = (len(texts), bits)
+    out = sp.csr_matrix((kept["data"], kept["indices"], kept["indptr"]), shape=shape)
+    out.sort_indices()
+    return out
+
+
+def descriptors(smiles: Iterable[str]) -> np.ndarray:
+    """[n, 160 or so] float64 physico-chemical descriptors of RDKit: counts of atoms, rings and
+    groups, surface by charge, lipophilicity and refractivity; zeros where a structure cannot be
+    read. Nothing of them knows chirality. Kept in the cache.
+    """
+    from rdkit import rdBase
+    from rdkit.Chem import rdMolDescriptors
+
+    texts = _texts(smiles)
+    path = cache_file("descriptors", [rdBase.rdkitVersion, *texts])
+    kept = read_cached(path)
+    if kept is None:
+        names = rdMolDescriptors.Properties.GetAvailableProperties()
+        properties = rdMolDescriptors.Properties([n for n in names if "Stereo" not in n])
+        more = (
+            rdMolDescriptors.MQNs_,
+            rdMolDescriptors.SlogP_VSA_,
+            rdMolDescriptors.SMR_VSA_,
+            rdMolDescriptors.PEOE_VSA_,
+        )
+        rows = [
+            None
+            if molecule is None
+            else np.concatenate(
+                [properties.ComputeProperties(molecule), *(make(molecule) for make in more)]
+            )
+            for molecule in _parsed(texts)
+        ]
+        width = max((len(row) for row in rows if row is not None), default=0)
+        kept = np.array([np.zeros(width) if row is None else row for row in rows])
+        kept = np.nan_to_num(kept, posinf=0.0, neginf=0.0)
+        write_cached(path, kept)
+    return kept
+
+
+def normal_scores(values: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """[n, features] brought to a normal distribution by their ranks among training rows (200
+    quantiles at most), clipped at +-3; a feature that is constant there is 0.
+    """
+    from sklearn.preprocessing import QuantileTransformer
+
+    scale = QuantileTransformer(
+        n_quantiles=min(200, len(train)),
+        output_distribution="normal",
+        subsample=None,
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        out = np.clip(scale.fit(values[train]).transform(values), -3, 3)
+    out[:, np.ptp(values[train], axis=0) == 0] = 0.0
+    return out
+
+
+def heavy_atoms(smiles: Iterable[str]) -> np.ndarray:
+    """[n] float64 number of heavy atoms; 0 where a structure cannot be read."""
+    return np.array(
+        [0.0 if m is None else m.GetNumHeavyAtoms() for m in _parsed(_texts(smiles))], dtype=float
+    )
+
+
+def _texts(smiles: Iterable[str]) -> list[str]:
+    return [text if isinstance(text, str) else "" for text in smiles]
+
+
+def _parsed(texts: list[str]) -> Iterator[Any]:
+    """Molecule of each text, None where it cannot be read or is empty."""
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        for text in texts:
+            molecule = Chem.MolFromSmiles(text) if text else None
+            yield molecule if molecule is not None and molecule.GetNumAtoms() else None
