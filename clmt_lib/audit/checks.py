@@ -125,6 +125,7 @@ def shared_structures(benchmark: Benchmark, split: Split) -> Iterator[Finding]:
         for what, label in labels.items():
             for known, asked in PAIRS_OF_SETS:
                 shared = np.isin(label[inside[asked]], label[inside[known]])
+                shared &= ~np.isin(inside[asked], inside[known])  # `broken_promise` names those
                 if shared.any():
                     first = side.ids[inside[asked][shared.argmax()]]
                     yield Finding(
