@@ -312,7 +312,9 @@ class Scored:
     positions: np.ndarray
 
     @classmethod
-    def of(cls, benchmark: Benchmark, split: Split, role: str = "test", fewest: int = FEWEST):
+    def of(
+        cls, benchmark: Benchmark, split: Split, role: str = "test", fewest: int = FEWEST
+    ) -> Self:
         """The set of a split."""
         positions = getattr(split, role)
         assay, y = benchmark.pairs[positions, 1], benchmark.y[positions]
