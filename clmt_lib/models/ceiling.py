@@ -3,7 +3,7 @@ the profile has to be predicted: the same probe on several sets of features, out
 profiles).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from clmt_lib.models.profiles import Profiles, ProfilesConfig
 from clmt_lib.views.molecules import tanimoto
 
 ROWS = ("structure", "+ measured", "+ imputed", "+ aligned", "measured", "cell count")
-CELL_COUNT = "cell_count"  # name of the feature
+CELL_COUNT = ("cell_count", "Rel_Cell_Count", "Induction")  # names of the features
+Structure = Callable[[Benchmark, Split], np.ndarray]
 
 
 def ceiling(
@@ -28,6 +29,7 @@ def ceiling(
     encoder: ProfilesConfig | None = None,
     components: int = 30,
     strength: float = 0.03,
+    structure: Structure | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Out-of-fold scores of labels by structure, by structure with a profile, and by less.
 
@@ -43,6 +45,7 @@ def ceiling(
     encoder : of the aligned features; None leaves them out
     components : principal components kept of the space
     strength : inverse ridge of the logistic regression (C)
+    structure : (benchmark, split) -> [molecules, features] of "structure"; None takes the bits
 
     Returns
     -------
@@ -63,7 +66,7 @@ def ceiling(
     scores: dict[str, np.ndarray] = {}
     for fold in range(folds_of("scaffold_blind")):
         split = make_split(benchmark, "scaffold_blind", seed, fold)
-        found = features(benchmark, split, space, encoder, components)
+        found = features(benchmark, split, space, encoder, components, structure)
         test = np.intersect1d(split.test, asked)
         train = np.intersect1d(np.concatenate([split.train, split.valid]), asked)
         for name, x in found.items():
@@ -78,6 +81,7 @@ def features(
     space: str,
     encoder: ProfilesConfig | None = None,
     components: int = 30,
+    structure: Structure | None = None,
 ) -> dict[str, np.ndarray]:
     """Row of `ROWS` -> [molecules, features]; nothing is fitted on profiles of test scaffolds, nor
     on any label. Rows that have no measured profile hold zeros where one is asked for.
@@ -94,19 +98,20 @@ def features(
     among, between = tanimoto(bits[donors], bits[donors]), tanimoto(bits, bits[donors])
     imputed = impute(measured[donors], among, between)
     imputed[donors] = impute_donors(measured[donors], among, side.keys["scaffold"][donors])
-    structure = bits - bits[donors].mean(0)
+    plain = bits - bits[donors].mean(0) if structure is None else structure(benchmark, split)
     blocks = {
-        "structure": [structure],
-        "+ measured": [structure, measured],
-        "+ imputed": [structure, _scaled(imputed, donors)],
+        "structure": [plain],
+        "+ measured": [plain, measured],
+        "+ imputed": [plain, _scaled(imputed, donors)],
         "measured": [measured],
     }
     if encoder is not None:
         model = Profiles(encoder).fit(table, cut)
-        blocks["+ aligned"] = [structure, _scaled(model.features(), donors)]
+        blocks["+ aligned"] = [plain, _scaled(model.features(), donors)]
     names = list(side.views[space].columns)
-    if CELL_COUNT in names:
-        blocks["cell count"] = [_scaled(values[:, [names.index(CELL_COUNT)]], donors)]
+    counts = [names.index(name) for name in CELL_COUNT if name in names]
+    if counts:
+        blocks["cell count"] = [_scaled(values[:, counts], donors)]
     return {name: np.hstack(blocks[name]) for name in ROWS if name in blocks}
 
 

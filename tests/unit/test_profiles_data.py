@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clmt_lib.data import DataError, profiles
+from clmt_lib.data import DataError, load, profiles
 from clmt_lib.data.profiles.measured import CLIP, FEWEST_INSTANCES
 
 ASPIRIN, CAFFEINE, ETHANOL = (
@@ -180,3 +180,29 @@ def test_bad_requests_and_lists_are_refused(folder):
     cmap([(CAFFEINE, "MCF7", "A B", "B")] * 40).to_parquet(path)
     with pytest.raises(DataError, match="gene 'B' is listed twice"):
         read(folder, "cmap")
+
+
+def test_profiles_beside_labels_keep_molecules_without_labels_as_donors(folder):
+    (folder / "probing").mkdir()
+    labels = pd.DataFrame(
+        {
+            "smiles": ["c1ccccc1", ASPIRIN[1]],
+            "inchikey": ["UHOVQNZJYSORNB-UHFFFAOYSA-N", ASPIRIN[0]],
+            "Class": [0, 1],
+        }
+    )
+    labels.to_parquet(folder / "probing/bace.parquet")
+    found = read(folder)
+    table = load("bace", folder=folder, molecules="connectivity")
+    joined = profiles.beside(table, found, ["comas_profiles", "cmap"])
+    side = joined.sides[0]
+    assert list(side.ids) == [
+        "UHOVQNZJYSORNB",
+        *(key[:14] for key, _ in (ASPIRIN, CAFFEINE, ETHANOL)),
+    ]
+    assert side.has("comas_profiles").tolist() == [False, True, True, False]
+    assert side.has("cmap").tolist() == [False, False, True, True]
+    assert np.array_equal(side.views["cmap"].to_numpy()[2:], found.values("cmap")[1:])
+    assert np.array_equal(joined.pairs, table.pairs) and np.array_equal(joined.y, table.y)
+    with pytest.raises(DataError, match="no molecule of bace has a profile of cmap"):
+        profiles.beside(table, read(folder, "cmap"), ["cmap"])

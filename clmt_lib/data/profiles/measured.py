@@ -8,7 +8,7 @@ space, or it is missing there. Replicates stay beside the mean over them.
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from clmt_lib.data.base import Side, shown
+from clmt_lib.data.base import Benchmark, Side, shown
 from clmt_lib.data.grouping import KEY, check_smiles, molecule_side, skeletons
 from clmt_lib.io import DataError, locate, read_table
 
@@ -416,6 +416,43 @@ def load(folder: str | os.PathLike | None = None, spaces: Iterable[str] | None =
         present[name], measurements[name] = known, data
     side = molecule_side(first, views=views, present=present)
     return Profiles(side, measurements)
+
+
+def beside(benchmark: Benchmark, found: Profiles, spaces: Iterable[str]) -> Benchmark:
+    """A label table whose molecules have the profiles that were measured of them, together with all
+    other molecules that have one: nobody has labels of those, but their profiles teach.
+
+    Parameters
+    ----------
+    benchmark : molecules x assays, molecules by connectivity
+    found : profiles
+    spaces : feature spaces that become views, present or missing
+
+    Raises
+    ------
+    DataError
+        No molecule of the table has a profile of these spaces.
+    """
+    spaces = list(spaces)
+    known = np.any([found.known(space) for space in spaces], axis=0)
+    both = found.side.frame[known].drop(columns="name").reset_index()
+    own = benchmark.sides[0].frame
+    if not own.index.isin(both["molecule"]).any():
+        raise DataError(
+            f"no molecule of {benchmark.name} has a profile of {', '.join(spaces)}",
+            remedy="load the table with molecules='connectivity'",
+        )
+    more = both[~both["molecule"].isin(own.index)].set_index("molecule")
+    frame = pd.concat([own, more.assign(name=more.index)]).rename_axis("molecule")
+    at = found.positions(frame.index)
+    views, present = {}, {}
+    for space in spaces:
+        present[space] = (at >= 0) & found.known(space)[at]
+        values = np.where(present[space][:, None], found.values(space)[at], 0.0)
+        columns = found.side.views[space].columns
+        views[space] = pd.DataFrame(values.astype(np.float32), frame.index, columns)
+    sides = molecule_side(frame, views, present), benchmark.sides[1]
+    return replace(benchmark, sides=sides)
 
 
 def _read(name: str, folder: Any) -> tuple[pd.DataFrame, Any, pd.Index, int, float]:
