@@ -8,8 +8,9 @@ same network from the same weights, on the same pairs a step, for the same numbe
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -29,13 +30,17 @@ from clmt_lib.nn.contrast import (
     rank_n_contrast,
     soft_alignment,
 )
+from clmt_lib.nn.encoders import SequenceTower
 from clmt_lib.nn.heads import HistogramHead, LossOutput, PairTower, correlation_loss
 from clmt_lib.nn.language import LanguageConfig, TextTower
+from clmt_lib.nn.molecular import AttentionEncoder, ConvolutionEncoder
+from clmt_lib.nn.numbers import ENCODERS, NumberGraph
 from clmt_lib.training import TrainConfig, pick_device, train
 from clmt_lib.views import captions
 from clmt_lib.views.base import (
     Annotation,
     Fingerprint,
+    Molecules,
     Raw,
     Recipe,
     Standardised,
@@ -44,7 +49,25 @@ from clmt_lib.views.base import (
 )
 from clmt_lib.views.captions import Captions
 
+DEFECTS = {  # switch -> what the authors' code does where it is on; off is the repair
+    "identity_in_caption": "the caption names drug and line: a pair is found without its number",
+    "ties_as_negatives": "rows of a batch whose number is the same word are each other's negatives",
+    "summed_margin": "the number graph's loss is a sum over 999 pairs of neighbours, not a mean",
+    "shrinks_negatives": "d+ + d- is added to the margin: negatives are pulled together, too",
+    "untrained_relation": "the relation of the number graph is never trained",
+    "fresh_relation": "the relation is drawn anew every epoch",
+    "warm_validation": "validation pairs are random pairs of drugs and lines that training knows, "
+    "while test drugs are new",
+    "unequal_rates": "fine-tuning after pre-training learns at a fifth of the baseline's rate",
+    "unequal_updates": "pre-training comes on top of the updates that the baseline has",
+    "whole_context_padded": "every pair's caption is encoded by itself and padded to the context, "
+    "and all numbers are encoded every step: the same values at many times the cost",
+    "one_reads_as_zero": "a label of 0.9995 and above is spelt zero point zero zero zero",
+}
 ALIGNMENTS = ("none", "clip", "soft", "rank")
+BACKBONES = ("attribute", "graphdrp", "deepcdr")
+PUBLISHED_PADDING = 100  # tokens of a number's text, in the authors' code
+RATE = 0.2  # of fine-tuning to pre-training, there: 1e-5 to 5e-5
 PHASES = ("untrained", "pretrained", "fine_tuned")
 CELL_VIEWS = ("expression", "mutation", "copy_number")
 DRUG_VIEWS = ("fingerprint", "annotation")
@@ -62,6 +85,10 @@ ARMS: dict[str, dict[str, Any]] = {  # what a study compares: settings beyond th
     "rank_before": {"alignment": "rank"},
     "rank_joint": {"alignment": "rank", "when": "joint"},
     "rank_within": {"alignment": "rank", "within": True},
+    "clip_graph": {"alignment": "clip", "graph": True},
+    "clip_line": {"alignment": "clip", "numbers": "line"},
+    "clip_sinusoidal": {"alignment": "clip", "numbers": "sinusoidal"},
+    "clip_rbf": {"alignment": "clip", "numbers": "rbf"},
 }
 
 
@@ -71,6 +98,10 @@ class CLDRConfig:
 
     Attributes
     ----------
+    defects : switches of the authors' code that are on, names of `DEFECTS`
+    backbone : where the parts of a pair come from: "attribute", a linear layer a view; "graphdrp",
+        graph attention over the atoms and a convolution along the line's features; "deepcdr", graph
+        convolutions over the atoms and a dense network. The head is the same for all
     alignment : what a pair's embedding is aligned with: "none"; "clip", the text of its response;
         "soft", the texts of responses nearby, too; "rank", no text, the order of embeddings is that
         of responses
@@ -78,6 +109,10 @@ class CLDRConfig:
     within : candidates of the alignment come from the anchor's own drug
     caption : what stands in the text besides the number: "none"; "published", SMILES and name of
         the line; "entity", an id of each; "facts"
+    numbers : what stands for a number: "text", its words; "line", "sinusoidal" or "rbf", see
+        `nn.numbers`
+    graph : texts of consecutive numbers are tied by `nn.numbers.NumberGraph`, with weight
+        `graph_weight` (the alignment has the rest)
     shuffled : labels of the alignment are dealt out anew: what is left is what needs no label
     loss : of fine-tuning, "mse"; "histogram", cross-entropy over soft bins; "correlation", squared
         error and 1 - per-drug r
@@ -101,10 +136,15 @@ class CLDRConfig:
     members : trainings whose predictions are averaged
     """
 
+    defects: tuple[str, ...] = ()
+    backbone: str = "attribute"
     alignment: str = "none"
     when: str = "before"
     within: bool = False
     caption: str = "none"
+    numbers: str = "text"
+    graph: bool = False
+    graph_weight: float = 0.1
     shuffled: bool = False
     loss: str = "mse"
     smoothing: float = 0.0
@@ -140,6 +180,9 @@ class CLDRConfig:
         """
         check_names(
             self,
+            defects=DEFECTS,
+            backbone=BACKBONES,
+            numbers=("text", *ENCODERS),
             alignment=ALIGNMENTS,
             when=("before", "joint"),
             caption=("none", *captions.IDENTITIES),
@@ -158,11 +201,52 @@ class CLDRConfig:
             raise DataError(
                 f"a block of {self.block} rows", remedy="give at least two: an anchor and another"
             )
-        if self.alignment not in ("clip", "soft") and self.caption != "none":
+        if not self.reads and (self.caption != "none" or self.graph):
             raise DataError(
-                f"a caption in the alignment {self.alignment!r}, which reads no text",
-                remedy="use alignment='clip' or 'soft', or caption='none'",
+                f"a caption or a number graph in the alignment {self.alignment!r}, which reads no "
+                "number",
+                remedy="use alignment='clip' or 'soft', or caption='none' and graph=False",
             )
+        if self.numbers != "text" and (self.caption != "none" or self.graph):
+            raise DataError(
+                f"numbers by {self.numbers!r} in a caption or a number graph",
+                remedy="use numbers='text'",
+            )
+
+    @classmethod
+    def published(cls, **changes: Any) -> "CLDRConfig":
+        """What the authors' code computes, its defects included; `defects=()` repairs them all.
+
+        Their sizes of the text towers are 128, 3 layers, 8 heads; their training takes tens of
+        epochs at a constant rate, which is scaled down here to `updates` of one cycle each.
+        """
+        known: dict[str, Any] = {
+            "defects": tuple(DEFECTS),
+            "alignment": "clip",
+            "target": "normalised",
+            "graph": True,
+        }
+        return cls(**(known | changes))
+
+    @classmethod
+    def corrected(cls, **changes: Any) -> "CLDRConfig":
+        """The authors' idea without the defects, on residuals: the number alone, its ties known."""
+        known: dict[str, Any] = {"alignment": "clip", "graph": True}
+        return cls(**(known | changes))
+
+    def has(self, defect: str) -> bool:
+        """Whether this defect is on."""
+        return defect in self.defects
+
+    @property
+    def reads(self) -> bool:
+        """Whether the alignment reads numbers."""
+        return self.alignment in ("clip", "soft")
+
+    @property
+    def said(self) -> str:
+        """What stands in the caption: with the defect, identity, whatever `caption` says."""
+        return "published" if self.reads and self.has("identity_in_caption") else self.caption
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -170,7 +254,8 @@ class CLDRConfig:
         if self.alignment == "none" or self.when == "joint":
             return 0, self.updates
         before = round(self.pre * self.updates)
-        return before, self.updates - before if self.budget == "total" else self.updates
+        on_top = self.budget == "fine_tuning" or self.has("unequal_updates")
+        return before, self.updates if on_top else self.updates - before
 
     @property
     def language(self) -> LanguageConfig:
@@ -205,8 +290,8 @@ class CLDR(NetworkModel):
 
     def batches(self, inputs: "Inputs") -> Draws:
         """Every step takes the pairs of random lines and drugs."""
-        draw, size = tiles(inputs.pairs.cpu(), self.config.tile)  # type: ignore[arg-type]
-        return Draws(draw, max(1, len(inputs.pairs) // size))
+        draw, _ = tiles(inputs.pairs.cpu(), self.config.tile)  # type: ignore[arg-type]
+        return Draws(draw, inputs.steps_of_pass(self.config))
 
     def loss(self, net: "Network", inputs: "Inputs", *batch: torch.Tensor) -> LossOutput:
         """Of fine-tuning, see `objective`; `batch` is positions into the training pairs."""
@@ -214,31 +299,39 @@ class CLDR(NetworkModel):
 
     def schedule(self, inputs: "Inputs") -> TrainConfig:
         """One cycle; of fine-tuning."""
-        config = self.config
-        return TrainConfig(config.steps[1], config.learning_rate, config.weight_decay)
+        config, rate = self.config, self.config.learning_rate
+        if config.steps[0] and config.has("unequal_rates"):
+            rate *= RATE
+        return TrainConfig(config.steps[1], rate, config.weight_decay)
 
     def fit(self, benchmark: Any, split: Any) -> Self:
         """Pre-train by the alignment, fine-tune, keep the weights that are best on the validation
         set.
         """
         config, device = self.config, pick_device(self.device)
+        if config.has("warm_validation"):
+            split = warmed(split, config.seed)
         split = thinned(split, config.share, config.seed)
         self.device_used = str(device)
         self.ids = tuple(side.ids.to_numpy(object) for side in benchmark.sides)
         self.inputs = inputs = self.prepare(benchmark, split, device)
         self.networks, self.history, self.pretrained = [], [], []
-        running = {"callbacks": self.callbacks, "device": device, "progress": self.progress}
+        running: dict[str, Any] = {
+            "callbacks": self.callbacks,
+            "device": device,
+            "progress": self.progress,
+        }
         for member in range(config.members):
             seed = config.seed + member
 
-            def build() -> nn.Module:
-                return self.build(inputs)
-
+            build: Callable[[], nn.Module] = partial(self.build, inputs)
             if config.steps[0]:
                 net, history = train(
                     build,
                     lambda net, rows: aligned(net, inputs, rows.to(inputs.device), config),
-                    replace(self.schedule(inputs), steps=config.steps[0], seed=seed),
+                    TrainConfig(
+                        config.steps[0], config.learning_rate, config.weight_decay, seed=seed
+                    ),
                     batches=self.batches(inputs),
                     checkpoint=self._checkpoint(member, "pre"),
                     **running,
@@ -246,8 +339,7 @@ class CLDR(NetworkModel):
                 self.pretrained.append(copy.deepcopy(net))
                 self._tell(member, "pre-training", history)
 
-                def build(net: nn.Module = net) -> nn.Module:
-                    return net
+                build = partial(_given, net)
 
             net, history = train(
                 build,
@@ -268,7 +360,8 @@ class CLDR(NetworkModel):
         return self.checkpoint and self.checkpoint.with_suffix(f".{member}.{phase}.pt")
 
     def _tell(self, member: int, phase: str, history: list[dict[str, float]]) -> None:
-        self.history += [{"member": member, "phase": phase, **row} for row in history]
+        more = [{"member": member, "phase": phase, **row} for row in history]
+        self.history = [*self.history, *more]
 
     def predicted(self, net: "Network", inputs: "Inputs", pairs: np.ndarray) -> np.ndarray:
         """[n] of one network."""
@@ -303,7 +396,7 @@ class CLDR(NetworkModel):
         self._check_text()
         with torch.inference_mode():
             found = net.numbers(self.inputs)
-            found = net.join(found) if self.config.caption == "none" else found
+            found = net.join(found) if self.config.said == "none" else found
         return found.cpu().numpy().astype(np.float64)
 
     def read(self, pairs: np.ndarray, phase: str = "pretrained", member: int = 0) -> np.ndarray:
@@ -340,7 +433,7 @@ class CLDR(NetworkModel):
         return (np.asarray(y) - self.inputs.offset[drug]) / self.inputs.spread[drug]
 
     def _check_text(self) -> None:
-        if self.config.alignment not in ("clip", "soft"):
+        if not self.config.reads:
             raise DataError(
                 f"a model with the alignment {self.config.alignment!r} reads no numbers",
                 remedy="use alignment='clip' or 'soft'",
@@ -374,6 +467,10 @@ class CLDR(NetworkModel):
         return out
 
 
+def _given(net: nn.Module) -> nn.Module:
+    return net
+
+
 def thinned(split: Any, share: float, seed: int) -> Any:
     """A split with a random share of its training pairs, at least one."""
     if share == 1:
@@ -381,6 +478,16 @@ def thinned(split: Any, share: float, seed: int) -> Any:
     n = max(1, round(share * len(split.train)))
     kept = np.random.default_rng([seed, 14]).permutation(len(split.train))[:n]
     return replace(split, train=np.sort(split.train[kept]))
+
+
+def warmed(split: Any, seed: int) -> Any:
+    """A split whose training and validation pairs are thrown together and dealt anew, eight to one,
+    pair by pair: as in the authors' code, validation knows every drug and line.
+    """
+    both = np.concatenate([split.train, split.valid])
+    dealt = np.random.default_rng([seed, 171]).permutation(both)
+    n = max(1, len(dealt) // 9)
+    return replace(split, train=np.sort(dealt[n:]), valid=np.sort(dealt[:n]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -430,6 +537,11 @@ class Inputs:
         """Where the tensors are."""
         return self.target.device
 
+    def steps_of_pass(self, config: CLDRConfig) -> int:
+        """Updates that would show every training pair once."""
+        size = tiles(self.pairs.cpu(), config.tile)[1]  # type: ignore[arg-type]
+        return max(1, len(self.pairs) // size)
+
     def by_parts(self, of: Any, pairs: np.ndarray, size: int = 16384) -> np.ndarray:
         """[n, ...] float64: a function of [part, 2] positions, part by part."""
         asked = torch.as_tensor(pairs, device=self.device)
@@ -459,9 +571,7 @@ class Inputs:
             views = make_views(side, self.recipes[name])
             old = getattr(out, name)
             grown: dict[str, Any] = {
-                name: {
-                    view: torch.cat([x, views[view].tensor(self.device)]) for view, x in old.items()
-                }
+                name: {view: _joined(x, views[view].tensor(self.device)) for view, x in old.items()}
             }
             if name == "drug":
                 n = len(side)
@@ -484,6 +594,12 @@ def recipes(config: CLDRConfig) -> dict[str, dict[str, Recipe]]:
             "annotation": Annotation(scale=SCALES["annotation"]),
         },
     }
+    molecules: dict[str, Recipe] = {"molecules": Molecules()}
+    if config.backbone != "attribute":
+        return {
+            "cell": {view: makers["cell"][view] for view in config.cell_views},
+            "drug": molecules,
+        }
     wanted = {"cell": config.cell_views, "drug": config.drug_views}
     return {side: {view: makers[side][view] for view in wanted[side]} for side in makers}
 
@@ -514,10 +630,12 @@ def prepare(
     weight = np.ones(len(y)) if normalised else spread[pairs[:, 1]] ** 2
     if config.shuffled:
         label = np.random.default_rng([config.seed, 41]).permutation(label)
-    text, vocabulary, unknown, cut = {}, 0, 0, 0
-    if config.alignment in ("clip", "soft"):
+    text: dict[str, Any] = {}
+    vocabulary = unknown = cut = 0
+    if config.reads:
         rows = np.unique(pairs[:, 0]), trained
-        written = Captions.written(benchmark, rows, config.caption, config.context)
+        wraps = config.has("one_reads_as_zero")
+        written = Captions.written(benchmark, rows, config.said, config.context, wraps=wraps)
         parts = {"number": written.numbers, "line": written.line, "drug": written.drug}
         for name, tokens in parts.items():
             if tokens is not None:
@@ -549,6 +667,68 @@ def prepare(
     )
 
 
+def _joined(old: Any, new: Any) -> Any:
+    """Rows of a view, then those of further entities; or molecules."""
+    return torch.cat([old, new]) if isinstance(old, torch.Tensor) else old.joined(new)
+
+
+class Molecular(nn.Module):
+    """A drug's part from its molecule's graph: an encoder, then a linear layer.
+
+    Shapes
+    ------
+    views : "molecules" -> `MoleculeGraphs`; out : [rows, hidden]
+    """
+
+    def __init__(self, encoder: nn.Module, out: int, hidden: int) -> None:
+        super().__init__()
+        self.encoder, self.project = encoder, nn.Linear(out, hidden)
+
+    def forward(self, views: Mapping[str, Any], rows: torch.Tensor) -> torch.Tensor:
+        """[rows, hidden] of some drugs."""
+        return self.project(self.encoder(views["molecules"].take(rows)))
+
+
+class Sequence(nn.Module):
+    """A line's part by an encoder of its features, all views side by side.
+
+    Shapes
+    ------
+    views : view -> [n, features]; out : [rows, hidden]
+    """
+
+    def __init__(self, encoder: nn.Module, out: int, hidden: int) -> None:
+        super().__init__()
+        self.encoder, self.project = encoder, nn.Linear(out, hidden)
+
+    def forward(self, views: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+        """[rows, hidden] of some lines."""
+        return self.project(self.encoder(torch.cat([x[rows] for x in views.values()], 1)))
+
+
+def backbone(inputs: Inputs, config: CLDRConfig) -> tuple[nn.Module, nn.Module]:
+    """(encoder of lines, encoder of drugs), each from entities to their parts of a pair.
+
+    GraphDRP's and DeepCDR's fusion networks are left out: `PairTower` takes their place, so that
+    backbones differ in what they read and not in what is aligned. Their widths are smaller than in
+    the papers.
+    """
+    hidden, drop = config.hidden, config.drop_in
+    if config.backbone == "attribute":
+        lines, drugs = (Attributes(x, hidden, drop) for x in (inputs.cell, inputs.drug))
+        return lines, drugs
+    features = sum(x.shape[1] for x in inputs.cell.values())
+    if config.backbone == "graphdrp":
+        drug = Molecular(AttentionEncoder(32, 4, 256, 128, drop), 128, hidden)
+        return Sequence(SequenceTower(features, 128, (16, 32, 64)), 128, hidden), drug
+    dense = nn.Sequential(
+        nn.Linear(features, 256), nn.Tanh(), nn.BatchNorm1d(256), nn.Dropout(drop)
+    )
+    dense = nn.Sequential(dense, nn.Linear(256, 100), nn.ReLU())
+    drug = Molecular(ConvolutionEncoder((128, 128, 100), drop=drop), 100, hidden)
+    return Sequence(dense, 100, hidden), drug
+
+
 class Attributes(nn.Module):
     """One linear layer for each view of an entity, summed: the part that `PairTower` adds up.
 
@@ -568,7 +748,8 @@ class Attributes(nn.Module):
 
     def forward(self, views: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
         """[rows, hidden] of some entities."""
-        return sum(layer(views[name][rows]) for name, layer in self.views.items())  # type: ignore
+        parts = [layer(views[name][rows]) for name, layer in self.views.items()]
+        return torch.stack(parts).sum(0)
 
 
 class Network(nn.Module):
@@ -582,16 +763,31 @@ class Network(nn.Module):
 
     def __init__(self, inputs: Inputs, config: CLDRConfig) -> None:
         super().__init__()
-        self.cell = Attributes(inputs.cell, config.hidden, config.drop_in)
-        self.drug = Attributes(inputs.drug, config.hidden, config.drop_in)
+        self.config = config
+        self.cell, self.drug = backbone(inputs, config)
         self.pair = PairTower(config.hidden, config.dim, config.drop)
         self.bins = HistogramHead(config.dim) if config.loss == "histogram" else None
-        self.temperature = self.number = self.caption = self.join = None
-        if config.alignment in ("clip", "soft"):
+        self.temperature: Any = None
+        self.number: Any = None
+        self.caption: Any = None
+        self.join: Any = None
+        self.graph: Any = None
+        if config.reads:
             self.temperature = Temperature(config.temperature)
-            self.number = TextTower(inputs.vocabulary, config.language)
             wide = config.dim
-            if config.caption != "none":
+            if config.numbers == "text":
+                self.number = TextTower(inputs.vocabulary, config.language)
+            else:
+                self.number = ENCODERS[config.numbers](config.dim)
+            if config.graph:
+                self.graph = NumberGraph(
+                    config.dim,
+                    summed=config.has("summed_margin"),
+                    shrinks=config.has("shrinks_negatives"),
+                    trained=not config.has("untrained_relation"),
+                    fresh=inputs.steps_of_pass(config) if config.has("fresh_relation") else 0,
+                )
+            if config.said != "none":
                 self.caption = TextTower(inputs.vocabulary, config.language)
                 wide = 2 * config.dim
             self.join = nn.Sequential(
@@ -615,13 +811,22 @@ class Network(nn.Module):
     def numbers(self, inputs: Inputs, codes: torch.Tensor | None = None) -> torch.Tensor:
         """[1001, dim] embeddings of the number texts, or of some of them."""
         ids, length = inputs.text["number"]
-        rows = slice(None) if codes is None else codes
-        return self.number(ids[rows], length[rows])
+        rows = torch.arange(len(ids), device=ids.device) if codes is None else codes
+        if self.config.numbers != "text":
+            return self.number(rows)
+        found = ids[rows]
+        if self.config.has("whole_context_padded"):
+            found = F.pad(found, (0, PUBLISHED_PADDING - found.shape[1]))
+        return self.number(found, length[rows])
 
     def captions(self, inputs: Inputs, pairs: torch.Tensor) -> torch.Tensor:
         """[n, dim] embeddings of the captions of pairs, every drug's part read once."""
         line_ids, line_length = inputs.text["line"]
         drug_ids, drug_length = inputs.text["drug"]
+        if self.config.has("whole_context_padded"):
+            parts = drug_ids[pairs[:, 1]], line_ids[pairs[:, 0]]
+            lengths = drug_length[pairs[:, 1]], line_length[pairs[:, 0]]
+            return self.caption(*_whole(parts, lengths, self.config.context))
         known, place = pairs[:, 1].unique(return_inverse=True)
         longest = int(drug_length[known].max())
         prefix = self.caption.prefix(drug_ids[known, :longest], drug_length[known])
@@ -629,13 +834,21 @@ class Network(nn.Module):
         longest = int(line_length[lines].max())
         return self.caption.continued(prefix, place, line_ids[lines, :longest], line_length[lines])
 
-    def texts(self, inputs: Inputs, pairs: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        """[n, dim] what the alignment holds beside the pairs' embeddings."""
+    def texts(
+        self, inputs: Inputs, pairs: torch.Tensor, codes: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """([n, dim] what the alignment holds beside the pairs' embeddings, loss of the number
+        graph).
+        """
         known, place = codes.unique(return_inverse=True)
+        if self.graph is not None or self.config.has("whole_context_padded"):
+            known, place = torch.arange(captions.NUMBERS, device=codes.device), codes
         said = self.numbers(inputs, known)
+        tied = None if self.graph is None else self.graph(said[:-1])  # 0.000 to 0.999, as there
         if self.caption is None:
-            return self.join(said).index_select(0, place)
-        return self.join(torch.cat([self.captions(inputs, pairs), said[place]], 1))
+            return self.join(said).index_select(0, place), tied
+        both = [self.captions(inputs, pairs), said.index_select(0, place)]
+        return self.join(torch.cat(both, 1)), tied
 
     def all_texts(self, inputs: Inputs, pairs: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """[n, codes, dim] every pair with every number; [1, codes, dim] where there is no
@@ -648,6 +861,21 @@ class Network(nn.Module):
         n, m = len(caption), len(said)
         both = [caption[:, None].expand(n, m, -1), said[None].expand(n, m, -1)]
         return self.join(torch.cat(both, 2))
+
+
+def _whole(
+    parts: tuple[torch.Tensor, torch.Tensor],
+    lengths: tuple[torch.Tensor, torch.Tensor],
+    context: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """([n, context] ids, [n] lengths) of texts made of two parts."""
+    place = torch.arange(context, device=parts[0].device)[None]
+    first, second = (length[:, None] for length in lengths)
+    begins = F.pad(parts[0], (0, max(0, context - parts[0].shape[1])))[:, :context]
+    later = (place - first).clamp(0, parts[1].shape[1] - 1)
+    ends = parts[1].gather(1, later.expand(len(parts[1]), -1))
+    ids = torch.where(place < first, begins, torch.where(place < first + second, ends, 0))
+    return ids, lengths[0] + lengths[1]
 
 
 def objective(net: Network, inputs: Inputs, rows: torch.Tensor, config: CLDRConfig) -> LossOutput:
@@ -688,9 +916,9 @@ def alignment(
     order = torch.randperm(n, device=z.device)
     if config.within:
         order = order[inputs.pairs[rows[order], 1].argsort(stable=True)]
-    texts = None
-    if config.alignment in ("clip", "soft"):
-        texts = net.texts(inputs, inputs.pairs[rows], inputs.code[rows])
+    texts = tied = None
+    if config.reads:
+        texts, tied = net.texts(inputs, inputs.pairs[rows], inputs.code[rows])
     parts = [part for part in order.split(config.block) if len(part) > 1]
     if not parts:  # one row has nobody to meet
         return z.sum() * 0.0
@@ -698,7 +926,8 @@ def alignment(
         _block(net, inputs, rows[part], z[part], None if texts is None else texts[part], config)
         for part in parts
     ]
-    return torch.stack(found).mean()
+    mean = torch.stack(found).mean()
+    return mean if tied is None else (1 - config.graph_weight) * mean + config.graph_weight * tied
 
 
 def _block(
@@ -717,13 +946,17 @@ def _block(
     if config.alignment == "soft":
         targets = ordinal_targets(inputs.label[rows], config.width, groups)
         return soft_alignment(z, texts, targets, temperature, groups=groups)
-    if config.caption == "none":  # one word is one number, whosever it is
+    same = None
+    if config.has("ties_as_negatives"):
+        pass
+    elif config.said == "none":  # one word is one number, whosever it is
         same = inputs.code[rows][:, None] == inputs.code[rows][None]
     else:  # two ids of one compound on one line are one pair
         line, compound = inputs.pairs[rows, 0], inputs.compound[drug]
         same = (line[:, None] == line[None]) & (compound[:, None] == compound[None])
     if config.smoothing:
-        targets = _smoothed(same, groups, config.smoothing)
+        alone = torch.zeros(len(rows), len(rows), dtype=torch.bool, device=z.device)
+        targets = _smoothed(alone if same is None else same, groups, config.smoothing)
         return soft_alignment(z, texts, targets, temperature, groups=groups)
     return info_nce(z, texts, temperature, same=same, groups=groups)
 

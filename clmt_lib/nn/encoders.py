@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from clmt_lib.io import DataError
+
 LEVELS = 2**16  # a share of dropout is rounded to one of so many
 
 
@@ -84,3 +86,48 @@ class Tower(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[n, features] -> [n, dim]."""
         return self.layers(x)
+
+
+class SequenceTower(nn.Module):
+    """A row of features read as a sequence: three rounds of Conv1d (8 wide), ReLU, MaxPool over 3,
+    then a linear layer, as in tCNNS and GraphDRP (Liu et al. 2019; Nguyen et al. 2022).
+
+    Neighbouring features have nothing to do with each other, so a convolution finds no
+    neighbourhood here; it is the authors' choice.
+
+    Parameters
+    ----------
+    features, out : widths; at least 118 features
+    channels : of the three rounds
+
+    Shapes
+    ------
+    x : [n, features]; out : [n, out]
+
+    Raises
+    ------
+    DataError
+        Too few features for three rounds.
+
+    >>> SequenceTower(118, out=2, channels=(2, 2, 2))(torch.zeros(3, 134)).shape
+    torch.Size([3, 2])
+    """
+
+    def __init__(
+        self, features: int, out: int = 128, channels: tuple[int, ...] = (32, 64, 128)
+    ) -> None:
+        super().__init__()
+        layers, before, length = [], 1, features
+        for width in channels:
+            layers += [nn.Conv1d(before, width, 8), nn.ReLU(), nn.MaxPool1d(3)]
+            before, length = width, (length - 7) // 3
+        if length < 1:
+            raise DataError(
+                f"{features} features are too few for {len(channels)} rounds of convolution",
+                remedy="give more features, or take another tower",
+            )
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * length, out))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[n, features] -> [n, out]."""
+        return self.layers(x[:, None])

@@ -119,6 +119,8 @@ class HistogramHead(nn.Module):
     1.0
     """
 
+    edges: torch.Tensor
+
     def __init__(
         self, dim: int, low: float = -4.0, high: float = 4.0, bins: int = 100, sigma: float = 0.25
     ) -> None:

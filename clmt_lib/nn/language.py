@@ -8,6 +8,7 @@ keys and values, is the same whatever follows: `TextTower.prefix` makes them onc
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -120,7 +121,7 @@ class TextTower(nn.Module):
         self.positions = nn.Embedding(config.context, config.width)
         nn.init.normal_(self.tokens.weight, std=0.02)  # as in CLIP
         nn.init.normal_(self.positions.weight, std=0.01)
-        self.layers = nn.ModuleList(
+        self.layers: Any = nn.ModuleList(
             [Layer(config.width, config.heads) for _ in range(config.layers)]
         )
         self.norm = nn.LayerNorm(config.width)

@@ -281,3 +281,74 @@ class FingerprintEncoder(nn.Module):
         zeros.
         """
         return self.read_out(self.convolve(bits[:, None])) * bits.any(1, keepdim=True)
+
+
+def max_of_atoms(h: torch.Tensor, molecule: torch.Tensor, n: int) -> torch.Tensor:
+    """[n, dim] largest value over the atoms of each drug, zeros for a drug without atoms; `h`
+    [N, dim], `molecule` [N].
+    """
+    place = molecule[:, None].expand_as(h)
+    return h.new_zeros(n, h.shape[1]).scatter_reduce(0, place, h, "amax", include_self=False)
+
+
+class AttentionEncoder(nn.Module):
+    """GraphDRP's drug encoder (Nguyen et al. 2022): graph attention of several heads, a graph
+    convolution, maximum and mean over the atoms, two linear layers.
+
+    Its atoms carry 78 features of their own making (90 in CLDR's copy); here they are the nine
+    categories of every encoder of this book, embedded. Bonds are edges without features, as there.
+
+    Parameters
+    ----------
+    dim, heads : of the attention; their product is the width from there on
+    hidden, out : of the linear layers
+    """
+
+    def __init__(
+        self, dim: int = 78, heads: int = 10, hidden: int = 1500, out: int = 128, drop: float = 0.2
+    ) -> None:
+        super().__init__()
+        self.atoms = atom_categories(dim)
+        from torch_geometric.nn import GATConv, GCNConv
+
+        self.attend = GATConv(dim, dim, heads=heads, dropout=drop)
+        self.convolve = GCNConv(dim * heads, dim * heads)
+        self.read_out = nn.Sequential(
+            nn.Linear(2 * dim * heads, hidden), nn.ReLU(), nn.Dropout(drop), nn.Linear(hidden, out)
+        )
+
+    def forward(self, graphs: MoleculeGraphs) -> torch.Tensor:
+        """`MoleculeGraphs` of n drugs -> [n, out]."""
+        h = F.relu(self.attend(self.atoms(graphs.atom), graphs.bond_index))
+        h = F.relu(self.convolve(h, graphs.bond_index))
+        pools = [pool(h, graphs.molecule, graphs.n) for pool in (max_of_atoms, mean_of_atoms)]
+        return self.read_out(torch.cat(pools, 1)) * graphs.known[:, None]
+
+
+class ConvolutionEncoder(nn.Module):
+    """DeepCDR's drug encoder (Liu et al. 2020): graph convolutions with BatchNorm, ReLU and
+    dropout, then the maximum over the atoms.
+
+    Parameters
+    ----------
+    widths : of the convolutions; the last is that of the result
+    """
+
+    def __init__(
+        self, widths: Sequence[int] = (256, 256, 256, 200), dim: int = 64, drop: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.atoms = atom_categories(dim)
+        from torch_geometric.nn import GCNConv
+
+        before = (dim, *widths[:-1])
+        self.layers = nn.ModuleList([GCNConv(a, b) for a, b in zip(before, widths, strict=True)])
+        self.norms = nn.ModuleList([nn.BatchNorm1d(width) for width in widths])
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, graphs: MoleculeGraphs) -> torch.Tensor:
+        """`MoleculeGraphs` of n drugs -> [n, last width]."""
+        h = self.atoms(graphs.atom)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            h = self.drop(F.relu(norm(layer(h, graphs.bond_index))))
+        return max_of_atoms(h, graphs.molecule, graphs.n) * graphs.known[:, None]
