@@ -615,7 +615,8 @@ def prepare(
         The benchmark lacks what a view or a caption is made from.
     """
     views = fit_views(benchmark, split, recipes(config))
-    table, offset, spread, _ = per_drug_targets(benchmark, split)
+    _, offset, spread, _ = per_drug_targets(benchmark, split)
+    spread = np.where(np.isfinite(spread) & (spread > 1e-6), spread, 1.0)  # of responses all alike
     pairs, y = benchmark.pairs[split.train], benchmark.y[split.train]
     trained = np.unique(pairs[:, 1])
     normalised = config.target == "normalised"
@@ -625,8 +626,8 @@ def prepare(
 
     x = y if normalised else y - offset[pairs[:, 1]]
     label = captions.labels(x, config.slope)
-    level = float(label.mean()), float(label.std()) or 1.0
-    target = (label - level[0]) / level[1] if normalised else table[tuple(pairs.T)]
+    level = float(label.mean()), max(float(label.std()), 1e-6)
+    target = (label - level[0]) / level[1] if normalised else x / spread[pairs[:, 1]]
     weight = np.ones(len(y)) if normalised else spread[pairs[:, 1]] ** 2
     if config.shuffled:
         label = np.random.default_rng([config.seed, 41]).permutation(label)
@@ -713,7 +714,7 @@ def backbone(inputs: Inputs, config: CLDRConfig) -> tuple[nn.Module, nn.Module]:
     backbones differ in what they read and not in what is aligned. Their widths are smaller than in
     the papers.
     """
-    hidden, drop = config.hidden, config.drop_in
+    hidden, drop = 2 * config.hidden, config.drop_in
     if config.backbone == "attribute":
         lines, drugs = (Attributes(x, hidden, drop) for x in (inputs.cell, inputs.drug))
         return lines, drugs

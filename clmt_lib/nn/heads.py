@@ -58,42 +58,42 @@ class PairHead(nn.Module):
 
 
 class PairTower(nn.Module):
-    """An embedding for each pair, and a response read from it: a line's part plus a drug's part,
-    LayerNorm, GELU, dropout, Linear, LayerNorm, GELU, Linear.
+    """An embedding for each pair, and a response read from it.
 
-    The sum is what a first layer over both would compute, so whatever is costly is done once an
-    entity; only what follows is done once a pair.
+        h = GELU(LayerNorm(c + d)), p = LayerNorm(c' d')
+        z = Linear(GELU(LayerNorm(Linear([h, p]))))
+
+    of a line's part [c, c'] and a drug's part [d, d']. The sum is what a first layer over both
+    would compute, the product lets every drug weigh a line's features in its own way, as a linear
+    model for each drug does. So whatever is costly is done once an entity.
 
     Parameters
     ----------
-    hidden : width of the two parts
+    hidden : width of c, c', d and d'; the parts are twice as wide
     dim : of a pair's embedding
-    drop : dropout of the hidden layer
+    drop : dropout of h and p
 
     Shapes
     ------
-    cell, drug : [n, hidden], the parts of the line and the drug of each pair; out : [n, dim]
+    cell, drug : [n, 2 hidden], the parts of the line and the drug of each pair; out : [n, dim]
 
-    >>> PairTower(8, 4)(torch.zeros(3, 8), torch.zeros(3, 8)).shape
+    >>> PairTower(8, 4)(torch.zeros(3, 16), torch.zeros(3, 16)).shape
     torch.Size([3, 4])
     """
 
     def __init__(self, hidden: int, dim: int, drop: float = 0.3) -> None:
         super().__init__()
+        self.of_sum = nn.Sequential(nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(drop))
+        self.of_product = nn.Sequential(nn.LayerNorm(hidden), nn.Dropout(drop))
         self.layers = nn.Sequential(
-            nn.LayerNorm(hidden),
-            nn.GELU(),
-            nn.Dropout(drop),
-            nn.Linear(hidden, dim),
-            nn.LayerNorm(dim),
-            nn.GELU(),
-            nn.Linear(dim, dim),
+            nn.Linear(2 * hidden, dim), nn.LayerNorm(dim), nn.GELU(), nn.Linear(dim, dim)
         )
         self.response = nn.Sequential(nn.Dropout(0.1), nn.Linear(dim, 1))
 
     def forward(self, cell: torch.Tensor, drug: torch.Tensor) -> torch.Tensor:
         """[n, dim] embeddings of pairs."""
-        return self.layers(cell + drug)
+        (c, c_), (d, d_) = cell.chunk(2, 1), drug.chunk(2, 1)
+        return self.layers(torch.cat([self.of_sum(c + d), self.of_product(c_ * d_)], 1))
 
     def predicted(self, z: torch.Tensor) -> torch.Tensor:
         """[n] responses read from embeddings [n, dim]."""
