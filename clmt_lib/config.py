@@ -347,6 +347,14 @@ def check(
         return kind.model_validate(body)
     except ValidationError as error:
         raise _explained(error, kind, what, file, remedy) from None
+    except TypeError:  # of a kind whose own `__init__` names its fields
+        fields = kind.model_fields
+        unknown = [str(key) for key in body if key not in fields]
+        lost = [key for key, field in fields.items() if field.is_required() and key not in body]
+        wrong = f"has an unknown key {unknown[0]!r}" if unknown else f"lacks {', '.join(lost)}"
+        raise DataError(
+            f"{what} {wrong}", file=file, remedy=f"use the keys {', '.join(fields)}; {remedy}"
+        ) from None
 
 
 def load(kind: type[Kind], path: str | Path, what: str, remedy: str = "") -> Kind:
@@ -361,11 +369,33 @@ def read_yaml(path: str | Path, what: str, remedy: str = "") -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        body = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        _count(body)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise DataError(
             f"not a {what} ({' '.join(str(error).split())})", file=path, remedy=remedy
         ) from None
+    except OverflowError:
+        raise DataError(
+            f"not a {what} (more than {LARGEST_FILE} values, aliases written out)",
+            file=path,
+            remedy=remedy,
+        ) from None
+    return body
+
+
+LARGEST_FILE = 200_000  # values of a configuration, aliases written out
+
+
+def _count(body: Any, seen: int = 0) -> int:
+    """Values in a nested structure; raises OverflowError beyond `LARGEST_FILE`."""
+    seen += 1
+    if seen > LARGEST_FILE:
+        raise OverflowError
+    parts = body.values() if isinstance(body, dict) else body if isinstance(body, list) else ()
+    for part in parts:
+        seen = _count(part, seen)
+    return seen
 
 
 def _explained(

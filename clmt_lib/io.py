@@ -37,7 +37,8 @@ class DataError(ValueError):
             if part
         )
         text = (f"{where}: " if where else "") + what + (f". Remedy: {remedy}" if remedy else "")
-        super().__init__(" ".join(line.strip() for line in text.splitlines()))
+        line = " ".join(part.strip() for part in text.splitlines())
+        super().__init__("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line))
 
 
 GET_DATA = (

@@ -97,7 +97,19 @@ class Callback:
 
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:
-    """torch.device: "auto" takes a GPU where there is one."""
+    """torch.device: "auto" takes a GPU where there is one.
+
+    Raises
+    ------
+    DataError
+        "cuda" on a machine without.
+    """
+    if torch.device("cpu" if device == "auto" else device).type == "cuda":
+        if not torch.cuda.is_available():
+            raise DataError(
+                "no GPU that PyTorch can use is here (cuda)",
+                remedy="say auto or cpu, or install the PyTorch build for your GPU",
+            )
     return (
         torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if device == "auto"

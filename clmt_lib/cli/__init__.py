@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output (head, less) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (click.ClickException, OSError, ValueError) as error:
+    except (click.ClickException, OSError, ValueError, MemoryError) as error:
         message = _message(error)
         if message is None:
             raise
@@ -71,6 +71,8 @@ def _message(error: Exception) -> str | None:
         said = " ".join(error.format_message().splitlines()).rstrip(".")
         context = getattr(error, "ctx", None)
         return f"{said}. Remedy: see `{context.command_path if context else 'clmt'} --help`"
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({error}). Remedy: smaller settings, or a larger machine"
     if isinstance(error, PermissionError):
         return (
             f"{error.filename}: no permission to write or read here. Remedy: give yourself "

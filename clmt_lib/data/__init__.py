@@ -1,5 +1,6 @@
 """What comes in: benchmarks, their readers, downloads and splits."""
 
+import inspect
 import os
 from importlib import import_module
 from pathlib import Path
@@ -98,9 +99,24 @@ def load(name: str, **options: Any) -> Benchmark:
             f"unknown benchmark {name!r}", remedy=f"use one of: {', '.join(BENCHMARKS)}"
         )
     module, function = _READERS[name].rsplit(".", 1)
-    if name in LABEL_TABLES:  # one reader for all of them
-        options = {"name": name, **options}
-    return getattr(import_module(f"clmt_lib.data.{module}"), function)(**options)
+    reader = getattr(import_module(f"clmt_lib.data.{module}"), function)
+    known = list(inspect.signature(reader).parameters)
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise DataError(
+            f"{name} has no option {unknown[0]!r}", remedy=f"use one of: {', '.join(known)}"
+        )
+    own = {"name": name} if name in LABEL_TABLES else {}  # one reader for all of them
+    try:
+        return reader(**own, **options)
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
+        if isinstance(error, DataError) or not options:
+            raise
+        said = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        raise DataError(
+            f"{name} cannot be made with {said} ({error})",
+            remedy="give options of the kind that its reader documents",
+        ) from error
 
 
 def load_response(name: str, **options: Any) -> DrugResponse:

@@ -268,6 +268,8 @@ def model_class(name: str) -> type[Model]:
 def _imported(place: str) -> Any:
     """The object at "package.module:Class"; modules are looked for in the current folder, too."""
     module, _, name = place.partition(":")
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise DataError(f"{place!r} names no module", remedy="write package.module:Class")
     here = os.getcwd()
     if here not in sys.path:  # as `python -m` has it; the `clmt` command has not
         sys.path.append(here)
@@ -287,8 +289,49 @@ def _imported(place: str) -> Any:
     return getattr(found, name)
 
 
+def _bounds() -> dict[str, tuple[float, float, str]]:
+    """Setting -> (lowest, highest, in words): what a setting of that name may be, in any model."""
+    positive = (1e-300, float("inf"), "above 0")
+    count = (1, 10**7, "1 or more")
+    share = (0, 1 - 1e-9, "at least 0 and below 1")
+    names = {
+        "steps updates epochs members rank ranks dim hidden trees rounds batch block inner "
+        "conformers genes message mates context text_width text_layers text_heads": count,
+        "temperature slope sharpness als_ridge": positive,
+        "learning_rate": (1e-300, 10, "above 0 and at most 10"),
+        "ridge ridges weight weight_decay": (0, float("inf"), "0 or more"),
+        "drop drop_in drop_graph hide_cells hide_drugs smoothing": share,
+        "keep share": (1e-300, 1, "above 0 and at most 1"),
+    }
+    return {word: bound for words, bound in names.items() for word in words.split()}
+
+
+BOUNDS = _bounds()
+NEVER_EMPTY = ("ranks", "ridges", "parts", "kinds", "grid", "alphas", "shares")
+LARGEST_RANK = 5_000  # a factorisation solves a system of rank x rank for every entity
+
+
+def check_values(name: str, settings: Mapping[str, Any]) -> None:
+    """Raises DataError for a setting of the right type that cannot be meant: steps: 0, drop: 2."""
+    for key, value in settings.items():
+        values = list(value) if isinstance(value, (list, tuple)) else [value]
+        if not values and key in NEVER_EMPTY:
+            raise DataError(
+                f"model {name!r}: {key} is empty", remedy="give at least one, or leave it out"
+            )
+        if key not in BOUNDS:
+            continue
+        lowest, highest, words = BOUNDS[key]
+        if key in ("rank", "ranks"):
+            highest, words = LARGEST_RANK, f"1 to {LARGEST_RANK}"
+        for one in values:
+            number = isinstance(one, (int, float)) and not isinstance(one, bool)
+            if number and not lowest <= one <= highest:
+                raise DataError(f"model {name!r}: {key} is {one}", remedy=f"give a number {words}")
+
+
 def check_settings(name: str, cls: type[Model], settings: Mapping[str, Any]) -> None:
-    """Raises DataError for a setting that the class does not have."""
+    """Raises DataError for a setting that the class does not have, or a value out of range."""
     known = cls.known_settings()
     unknown = sorted(set(settings) - known)
     if unknown:
@@ -296,6 +339,7 @@ def check_settings(name: str, cls: type[Model], settings: Mapping[str, Any]) -> 
             f"model {name!r} has no setting {unknown[0]!r}",
             remedy=f"use one of: {', '.join(sorted(known)) or 'none'}",
         )
+    check_values(name, settings)
 
 
 def suits(cls: type[Model], kind: str | None) -> dict[str, Any]:

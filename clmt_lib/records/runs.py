@@ -60,7 +60,7 @@ def read_config(path: str | Path) -> RunConfig:
     remedy = "write it as `clmt plan --out DIR` does: dataset, split, model, seed, fold, settings"
     try:
         body = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"not a configuration ({error})", file=path, remedy=remedy) from None
     found = check(Base, body, "the configuration", path, remedy)
     return RunConfig(**found.model_dump())

@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.config import plain
-from clmt_lib.io import DataError, atomic_write, lock
+from clmt_lib.io import DataError, atomic_write, expanded, lock
 
 RUN, PREDICTIONS, DRAWS, HISTORY = "run.json", "predictions.parquet", "draws.npy", "history.json"
 COMPARED = ("kernel_omics", "kernel_text", "learned_kernel", "stack", "clmt")
@@ -44,7 +44,7 @@ def home(folder: str | Path | None = None) -> Path:
     """
     named = folder or os.environ.get("CLMT_RECORDS")
     if named:
-        return Path(named)
+        return expanded(named)
     here = Path.cwd()
     above = (path / "experiments" for path in (here, *here.parents))
     return next((path for path in above if (path / "results").is_dir()), Path("experiments"))

@@ -284,6 +284,10 @@ def drug_cids(folder: str | os.PathLike) -> dict[int, int]:
 @contextmanager
 def _appearing(out: Path) -> Iterator[Path]:
     """A folder to fill that takes the place of `out` at the end, or vanishes after an error."""
+    if not out.name:
+        raise DataError(
+            "is there already", file=out, remedy="name a folder that does not exist yet"
+        )
     new = out.with_name(f".{out.name}.partial")
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
