@@ -293,6 +293,9 @@ def test_interval_leaves_empty_draws_out_and_says_so():
     values = np.append(np.arange(100.0), np.nan)
     assert with_interval(values) == {"interval": interval(values[:-1]), "draws_used": 100}
     assert np.isnan(interval([np.nan])).all() and draws_used([np.nan]) == 0
+    hundredths = np.linspace(0, 100, 1001)  # the percentiles are the values themselves
+    assert np.allclose(interval(hundredths), [2.5, 97.5], atol=1e-9)
+    assert np.allclose(interval(hundredths, level=0.5), [25, 75], atol=1e-9)
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():
