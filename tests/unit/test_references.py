@@ -189,7 +189,7 @@ def test_trees_weigh_an_error_in_the_units_of_the_responses(world, monkeypatch):
 
     class Trees(ensemble.HistGradientBoostingRegressor):
         def fit(self, x, y, sample_weight=None):
-            seen.update(y=y, weight=sample_weight)
+            seen.update(y=y, weight=sample_weight, settings=self.get_params())
             return super().fit(x, y, sample_weight=sample_weight)
 
     monkeypatch.setattr(ensemble, "HistGradientBoostingRegressor", Trees)
@@ -204,6 +204,9 @@ def test_trees_weigh_an_error_in_the_units_of_the_responses(world, monkeypatch):
     stack.boosted([(part, pairs, y)], weights, 0)
     cell, drug = pairs.T
     blend = offset[cell, drug] + spread[drug] * (part.stacked(pairs) @ weights)
+    # no setting of the stack names the trees' own: the committed runs are of these
+    own = {"learning_rate": 0.03, "max_iter": 300, "max_leaf_nodes": 15, "min_samples_leaf": 200}
+    assert own.items() <= seen["settings"].items() and seen["settings"]["max_features"] == 0.4
     # what the trees minimise at 0 is the squared error of the blend, in the units of y
     assert np.allclose(seen["weight"] * seen["y"] ** 2, (y - blend) ** 2)
 
