@@ -1,5 +1,6 @@
 """Where numbers come from."""
 
+import functools
 import os
 import platform
 import resource
@@ -45,12 +46,15 @@ def provenance(benchmark: Benchmark | None, seconds: Any = None, **more: Any) ->
     }
 
 
+_version = functools.cache(version)  # reading a package's metadata takes milliseconds
+
+
 def versions() -> dict[str, str]:
     """Installed versions of the packages that make the numbers."""
     out = {}
     for name in PACKAGES:
         try:
-            out[name] = version(name)
+            out[name] = _version(name)
         except PackageNotFoundError:
             continue
     return out

@@ -10,7 +10,6 @@ from math import comb
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from clmt_lib.data.base import Benchmark
 from clmt_lib.io import DataError
@@ -112,7 +111,13 @@ def pearson(y: np.ndarray, p: np.ndarray) -> float:
 
 def spearman(y: np.ndarray, p: np.ndarray) -> float:
     """Spearman rank correlation (average ranks for ties); 0 where either side is constant."""
-    return pearson(pd.Series(y).rank().to_numpy(), pd.Series(p).rank().to_numpy())
+    return pearson(_ranks(y), _ranks(p))
+
+
+def _ranks(x: np.ndarray) -> np.ndarray:
+    """[n] ranks from 1 on; equal values share the mean of theirs."""
+    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]
 
 
 def concordance(y: np.ndarray, p: np.ndarray) -> float:

@@ -6,6 +6,7 @@ changed by accident is noticed. Where numbers are meant to move, raise the model
 the file again: `python tests/unit/test_numbers.py`.
 """
 
+import functools
 import json
 import zlib
 from pathlib import Path
@@ -46,6 +47,7 @@ TOLERANCE = {  # by the first word of the name; of everything else 1e-5
 }
 
 
+@functools.cache
 def world():
     """The small simulated world that all numbers are of."""
     return data.load("simulated", cells=40)

@@ -2,16 +2,15 @@
 
 import functools
 import json
+import multiprocessing
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +20,8 @@ from clmt_lib.io import DataError
 from clmt_lib.records import RunConfig, store
 
 SMALL = {"cells": 48}
-CLMT = {"steps": 200, "hidden": 48, "dim": 16, "message": 16}
+CLMT = {"steps": 200, "hidden": 16, "dim": 8, "message": 8, "members": 1}
+CLMT |= {"cell_views": ["expression"], "drug_views": ["fingerprint"]}
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,12 @@ def world():
     return data.load("simulated", **SMALL)
 
 
+ALS = {"ranks": [2], "ridges": [3.0]}  # nothing to choose: a twelfth of the time
+
+
 def config(model="effects", **changes):
-    return RunConfig(
-        **{"dataset": "simulated", "split": "mixed", "model": model, "options": SMALL, **changes}
-    )
+    about = {"dataset": "simulated", "split": "mixed", "model": model, "options": SMALL}
+    return RunConfig(**about | ({"settings": ALS} if model == "als" else {}) | changes)
 
 
 FILES = {"run.json", "history.json", "predictions.parquet", "draws.npy"}
@@ -75,12 +77,13 @@ def test_the_id_follows_every_resolved_setting_data_and_version(world, monkeypat
     assert name == RunConfig(**json.loads(json.dumps(config().model_dump()))).id(world.checksum)
     monkeypatch.setattr(Means, "version", 2)
     assert name != config().id(world.checksum)
-    plain = config("als").resolved(world.checksum)
+    silent = config("als", settings={})
+    plain = silent.resolved(world.checksum)
     assert plain["settings"]["ranks"] == [10, 30, 60], "defaults are written down"
     said = config("als", settings={"ranks": [10, 30, 60]})
-    assert said.id(world.checksum) == config("als").id(world.checksum), "one run, said twice"
+    assert said.id(world.checksum) == silent.id(world.checksum), "one run, said twice"
     monkeypatch.setattr(ALS, "__init__", _with_other_default(ALS.__init__))
-    assert config("als").id(world.checksum) != said.id(world.checksum), "a default that changed"
+    assert silent.id(world.checksum) != said.id(world.checksum), "a default that changed"
 
 
 def _with_other_default(init):
@@ -410,53 +413,52 @@ def test_grid_runs_first_folds_first_and_slow_rows_last(tmp_path):
             records.read_grid(grid)
 
 
-def _start(folder):
-    settings = [
-        sys.executable,
-        "-m",
-        "clmt_lib",
-        "run",
-        "--config",
-        str(folder / "config.json"),
-        "--records",
-        str(folder / "records"),
-    ]
-    env = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(Path(records.__file__).parents[2]),
-    }
-    return subprocess.Popen(settings, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+@pytest.fixture(scope="module")
+def started(world):
+    """Starts a run in a process of its own, forked from one that has the packages imported."""
+    fresh = multiprocessing.get_context("forkserver")
+    packages = ("torch._dynamo", "pandas", "pyarrow.parquet", "rdkit.Chem", "sklearn.preprocessing")
+    fresh.set_forkserver_preload(list(packages))
+    server = fresh.Process(target=time.sleep, args=(0,))
+    server.start()
+    server.join()
+
+    def start(about, folder):
+        process = fresh.Process(
+            target=records.run, args=(about, folder), kwargs={"benchmark": world, "device": "cpu"}
+        )
+        process.start()
+        return process
+
+    return start
 
 
-def test_killed_again_and_again_ends_as_if_undisturbed(tmp_path):
+def test_killed_again_and_again_ends_as_if_undisturbed(tmp_path, started):
     """SIGKILL at random moments, then started again: the same metrics, no stray file. CLMT_KILLS=20
     repeats what was shown once; six keep the suite quick.
     """
-    body = config("clmt", settings=CLMT).model_dump()
-    for place in ("calm", "storm"):
-        (tmp_path / place).mkdir()
-        (tmp_path / place / "config.json").write_text(json.dumps(body))
-    start = time.monotonic()
-    assert _start(tmp_path / "calm").wait() == 0
-    span, moments = time.monotonic() - start, random.Random(0)
+    about = config("clmt", settings=CLMT)
+    begun, process = time.monotonic(), started(about, tmp_path / "calm")
+    process.join()
+    span, moments = time.monotonic() - begun, random.Random(0)
+    assert process.exitcode == 0
     for _ in range(int(os.environ.get("CLMT_KILLS", "6"))):
-        process = _start(tmp_path / "storm")
-        time.sleep(moments.uniform(0.3 * span, span))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert _start(tmp_path / "storm").wait() == 0
-    calm, storm = (
-        next((tmp_path / place / "records" / "runs").glob("[!.]*")) for place in ("calm", "storm")
-    )
+        process = started(about, tmp_path / "storm")
+        time.sleep(moments.uniform(0.2 * span, 0.9 * span))
+        process.kill()
+        process.join()
+    process = started(about, tmp_path / "storm")
+    process.join()
+    assert process.exitcode == 0
+    calm, storm = (next((tmp_path / place / "runs").glob("[!.]*")) for place in ("calm", "storm"))
     assert calm.name == storm.name
     found = {}
     for place in (calm, storm):
         line = json.loads((place / "run.json").read_text())
         found[place] = [line[part] for part in ("id", "config", "valid", "test", "interval")]
     assert found[calm] == found[storm]
-    assert sorted(p.name for p in (tmp_path / "storm" / "records").rglob("*")) == sorted(
-        p.name for p in (tmp_path / "calm" / "records").rglob("*")
+    assert sorted(p.name for p in (tmp_path / "storm").rglob("*")) == sorted(
+        p.name for p in (tmp_path / "calm").rglob("*")
     )
 
 

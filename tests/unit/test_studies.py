@@ -25,7 +25,7 @@ from clmt_lib.records import store
 ROOT = Path(__file__).parents[2]
 STUDY = {
     "question": "Does a lower rank cost anything?",
-    "base": {"model": "als", "settings": {"ridges": [3.0]}},
+    "base": {"model": "als", "settings": {"ridges": [3.0], "ranks": [4]}},
     "runs": [
         {
             "dataset": "simulated",
@@ -78,12 +78,12 @@ def test_settings_are_laid_over_each_other_and_the_base_runs_once_in_each_row(tm
         for name, c in records.read_study(written(tmp_path))
     ]
     assert runs == [
-        ("base", "mixed", 0, "als", {"ridges": [3.0]}),
+        ("base", "mixed", 0, "als", {"ridges": [3.0], "ranks": [4]}),
         ("low", "mixed", 0, "als", {"ridges": [3.0], "ranks": [2]}),
         ("means", "mixed", 0, "effects", {}),
         ("base", "drug_blind", 0, "als", {"ridges": [3.0], "ranks": [5]}),
         ("low", "drug_blind", 0, "als", {"ridges": [3.0], "ranks": [2]}),
-        ("base", "mixed", 1, "als", {"ridges": [3.0]}),
+        ("base", "mixed", 1, "als", {"ridges": [3.0], "ranks": [4]}),
         ("low", "mixed", 1, "als", {"ridges": [3.0], "ranks": [2]}),
         ("means", "mixed", 1, "effects", {}),
     ]
@@ -115,7 +115,7 @@ def row(**changes):
         ({"runs": row(folds=[])}, "row 1 of runs, folds: list should have at least 1 item"),
         ({"runs": row(settings=[1])}, "row 1 of runs, settings: .1. is not a set of keys"),
         (
-            {"variants": {"low": {"ridges": [3.0]}, "means": {"model": "effects"}}},
+            {"variants": {"low": {"ridges": [3.0], "ranks": [4]}, "means": {"model": "effects"}}},
             "variant 'low' is the base on simulated mixed",
         ),
         (
@@ -330,6 +330,7 @@ def test_the_template_notebook_makes_the_record_that_the_command_makes(tmp_path)
     import nbformat
 
     small = {"members": 1, "steps": 40, "hidden": 32, "dim": 16, "message": 16}
+    small |= {"cell_views": ["expression"], "drug_views": ["fingerprint"]}  # few imports
     path = written(
         tmp_path,
         base={"model": "clmt", "settings": small},
