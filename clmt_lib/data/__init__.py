@@ -33,9 +33,10 @@ TABLES = {  # the part of the prepared tables and the file in it that holds a be
     **{name: ("probing", table.file) for name, table in LABEL_TABLES.items()},
 }
 RESPONSES = {name: file for name, (part, file) in TABLES.items() if part == "drp"}
-BENCHMARKS = ("simulated", *TABLES)
+BENCHMARKS = ("simulated", "interactions", *TABLES)
 _READERS = {
     "simulated": "response.simulated.load",
+    "interactions": "interaction.simulated.load",  # the invented world of drugs and proteins
     "gdsc2": "response.gdsc.load",
     "tgsa": "response.ccle.load",
     "ccle": "response.ccle.load_ccle",

@@ -51,6 +51,9 @@ _BLEND = f"{_HERE}.stack:Blend"
 _CLMT = f"{_HERE}.clmt.corrected:CLMT"
 _CLDR = f"{_HERE}.cldr:CLDR"
 _PUBLISHED = f"{_HERE}.clmt.published:Published"
+_UMME = f"{_HERE}.umme:UMME"
+_ACMO = {"curriculum": "reliability", "modality_dropout": "scheduled", "align": 0.1}
+_DTA = {"head": "mlp", "identity": False, "row_views": ("sequence/expression",)}
 
 
 _PROTOCOL = f"{_HERE}.protocol"
@@ -137,6 +140,20 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
     ),
     "clmt": Entry(_CLMT, {}, "CLMT", "network"),
     "clmt_long": Entry(_CLMT, {"steps": 500}, "CLMT, trained longer", "network"),
+    "deep_dta": Entry(
+        _UMME,
+        {**_DTA, "column_views": ("smiles",)},
+        "convolutions, as in DeepDTA",
+        "network",
+    ),
+    "graph_dta": Entry(
+        _UMME,
+        {**_DTA, "column_views": ("graph",)},
+        "graph and convolution, as in GraphDTA",
+        "network",
+    ),
+    "umme": Entry(_UMME, {}, "UMME", "network"),
+    "acmo": Entry(_UMME, _ACMO, "UMME with ACMO", "network"),
     "clmt_kernel": Entry(_BLEND, {}, "CLMT + kernel", "combined"),
     "cldr": Entry(_CLDR, {}, "CLDR's network, squared error", "network"),
     "stack": Entry(_STACK, {}, "stack", "combined"),

@@ -1,11 +1,13 @@
-"""From the views of an entity to one vector, when some views are missing (chapter 06).
+"""From the views of an entity to one vector, when some views are missing (chapter 06), and from the
+views of two entities to how well they match (the UMME chapter).
 
 Every function takes `z`, view -> [n, dim] embeddings, and `present`, view -> [n] bool: which
 entities have the view; a view not named there is had by all. What is not present never reaches the
 result, and gets no gradient. An entity without any view gets zeros.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -44,47 +46,126 @@ def masked_mean(z: Embeddings, present: Embeddings) -> torch.Tensor:
     return masked_sum(z, present) / _table(z, present).sum(1, keepdim=True).clamp(min=1)
 
 
-class GatedFusion(nn.Module):
-    """A weighted mean over the views that an entity has; each view says by one linear layer how
-    much it should count for this entity (Arevalo et al. 2017, with a softmax over views).
+def stacked(
+    z: Embeddings, present: Embeddings, null: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Views of a side as tokens: ([n, views + 1, dim], [n, views + 1] bool which are there).
+
+    The last token is `null` [dim], a learned vector that is there for an entity without any view
+    and for no other. What is missing is zeros, and gets no gradient.
+    """
+    there = _table(z, present)  # [n, views]
+    tokens = torch.stack([*masked(z, present).values(), null.expand(len(there), -1)], 1)
+    return tokens, torch.cat([there, ~there.any(1, keepdim=True)], 1)
+
+
+def shares(say: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+    """Softmax over the last dimension among those that are there; zero for the others."""
+    return say.masked_fill(~there, float("-inf")).softmax(-1)
+
+
+class SideAttention(nn.Module):
+    """From the tokens of each entity to one vector: attention with one learned question a side.
+
+        a_m = softmax over the tokens m there of (q . W_k z_m / sqrt(dim) + log w_m)
+        u = sum of a_m W_v z_m
 
     Parameters
     ----------
-    views : their names
     dim : width of an embedding
 
     Shapes
     ------
-    z : view -> [n, dim]; present : view -> [n] bool; out : [n, dim]
+    tokens : [n, tokens, dim]; there : [n, tokens] bool, at least one an entity (`stacked` sees to
+    it); weight : [tokens] above 0, how much a token counts before anything is learnt;
+    out : [n, dim]
 
-    Gates start at zero, so before training this is `masked_mean`.
+    The question starts at zero, so before training this is the mean of W_v z weighted by `weight`.
     """
 
-    def __init__(self, views: Iterable[str], dim: int) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        gates = {view: nn.Linear(dim, 1) for view in views}
-        for gate in gates.values():
-            nn.init.zeros_(gate.weight)
-            nn.init.zeros_(gate.bias)
-        self.gates = nn.ModuleDict(gates)
+        self.question = nn.Parameter(torch.zeros(dim))
+        self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
-    def weights(self, z: Embeddings, present: Embeddings) -> torch.Tensor:
-        """[n, views] weights that sum to one over the views an entity has, in the order of `z`."""
-        if set(z) != set(self.gates):
-            raise DataError(
-                f"views {', '.join(z)} for gates of {', '.join(self.gates)}",
-                remedy="hand over exactly the views that the gates were made for",
-            )
-        there = _table(z, present)
-        say = torch.cat([self.gates[view](x) for view, x in masked(z, present).items()], 1)
-        # a large negative number and not -inf: the softmax of nothing but -inf would be NaN
-        return say.masked_fill(~there, -1e4).softmax(1) * there
+    def weights(
+        self, tokens: torch.Tensor, there: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
+        """[n, tokens] that sum to one."""
+        say = self.key(tokens) @ self.question / math.sqrt(tokens.shape[2])
+        return shares(say + weight.log(), there)
 
-    def forward(self, z: Embeddings, present: Embeddings) -> torch.Tensor:
+    def forward(
+        self, tokens: torch.Tensor, there: torch.Tensor, weight: torch.Tensor
+    ) -> torch.Tensor:
         """[n, dim]."""
-        share = self.weights(z, present)
-        first, *others = (share[:, [i]] * x for i, x in enumerate(masked(z, present).values()))
-        return sum(others, start=first)
+        return (self.weights(tokens, there, weight)[..., None] * self.value(tokens)).sum(1)
+
+
+class CrossAttention(nn.Module):
+    """How well two entities of different sides match: each asks which of the other's tokens count.
+
+        a_m = softmax of (W_q u_row . W_k z_column,m / sqrt(dim) + log w_m), b_n likewise the
+        other way round
+        match = sum over m, n of a_m b_n (V_column z_column,m) . (V_row z_row,n) / sqrt(dim)
+
+    No pair carries a vector of its own: everything is a product of entities' tokens, so all pairs
+    of a table cost a few matrix products, and some pairs (`pairs`) a gathering of rows.
+
+    Parameters
+    ----------
+    dim : width of an embedding
+    drop : dropout of the values
+
+    Shapes
+    ------
+    row, column : (u [n, dim], tokens [n, tokens, dim], there [n, tokens], weight [tokens]) of each
+    side; out : [rows, columns], or [pairs] with pairs [pairs, 2]
+    """
+
+    def __init__(self, dim: int, drop: float = 0.0) -> None:
+        super().__init__()
+        self.ask, self.key, self.value = (
+            nn.ModuleList([nn.Linear(dim, dim) for _ in range(2)]) for _ in range(3)
+        )
+        for ask in self.ask:  # before training every token that is there counts alike
+            nn.init.zeros_(ask.weight)
+            nn.init.zeros_(ask.bias)
+        self.drop, self.scale = nn.Dropout(drop), 1 / math.sqrt(dim)
+
+    def forward(
+        self,
+        row: tuple[torch.Tensor, ...],
+        column: tuple[torch.Tensor, ...],
+        pairs: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """[rows, columns] or [pairs]."""
+        sides = (row, column)
+        ask, key, value = (
+            [self.ask[axis](side[0]) for axis, side in enumerate(sides)],  # [n, dim]
+            [self.key[axis](side[1]) for axis, side in enumerate(sides)],  # [n, tokens, dim]
+            [self.drop(self.value[axis](side[1])) for axis, side in enumerate(sides)],
+        )
+        if pairs is None:
+            dots = torch.einsum("rnd,cmd->rcnm", *value)
+            asked = [
+                torch.einsum("cd,rnd->rcn", ask[1], key[0]),
+                torch.einsum("rd,cmd->rcm", ask[0], key[1]),
+            ]
+            there = [row[2][:, None], column[2][None]]
+        else:
+            r, c = pairs.T
+            dots = value[0][r] @ value[1][c].transpose(1, 2)  # [pairs, row tokens, column tokens]
+            asked = [
+                (key[0][r] @ ask[1][c][..., None])[..., 0],
+                (key[1][c] @ ask[0][r][..., None])[..., 0],
+            ]
+            there = [row[2][r], column[2][c]]
+        share = [
+            shares(say * self.scale + side[3].log(), here)
+            for say, side, here in zip(asked, sides, there, strict=True)
+        ]
+        return self.scale * ((dots * share[1][..., None, :]).sum(-1) * share[0]).sum(-1)
 
 
 def _some(z: Embeddings) -> Embeddings:

@@ -10,7 +10,7 @@ What is missing is a mask, not a row of zeros: a row of zeros in a table of muta
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -21,7 +21,8 @@ import torch
 from clmt_lib.io import DataError
 from clmt_lib.views.controls import CONTROLS, drug_vectors
 from clmt_lib.views.geometry import molecule_graphs
-from clmt_lib.views.molecules import fingerprints, listed, membership
+from clmt_lib.views.molecules import fingerprints, listed, membership, tanimoto
+from clmt_lib.views.proteins import alignment, word_cosine
 from clmt_lib.views.structure import ranked
 from clmt_lib.views.text import BUNDLED, describe_cells, describe_drugs, encode
 
@@ -275,6 +276,175 @@ class Text(Recipe):
 
 
 @dataclass(frozen=True, eq=False)
+class Measured(Raw):
+    """A table of measurements with gaps, such as assays or an expression signature: z-scores over
+    the training entities that have them, then a 0/1 column for each feature that has gaps, 1 where
+    it was measured. A gap is the mean, a z-score of 0.
+
+    Attributes
+    ----------
+    mean, deviation : [features] over the entities it is fitted on, as far as measured
+    gaps : [features] bool, the feature has a gap in some entity with the view that it is fitted on
+    """
+
+    mean: Any = field(default=None, repr=False)
+    deviation: Any = field(default=None, repr=False)
+    gaps: Any = field(default=None, repr=False)
+
+    def fit(self, side: Any, rows: np.ndarray) -> Self:
+        """Mean, deviation and gaps over those of `rows` that have the view."""
+        named = super().fit(side, rows)
+        rows = rows[side.has(self.view)[rows]]
+        x = named._table(side).astype(np.float64)[rows]  # [some, features]
+        there = np.isfinite(x)
+        count = np.maximum(there.sum(0), 1)
+        mean = np.where(there, x, 0.0).sum(0) / count
+        deviation = np.sqrt(np.where(there, (x - mean) ** 2, 0.0).sum(0) / count)
+        deviation = np.where(deviation > 1e-8, deviation, 1.0)
+        gaps = ~there.all(0) if len(rows) else np.zeros(x.shape[1], dtype=bool)
+        return replace(named, mean=mean, deviation=deviation, gaps=gaps, fitted_on=rows)
+
+    def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:
+        """[n, features + features with gaps] float64."""
+        x = self._table(side).astype(np.float64)
+        there = np.isfinite(x) & side.has(self.view)[:, None]
+        z = np.where(there, (x - self.mean) / self.deviation, 0.0)
+        return np.hstack([z, there[:, self.gaps].astype(np.float64)]), there.any(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Described(Recipe):
+    """A view of the side that is text, such as a protein's function, read by a frozen encoder.
+
+    Attributes
+    ----------
+    view : which text; an entity whose text is empty does not have it
+    encoder : the bundled one, or a transformers model on this computer
+    """
+
+    view: str
+    encoder: str = BUNDLED
+
+    def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:
+        """[n, dim] float32 embeddings."""
+        if self.view not in side.views:
+            raise DataError(
+                f"the {side.name}s have no {self.view!r}",
+                remedy=f"give that text too; there is {', '.join(side.views) or 'none'}",
+            )
+        given = zip(side.views[self.view], side.has(self.view), strict=True)
+        texts = [
+            text if there and isinstance(text, str) and text.strip() else None
+            for text, there in given
+        ]
+        return encode(texts, self.encoder), np.array([text is not None for text in texts])
+
+
+ALPHABETS = {  # letters with a code of their own, from 1; any other letter has the one after them
+    "sequence": "ACDEFGHIKLMNPQRSTVWY",
+    "smiles": "#%()+-./0123456789=@BCFHIKLNOPSV[\\]abceilnoprst",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Letters(Recipe):
+    """The letters of a sequence or a SMILES as integers, for a convolution.
+
+    Attributes
+    ----------
+    source : "sequence", a view of the side, or "smiles", a column of its frame
+    longest : letters that are read; what comes after them is left out
+    """
+
+    source: str = "sequence"
+    longest: int = 1200
+
+    @property
+    def letters(self) -> int:
+        """The largest code: that of a letter outside the alphabet."""
+        return len(ALPHABETS[self.source]) + 1
+
+    def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:
+        """[n, longest] int64 codes, zeros behind the end."""
+        found = side.views if self.source == "sequence" else side.frame
+        if self.source not in found:
+            raise DataError(f"the {side.name}s have no {self.source!r}", remedy="give it, too")
+        code = np.full(256, self.letters, dtype=np.int64)
+        for number, letter in enumerate(ALPHABETS[self.source], start=1):
+            code[ord(letter)] = number
+        out = np.zeros((len(side), self.longest), dtype=np.int64)
+        for row, text in enumerate(found[self.source]):
+            text = text if isinstance(text, str) else ""
+            text = text.upper() if self.source == "sequence" else text
+            letters = np.frombuffer(text.encode("latin-1", "replace"), dtype=np.uint8)
+            out[row, : len(letters)] = code[letters[: self.longest]]
+        return out, (out != 0).any(1)
+
+
+STRUCTURES = ("morgan", "atom_pair", "path")  # fingerprints; another kind is of sequences
+
+
+def between(kind: str, a: Sequence[str], b: Sequence[str]) -> np.ndarray:
+    """[a, b] similarity from 0 to 1 of structures, or of sequences; 0 beside an empty one.
+
+    Parameters
+    ----------
+    kind : "morgan", "atom_pair" or "path": Tanimoto of such fingerprints; "words_2", "words_3":
+        cosine of the counts of so many residues in a row; "alignment", as in `views.proteins`
+    """
+    if kind in STRUCTURES:
+        return tanimoto(a, b, kind)
+    if kind == "alignment":
+        return alignment([*a, *b])[: len(a), len(a) :]
+    return word_cosine(a, b, int(kind.removeprefix("words_")))
+
+
+@dataclass(frozen=True, eq=False)
+class Alike(Recipe):
+    """How alike an entity is to each entity of the training set: a row of kernels.
+
+    Attributes
+    ----------
+    kinds : of similarity, side by side, all of structures or all of sequences; see `between`
+    known : kind -> [training entities] what they are compared by: SMILES or sequences
+    mean, deviation : [features] over the training entities
+    """
+
+    kinds: tuple[str, ...] = ("morgan", "atom_pair", "path")
+    known: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    mean: Any = field(default=None, repr=False)
+    deviation: Any = field(default=None, repr=False)
+
+    def fit(self, side: Any, rows: np.ndarray) -> Self:
+        """Keep the training entities, and the scale of each column among them."""
+        there = [row for row in rows if self._texts(side)[row]]
+        known = tuple(self._texts(side)[row] for row in there)
+        named = replace(self, known=dict.fromkeys(self.kinds, known))
+        x = named._rows([self._texts(side)[row] for row in there])
+        deviation = np.maximum(x.std(0), 0.03)
+        return replace(named, mean=x.mean(0), deviation=deviation, fitted_on=np.array(there))
+
+    def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:
+        """[n, kinds x training entities] float64 z-scores."""
+        texts = self._texts(side)
+        there = np.array([bool(text) for text in texts])
+        x = (self._rows(texts) - self.mean) / self.deviation
+        return np.where(there[:, None], x, 0.0), there
+
+    def _texts(self, side: Any) -> list[str]:
+        of_structure = self.kinds[0] in STRUCTURES
+        found = side.frame if of_structure else side.views
+        source = "smiles" if of_structure else "sequence"
+        if source not in found:
+            raise DataError(f"the {side.name}s have no {source!r}", remedy="give it, too")
+        return [text.strip() if isinstance(text, str) else "" for text in found[source]]
+
+    def _rows(self, texts: Sequence[str]) -> np.ndarray:
+        parts = [between(kind, texts, self.known[kind]) for kind in self.kinds]
+        return np.hstack(parts)
+
+
+@dataclass(frozen=True, eq=False)
 class View:
     """One view of all entities of a side.
 
@@ -303,6 +473,8 @@ class View:
         """The values, scaled, as float32 on a device; graphs as they are."""
         if not isinstance(self.values, np.ndarray):
             return self.values.to(device)
+        if self.values.dtype.kind == "i":  # codes of letters
+            return torch.tensor(self.values, device=device)
         scaled = self.recipe.scale * self.values
         return torch.tensor(np.asarray(scaled, dtype=np.float32), device=device)
 

@@ -28,6 +28,32 @@ def fingerprints(drugs: pd.DataFrame, radius: int = 2, bits: int = 2048) -> np.n
     return out
 
 
+def tanimoto(a: Sequence[str], b: Sequence[str], kind: str = "morgan") -> np.ndarray:
+    """[a, b] Tanimoto similarity of fingerprints (2,048 bits) of SMILES; 0 beside an empty one.
+
+    Parameters
+    ----------
+    kind : "morgan" (radius 2), "atom_pair" or "path" (RDKit's own)
+    """
+    from rdkit import Chem
+    from rdkit.Chem import rdFingerprintGenerator as generators
+
+    make = {
+        "morgan": generators.GetMorganGenerator(radius=2, fpSize=2048),
+        "atom_pair": generators.GetAtomPairGenerator(fpSize=2048),
+        "path": generators.GetRDKitFPGenerator(fpSize=2048),
+    }[kind]
+    once = {text: row for row, text in enumerate(dict.fromkeys([*a, *b]))}
+    bits = np.zeros((len(once), 2048), dtype=np.float32)
+    for text, row in once.items():
+        if text:
+            bits[row] = make.GetFingerprintAsNumPy(Chem.MolFromSmiles(text))
+    x, y = bits[[once[text] for text in a]], bits[[once[text] for text in b]]
+    both = (x @ y.T).astype(np.float64)
+    either = x.sum(1)[:, None] + y.sum(1)[None] - both
+    return np.divide(both, either, out=np.zeros(both.shape), where=either > 0)
+
+
 def jaccard(bits: np.ndarray) -> np.ndarray:
     """[D, D] Tanimoto (Jaccard) similarity of 0/1 rows; an empty row resembles only itself.
 

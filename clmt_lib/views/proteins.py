@@ -69,6 +69,17 @@ def kmer_counts(sequences: Sequence[str | None], k: int = 3) -> np.ndarray:
     return out
 
 
+def word_cosine(a: Sequence[str], b: Sequence[str], k: int = 3) -> np.ndarray:
+    """[a, b] cosine of the counts of words of `k` residues; 0 beside a sequence without any.
+
+    >>> word_cosine(["MKM", ""], ["MKM"]).tolist()
+    [[1.0], [0.0]]
+    """
+    counts = kmer_counts([*a, *b], k)
+    counts /= np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1e-12)
+    return counts[: len(a)] @ counts[len(a) :].T
+
+
 def nonstandard(sequences: Iterable[str | None]) -> np.ndarray:
     """[n] number of letters of each sequence that are none of the twenty amino acids.
 

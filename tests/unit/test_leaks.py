@@ -24,6 +24,7 @@ SMALL = {
     "trees": 8,
     "steps": 3,
     "hidden": 32,
+    "dim": 8,
     "ridges": (100.0, 1000.0),
     "width": 8,
     "epochs": 1,

@@ -25,6 +25,10 @@ SMALL = {"steps": 60, "hidden": 64, "dim": 32, "message": 32}
 QUICK["cldr"] = {"updates": 60, "hidden": 64, "dim": 32}
 QUICK |= dict.fromkeys(("clmt", "clmt_unaligned", "clmt_soft", "clmt_response", "clmt_long"), SMALL)
 QUICK |= dict.fromkeys(
+    ("umme", "acmo", "deep_dta", "graph_dta"),
+    {"steps": 60, "hidden": 32, "dim": 16, "learning_rate": 0.01},
+)
+QUICK |= dict.fromkeys(
     ("clmt_kernel", "stack_clmt", "stack_auxiliary_clmt"), {"settings": {"clmt": SMALL}}
 )
 QUICK |= dict.fromkeys(

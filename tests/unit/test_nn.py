@@ -311,33 +311,6 @@ def test_masked_sum_and_mean_equal_a_loop_over_entities():
         fusion.masked_sum({}, {})
 
 
-def test_gates_start_as_the_mean_and_what_is_missing_neither_counts_nor_learns():
-    torch.manual_seed(0)
-    gated = fusion.GatedFusion("abc", 4)
-    assert torch.allclose(gated(Z, PRESENT), fusion.masked_mean(Z, PRESENT))
-    for gate in gated.gates.values():
-        nn.init.normal_(gate.weight)
-    share = gated.weights(Z, PRESENT)
-    for i in range(6):
-        there = [name not in PRESENT or bool(PRESENT[name][i]) for name in Z]
-        say = [
-            float(gated.gates[name](z[i])) if here else -np.inf
-            for (name, z), here in zip(Z.items(), there)
-        ]
-        expected = np.exp(say) / np.exp(say).sum()
-        assert np.allclose(share[i].detach(), expected, atol=1e-6)
-    z = {name: x.clone().requires_grad_() for name, x in Z.items()}
-    gated(z, PRESENT).sum().backward()
-    assert not z["a"].grad[~PRESENT["a"]].any() and z["a"].grad[PRESENT["a"]].any(1).all()
-    other = {**Z, "a": torch.where(PRESENT["a"][:, None], Z["a"], 9.0)}
-    assert torch.equal(gated(other, PRESENT), gated(Z, PRESENT))
-    two = {name: z for name, z in Z.items() if name != "c"}
-    alone = fusion.GatedFusion("ab", 4)
-    assert not alone(two, PRESENT)[[2, 5]].any()
-    with pytest.raises(DataError, match="gates of a, b"):
-        alone(Z, PRESENT)
-
-
 @pytest.mark.parametrize("alignment", ["none", "infonce", "response"])
 def test_clmt_learns_and_copes_with_missing_structures_and_texts(alignment):
     world = data.load("simulated", cells=60)
