@@ -623,6 +623,10 @@ class UMME(NetworkModel):
             evaluate_every=config.evaluate_every,
         )
 
+    def refit(self, benchmark: Any, split: Any) -> Self:
+        """All steps on all training pairs, and the last weights: nothing is chosen on the way."""
+        return self.fit(benchmark, split)
+
     def predicted(self, net: Network, inputs: Inputs, pairs: np.ndarray) -> np.ndarray:
         """[n] of one network."""
         asked = torch.as_tensor(np.ascontiguousarray(pairs), device=inputs.pairs.device)

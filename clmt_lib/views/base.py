@@ -21,7 +21,7 @@ import torch
 from clmt_lib.io import DataError
 from clmt_lib.views.controls import CONTROLS, drug_vectors
 from clmt_lib.views.geometry import molecule_graphs
-from clmt_lib.views.molecules import fingerprints, listed, membership, tanimoto
+from clmt_lib.views.molecules import alike, fingerprints, listed, membership
 from clmt_lib.views.proteins import alignment, word_cosine
 from clmt_lib.views.structure import ranked
 from clmt_lib.views.text import BUNDLED, describe_cells, describe_drugs, encode
@@ -393,7 +393,7 @@ def between(kind: str, a: Sequence[str], b: Sequence[str]) -> np.ndarray:
         cosine of the counts of so many residues in a row; "alignment", as in `views.proteins`
     """
     if kind in STRUCTURES:
-        return tanimoto(a, b, kind)
+        return alike(a, b, kind)
     if kind == "alignment":
         return alignment([*a, *b])[: len(a), len(a) :]
     return word_cosine(a, b, int(kind.removeprefix("words_")))

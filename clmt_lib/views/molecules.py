@@ -28,7 +28,7 @@ def fingerprints(drugs: pd.DataFrame, radius: int = 2, bits: int = 2048) -> np.n
     return out
 
 
-def tanimoto(a: Sequence[str], b: Sequence[str], kind: str = "morgan") -> np.ndarray:
+def alike(a: Sequence[str], b: Sequence[str], kind: str = "morgan") -> np.ndarray:
     """[a, b] Tanimoto similarity of fingerprints (2,048 bits) of SMILES; 0 beside an empty one.
 
     Parameters
@@ -49,9 +49,7 @@ def tanimoto(a: Sequence[str], b: Sequence[str], kind: str = "morgan") -> np.nda
         if text:
             bits[row] = make.GetFingerprintAsNumPy(Chem.MolFromSmiles(text))
     x, y = bits[[once[text] for text in a]], bits[[once[text] for text in b]]
-    both = (x @ y.T).astype(np.float64)
-    either = x.sum(1)[:, None] + y.sum(1)[None] - both
-    return np.divide(both, either, out=np.zeros(both.shape), where=either > 0)
+    return tanimoto(x, y)
 
 
 def jaccard(bits: np.ndarray) -> np.ndarray:
