@@ -9,7 +9,6 @@ has weights of its own for the kernels, and a ridge of its own.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -193,31 +192,35 @@ class KernelHead(TableModel):
     def _problem(self, benchmark: Benchmark, split: Split) -> Problem:
         return (_new_rows if self.head == "rows" else _new_columns)(benchmark, split)
 
-    def _parts(self, problem: Problem, groups: int | None = None) -> list[np.ndarray]:
-        """[known, other] what each group of response modes holds of the target; their sum is it."""
+    def _modes(
+        self, problem: Problem, groups: int | None = None
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The target's scores [known, k] on the k modes [k, other] of each group; the sum of their
+        products is the target.
+        """
         u, s, vt = np.linalg.svd(problem.target, full_matrices=False)
         inside = [mode for mode in MODES[self.head] if mode < len(s)]
         inside = inside if groups is None else inside[: groups - 1]
         edges = [0, *inside, len(s)]
-        return [(u[:, i:j] * s[i:j]) @ vt[i:j] for i, j in zip(edges[:-1], edges[1:], strict=True)]
+        spans = [slice(i, j) for i, j in zip(edges[:-1], edges[1:], strict=True)]
+        return [u[:, span] * s[span] for span in spans], [vt[span] for span in spans]
 
     def _trained(self, problem: Problem, groups: np.ndarray) -> dict[str, np.ndarray]:
         """Log weights [groups of modes, kernels], log ridges [groups of modes], share of states."""
         start = LINES if self.head == "rows" else DRUGS
         among = np.ix_(problem.known, problem.known)
         kernels = torch.from_numpy(np.stack([k[among] for k in problem.kernels.values()]))
-        parts = [torch.from_numpy(part) for part in self._parts(problem)]
+        scores, modes = ([torch.from_numpy(p) for p in part] for part in self._modes(problem))
         states = torch.from_numpy(problem.states[problem.known])
         loss = _loss_of(problem)
 
         def wrong(net: WeightedKernels, blocks: list[torch.Tensor]) -> LossOutput:
-            found = net.held_out(kernels, parts, blocks) + net.share * states
-            return loss(found)
+            return loss(net.held_out(kernels, scores, modes, blocks) + net.share * states)
 
         def build() -> WeightedKernels:
             return WeightedKernels(
                 [start[name] for name in problem.kernels],
-                RIDGES[self.head][: len(parts)],
+                RIDGES[self.head][: len(scores)],
                 SHARE if problem.states.any() else None,
             )
 
@@ -232,12 +235,13 @@ class KernelHead(TableModel):
         self.duals = np.stack(
             [
                 np.linalg.solve(
-                    kernel[problem.known] + np.exp(ridge) * np.eye(len(problem.known)), part
+                    kernel[problem.known] + np.exp(ridge) * np.eye(len(problem.known)), score
                 )
-                for kernel, ridge, part in zip(
+                @ modes
+                for kernel, ridge, score, modes in zip(
                     self._mixtures(problem, problem.known),
                     self.constants["log_ridge"],
-                    self._parts(problem, len(self.constants["log_ridge"])),
+                    *self._modes(problem, len(self.constants["log_ridge"])),
                     strict=True,
                 )
             ]
@@ -374,7 +378,15 @@ class Structured:
     def predicted(self, net: PairRidge, loose: float = 1.0) -> torch.Tensor:
         """[R, C] what a network makes of it."""
         target, seen = torch.from_numpy(self.target), torch.from_numpy(self.seen.astype(float))
-        return net(*self.tensors(), target, seen, partial(solve_pairs, loose=loose))
+        eigen: list[Any] = []  # forwards and backwards, it is one system
+
+        def solve(k_row, k_column, right, pairs, ridge):
+            if not eigen:
+                rows = pairs.any(1)
+                eigen.append(np.linalg.eigh(k_row[np.ix_(rows, rows)]))
+            return solve_pairs(k_row, k_column, right, pairs, ridge, None, eigen[0], loose)
+
+        return net(*self.tensors(), target, seen, solve)
 
 
 def _pair_ridge(table: Structured, first: bool = False) -> PairRidge:

@@ -45,7 +45,7 @@ def press_residuals(
     -1.0
     """
     eye = torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel + ridge * eye))
+    inverse = torch.linalg.inv(kernel + ridge * eye)  # its gradient is two matrix products
     dual = inverse @ target  # [n, m]
     parts = [torch.linalg.solve(inverse[rows][:, rows], dual[rows]) for rows in blocks]
     return torch.cat(parts)[torch.argsort(torch.cat(list(blocks)))]
@@ -83,7 +83,8 @@ class WeightedKernels(nn.Module):
     def held_out(
         self,
         kernels: torch.Tensor,
-        parts: Sequence[torch.Tensor],
+        scores: Sequence[torch.Tensor],
+        modes: Sequence[torch.Tensor],
         blocks: Sequence[torch.Tensor],
     ) -> torch.Tensor:
         """[n, m] predictions of every row by fits without its block.
@@ -91,13 +92,14 @@ class WeightedKernels(nn.Module):
         Parameters
         ----------
         kernels : [kernels, n, n]
-        parts : for each group of modes what it holds of the target, [n, m]; their sum is the target
+        scores, modes : of each group the target's scores [n, k] on its k modes [k, m]; the sum of
+            their products is the target
         """
-        out = torch.zeros_like(parts[0])
-        for group, part in enumerate(parts):
+        found = []
+        for group, score in enumerate(scores):
             kernel, ridge = self.mixture(group, kernels), self.log_ridge[group].exp()
-            out = out + part - press_residuals(kernel, ridge, part, blocks)
-        return out
+            found.append(score - press_residuals(kernel, ridge, score, blocks))
+        return torch.cat(found, 1) @ torch.cat(list(modes))
 
 
 class PairSolve(torch.autograd.Function):

@@ -75,7 +75,8 @@ def test_press_equals_refits_without_the_block(blocks):
 
 def test_the_gradient_of_every_constant_is_that_of_finite_differences():
     kernels, rng = torch.from_numpy(some_kernels(8, 3)), np.random.default_rng(2)
-    parts = [torch.from_numpy(rng.normal(size=(8, 4))) for _ in range(2)]
+    scores = [torch.from_numpy(rng.normal(size=(8, k))) for k in (1, 2)]
+    modes = [torch.from_numpy(rng.normal(size=(k, 4))) for k in (1, 2)]
     blocks = [torch.tensor([0, 5, 6]), torch.tensor([1, 2]), torch.tensor([3, 4, 7])]
     net = WeightedKernels([0.4, 0.2, 0.3], [0.5, 2.0])
 
@@ -84,7 +85,7 @@ def test_the_gradient_of_every_constant_is_that_of_finite_differences():
         made = torch.func.functional_call(net, values, ())
         return made
 
-    net.forward = lambda: (net.held_out(kernels, parts, blocks) ** 2).mean()
+    net.forward = lambda: (net.held_out(kernels, scores, modes, blocks) ** 2).mean()
     assert torch.autograd.gradcheck(loss, (net.log_weight, net.log_ridge))
 
 
