@@ -109,7 +109,7 @@ def test_the_loss_of_the_start_is_that_of_refits_group_by_group(world, kind):
     blocks = [
         part.numpy() for part in _dealt(model._groups(world, split, problem), model.blocks, rng)
     ]
-    fresh = built(kind, steps=1, learning_rate=0.0).fit(world, split)
+    fresh = built(kind, steps=1, learning_rate=1e-12).fit(world, split)
     start = fresh.constants
     left = problem.target - start["share"] * problem.states[problem.known]
     u, s, vt = np.linalg.svd(problem.target, full_matrices=False)
