@@ -6,6 +6,7 @@ names the file, the row or key, and what would be allowed (chapter 14 shows the 
 """
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
@@ -45,7 +46,15 @@ def _own_name(kind: str) -> str:
     return SPLIT_ALIASES.get(kind, kind)
 
 
-SplitKind = Annotated[str, AfterValidator(_own_name)]
+def _no_path(name: str) -> str:
+    """`name`, if it may become part of a file's name."""
+    if not re.fullmatch(r"\w[\w.:+-]*", name) or ".." in name or len(name) > 100:
+        raise ValueError(f"{name[:100]!r} is no name: use letters, digits, _ and -")
+    return name
+
+
+DatasetName = Annotated[str, AfterValidator(_no_path)]
+SplitKind = Annotated[str, AfterValidator(_no_path), AfterValidator(_own_name)]
 Settings = Annotated[dict[str, Any], AfterValidator(_finite)]
 Numbers = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]  # seeds, folds
 Names = Annotated[list[str], Field(min_length=1)]
@@ -67,7 +76,7 @@ class RunConfig(Checked):
     model, settings : name of the model, and what overrides its settings
     """
 
-    dataset: str
+    dataset: DatasetName
     split: SplitKind
     model: str
     seed: int = 0
@@ -110,7 +119,7 @@ class RunConfig(Checked):
 class GridRow(Checked):
     """One row of a grid: every seed with every fold and every model."""
 
-    dataset: str
+    dataset: DatasetName
     split: SplitKind
     seeds: Numbers
     folds: Numbers
@@ -137,7 +146,7 @@ class StudyModel(Checked):
 class StudyRow(Checked):
     """One row of a study: a benchmark and split, with the variants run on it."""
 
-    dataset: str
+    dataset: DatasetName
     split: SplitKind
     seeds: Numbers
     folds: Numbers
@@ -159,7 +168,7 @@ class Study(Checked):
 class Target(Checked):
     """A screen that a transfer asks about; `folds` leaves some of the parts out."""
 
-    dataset: str
+    dataset: DatasetName
     options: Settings = Field(default_factory=dict)
     folds: Numbers | None = None
 
@@ -187,7 +196,7 @@ class Transfer(Checked):
 class At(Checked):
     """Where a test of a claim looks."""
 
-    dataset: str
+    dataset: DatasetName
     split: SplitKind
     metric: str
 
@@ -242,7 +251,7 @@ class Easier(Checked):
     """A question: is each split easier than the next, intervals apart."""
 
     easier: str
-    dataset: str
+    dataset: DatasetName
     metric: str
     splits: list[SplitKind]
 
@@ -251,7 +260,7 @@ class StudyClaim(Checked):
     """What variants of a study are expected to do."""
 
     study: str
-    dataset: str
+    dataset: DatasetName
     split: SplitKind
     variants: Names
     expect: Literal["hurts", "helps", "matters"]

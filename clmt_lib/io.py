@@ -37,8 +37,16 @@ class DataError(ValueError):
             if part
         )
         text = (f"{where}: " if where else "") + what + (f". Remedy: {remedy}" if remedy else "")
-        line = " ".join(part.strip() for part in text.splitlines())
-        super().__init__("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line))
+        super().__init__(harmless(" ".join(part.strip() for part in text.splitlines())))
+
+
+def harmless(text: str) -> str:
+    r"""`text` with control characters written out, so that a name cannot steer a terminal.
+
+    >>> print(harmless(chr(27) + "[31mred"))
+    \x1b[31mred
+    """
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 GET_DATA = (

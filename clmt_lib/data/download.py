@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
 
-from clmt_lib.io import DataError, atomic_write
+from clmt_lib.io import DataError, atomic_write, expanded, harmless, lock
 
 BLOCK = 1 << 18  # bytes read at a time
+LARGEST_FILE = 20 * 10**9  # bytes taken from a server that does not say how many there are
 AGENT = "clmt-lib (teaching book)"
 ACCEPT = "read the terms above, then repeat with accept_terms=True (command line: --accept-terms)"
 
@@ -252,14 +253,15 @@ def fetch(
     address = f"{base.rstrip('/')}/{source.filename}" if base else source.url
     folder = _make(folder)
     path = folder / source.filename
-    if path.exists():
-        return _settle(source, path, path, "")
-    say(source.notice(address))
-    _require_acceptance(source, accept_terms)
-    final, start = _transfer(source, address, path, say, progress, timeout)
-    if final != address:
-        say(f"  redirected to: {final}")
-    return _settle(source, _part(path), path, final, start)
+    with lock(path):  # of two processes that fetch it, one waits and finds it there
+        if path.exists():
+            return _settle(source, path, path, "")
+        say(source.notice(address))
+        _require_acceptance(source, accept_terms)
+        final, start = _transfer(source, address, path, say, progress, timeout)
+        if final != address:
+            say(f"  redirected to: {harmless(final)}")
+        return _settle(source, _part(path), path, final, start)
 
 
 def _require_acceptance(source: Source, accepted: bool) -> None:
@@ -272,7 +274,7 @@ def _require_acceptance(source: Source, accepted: bool) -> None:
 
 
 def _make(folder: str | Path) -> Path:
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         os.listdir(folder)
@@ -294,6 +296,18 @@ def _by_hand(source: Source, address: str, path: Path) -> str:
     )
 
 
+class _Session(requests.Session):
+    """Follows no redirection from https to http."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target and urlsplit(resp.url).scheme == "https":
+            whole = urljoin(resp.url, target)
+            if urlsplit(whole).scheme == "http":
+                raise requests.exceptions.InvalidSchema(f"from https to {whole}")
+        return target
+
+
 def _ask(
     address: str, remedy: str, file: str | Path, timeout: float, **request: Any
 ) -> requests.Response:
@@ -310,12 +324,12 @@ def _ask(
             **request.pop("headers", {}),
         }
         how = "POST" if "data" in request else "GET"
-        return requests.request(
+        return _Session().request(
             how, address, headers=headers, stream=True, timeout=timeout, **request
         )
     except requests.exceptions.InvalidSchema as error:
         raise DataError(
-            f"refused: {address} redirects to what is not http or https ({error})",
+            f"refused: {address} redirects to what is not https, or not http ({error})",
             remedy="do not trust this address; see the provider's own page",
         ) from None
     except (requests.RequestException, ValueError) as error:
@@ -405,17 +419,22 @@ def _resume_point(part: Path, address: str) -> tuple[int, dict[str, Any]]:
 def _describe(reply: requests.Response, address: str) -> tuple[int, int | None, dict[str, Any]]:
     """(first byte, total bytes or None, note to resume by) from the headers of a reply."""
     length = reply.headers.get("Content-Length", "")
-    start, total = 0, int(length) if length.isdigit() else None
+    start, total = 0, _whole(length)
     if reply.status_code == 206:
         span, _, whole = (
             reply.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
         )
         first = span.partition("-")[0]
-        start = int(first) if first.isdigit() else -1
-        total = int(whole) if whole.isdigit() else None
+        start = -1 if _whole(first) is None else int(first)
+        total = _whole(whole)
     tag = reply.headers.get("ETag", "")
     validator = tag if tag and not tag.startswith("W/") else reply.headers.get("Last-Modified", "")
     return start, total, {"address": address, "validator": validator, "total": total}
+
+
+def _whole(text: str) -> int | None:
+    """The number that some digits of a header stand for; None where they are not digits."""
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _copy(
@@ -433,13 +452,16 @@ def _copy(
             while True:
                 try:
                     block = next(blocks, b"")
-                except (OSError, urllib3.exceptions.HTTPError) as error:
+                except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
                     cause = f" ({type(error).__name__})"
                     break
                 if not block:
                     break
                 out.write(block)
                 done += len(block)
+                if done > (LARGEST_FILE if total is None else total):
+                    cause = " (more than it said, or than any official file has)"
+                    break
                 if progress:
                     progress(done, total)
     except OSError as error:
@@ -448,6 +470,13 @@ def _copy(
             file=part,
             remedy="free some space, then run the same command to resume",
         ) from None
+    if cause.startswith(" (more"):
+        part.unlink(missing_ok=True)
+        raise DataError(
+            f"the server sent {done} bytes and would have gone on{cause}",
+            file=part,
+            remedy="nothing of it was kept; fetch it by hand, or from another address",
+        )
     if cause or not done or (total is not None and done < total):
         raise DataError(
             f"transfer stopped after {done} of {'unknown' if total is None else total} "
@@ -467,9 +496,34 @@ def _settle(source: Source, found: Path, path: Path, address: str, start: int = 
     """Check `found` against what is known of the file, then let it take its place and record its
     checksum.
     """
+    with open(found, "rb") as file:
+        start_of_it = file.read(200).lstrip().lower()
+    if start_of_it.startswith((b"<!doctype html", b"<html")):
+        bad = path.with_name(path.name + ".bad")
+        os.replace(found, bad)
+        _note(found).unlink(missing_ok=True)
+        raise DataError(
+            f"what came is a web page (a login, or an error); it was set aside as {bad.name}",
+            file=path,
+            remedy=_by_hand(source, address or source.url, path),
+        )
     book = path.with_name("checksums.json")
+    with lock(book):  # two files may settle at once
+        return _recorded(source, found, path, book, address, start)
+
+
+def _recorded(
+    source: Source, found: Path, path: Path, book: Path, address: str, start: int
+) -> Fetched:
+    """Compare with the recorded checksum, or record it; then the file takes its place."""
     recorded = _read_json(book) if book.exists() else {}
     entry = recorded.get(path.name, {})
+    if not isinstance(entry, dict):
+        raise DataError(
+            f"the entry of {path.name} is no record of a checksum",
+            file=book,
+            remedy="remove this file; checksums are then recorded anew",
+        )
     size, digest = found.stat().st_size, sha256_of(found)
     wanted = source.sha256 or entry.get("sha256")
     if (wanted and digest != wanted) or (source.size and size != source.size):
@@ -504,7 +558,7 @@ def _settle(source: Source, found: Path, path: Path, address: str, start: int = 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(
             f"cannot be read ({error})",
             file=path,
@@ -573,9 +627,13 @@ def pubchem_smiles(
 
 def _read_smiles(path: Path) -> dict[int, str]:
     known: dict[int, str] = {}
-    for row, line in enumerate(
-        path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else (), start=2
-    ):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
+    except UnicodeDecodeError:
+        raise DataError(
+            "text is not UTF-8", file=path, remedy="remove this file; it is fetched again"
+        ) from None
+    for row, line in enumerate(lines, start=2):
         cid, _, smiles = line.partition("\t")
         if not cid.isdigit() or not smiles:
             raise DataError(

@@ -125,6 +125,13 @@ def workplace(final: Path) -> Iterator[Path]:
     """
     work = final.parent / f".work-{final.name}"
     final.parent.mkdir(parents=True, exist_ok=True)
+    for place in (work, final):
+        if place.is_symlink():
+            raise DataError(
+                "is a link, and what it leads to would be replaced",
+                file=place,
+                remedy="remove the link: runs are kept in folders of their own",
+            )
     with lock(final):
         work.mkdir(exist_ok=True)
         try:

@@ -15,7 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
+from clmt_lib.data import download
 from clmt_lib.data.download import SOURCES, Source, fetch, find, pubchem_smiles
 from clmt_lib.io import DataError
 
@@ -542,3 +544,66 @@ def test_pubchem_needs_terms_and_a_sound_cache(site, tmp_path):
 def test_pubchem_is_not_a_file(tmp_path):
     with pytest.raises(DataError, match="use pubchem_smiles"):
         fetch("pubchem_smiles", tmp_path, accept_terms=True)
+
+
+def test_nothing_is_followed_from_https_to_http():
+    from clmt_lib.data.download import _Session
+
+    reply = requests.Response()
+    reply.url, reply.status_code = "https://a.example/file", 302
+    for target, refused in (
+        ("http://a.example/file", True),
+        ("//b.example/file", False),
+        ("https://b.example/file", False),
+        ("/other", False),
+    ):
+        reply.headers["location"] = target
+        if refused:
+            with pytest.raises(requests.exceptions.InvalidSchema, match="from https to http:"):
+                _Session().get_redirect_target(reply)
+        else:
+            assert _Session().get_redirect_target(reply) == target
+
+
+def test_a_web_page_under_another_type_is_set_aside(site, tmp_path):
+    site.body = b"\n <!DOCTYPE html><html>log in</html>"
+    with pytest.raises(DataError, match="is a web page.*set aside as file.bin.bad"):
+        get(site, tmp_path)
+    assert names(tmp_path) == ["file.bin.bad"]
+
+
+def test_a_body_without_end_is_stopped_and_not_kept(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "LARGEST_FILE", 300_000)
+    site.length = False
+    with pytest.raises(DataError, match="would have gone on.*nothing of it was kept"):
+        get(site, tmp_path)
+    assert not (tmp_path / "file.bin.part").exists()
+
+
+def test_two_files_that_settle_at_once_are_both_recorded(site, tmp_path):
+    def one(number):
+        get(site, tmp_path, changes={"filename": f"{number}.bin"})
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    recorded = json.loads((tmp_path / "checksums.json").read_text())
+    assert sorted(recorded) == sorted(f"{number}.bin" for number in range(12))
+
+
+@pytest.mark.parametrize("entry", ['"text"', "null", "[1]"])
+def test_a_damaged_entry_of_the_checksums_is_named(site, tmp_path, entry):
+    (tmp_path / "checksums.json").write_text('{"file.bin": ' + entry + "}")
+    with pytest.raises(DataError, match="checksums.json.*no record of a checksum"):
+        get(site, tmp_path)
+
+
+def test_deep_checksums_and_a_cache_in_latin1_are_named(site, tmp_path):
+    (tmp_path / "checksums.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="checksums.json.*cannot be read"):
+        get(site, tmp_path)
+    (tmp_path / "pubchem_smiles.tsv").write_bytes(b"CID\tSMILES\n1\t\xff\n")
+    with pytest.raises(DataError, match="pubchem_smiles.tsv.*text is not UTF-8"):
+        pubchem_smiles([1], tmp_path, accept_terms=True, say=lambda _: None)

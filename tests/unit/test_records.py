@@ -533,3 +533,25 @@ def test_a_run_audits_its_split_and_an_allowed_leak_is_on_record(tmp_path, monke
     assert records.run(config, tmp_path, leaky=True).provenance["leaks"] == [
         "shared compound: aspirin is in train and in test"
     ]
+
+
+@pytest.mark.parametrize("prefix", ["", ".work-"])
+def test_a_link_among_the_runs_is_not_followed(tmp_path, prefix):
+    aim = tmp_path / "mine"
+    aim.mkdir()
+    (aim / "thesis.txt").write_text("years of work")
+    asked = RunConfig("simulated", "mixed", "global_mean")
+    name = asked.id(data.load("simulated").checksum)
+    (tmp_path / "home" / "runs").mkdir(parents=True)
+    (tmp_path / "home" / "runs" / f"{prefix}{name}").symlink_to(aim, target_is_directory=True)
+    with pytest.raises(DataError, match="is a link"):
+        records.run(asked, tmp_path / "home")
+    assert (aim / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "", ".hidden", "x" * 200, "a\nb", "~root"])
+def test_names_that_would_be_paths_are_refused(name):
+    with pytest.raises(DataError, match="dataset.*is no name"):
+        RunConfig(name, "mixed", "als")
+    with pytest.raises(DataError, match="split.*is no name"):
+        RunConfig("simulated", name, "als")
