@@ -111,7 +111,7 @@ grid: $(SETUP)
 	  --config 'files=[$(subst $(space),$(comma),$(wildcard experiments/configs/grid.yaml experiments/configs/text.yaml experiments/configs/two_sides.yaml experiments/configs/studies/*.yaml))]' python='$(PY)'
 
 bench: $(SETUP)
-	@$(PY) experiments/bench.py speed curves $(if $(CLMT_DATA),accuracy) $(if $(FRESH),--fresh)
+	@$(PY) experiments/bench.py speed curves captions $(if $(CLMT_DATA),accuracy) $(if $(FRESH),--fresh)
 	@echo "The records bench-* are in experiments/results/derived. Next: make book"
 
 mutants: $(SETUP)

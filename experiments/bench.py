@@ -2,10 +2,10 @@
 
 `make bench`, or
 
-    python experiments/bench.py [speed] [curves] [accuracy] [--short] [--fresh] [--device auto]
+    python experiments/bench.py [speed] [curves] [captions] [accuracy] [--short] [--fresh]
 
-Writes the records `bench-speed`, `bench-curves` and `bench-accuracy`. Each part of a record
-is kept as soon as it is measured, so an interrupted bench goes on where it stopped,
+Writes the records `bench-speed`, `bench-curves`, `bench-captions` and `bench-accuracy`. Each part
+of a record is kept as soon as it is measured, so an interrupted bench goes on where it stopped,
 and a finished record is left alone unless `--fresh`, or unless it was `--short` and this is not.
 What needs real tables is left out where CLMT_DATA is not set.
 Seconds are wall time; beside them stand the processor seconds of all threads, which other work on
@@ -31,6 +31,7 @@ import sys  # noqa: E402
 import time  # noqa: E402
 
 import bench_accuracy  # noqa: E402
+import bench_captions  # noqa: E402
 import bench_curves  # noqa: E402
 import bench_speed  # noqa: E402
 import torch  # noqa: E402
@@ -40,7 +41,12 @@ from clmt_lib.io import atomic_write  # noqa: E402
 from clmt_lib.records.store import rounded  # noqa: E402
 from clmt_lib.training import pick_device  # noqa: E402
 
-BENCHES = {"speed": bench_speed, "curves": bench_curves, "accuracy": bench_accuracy}
+BENCHES = {
+    "speed": bench_speed,
+    "curves": bench_curves,
+    "captions": bench_captions,
+    "accuracy": bench_accuracy,
+}
 
 
 def main(words=None):

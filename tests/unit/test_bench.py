@@ -13,6 +13,7 @@ sys.path.append(str(ROOT / "experiments"))
 
 import bench  # noqa: E402
 import bench_accuracy  # noqa: E402
+import bench_captions  # noqa: E402
 import bench_curves  # noqa: E402
 import bench_speed  # noqa: E402
 import bench_tools  # noqa: E402
@@ -173,6 +174,16 @@ def test_the_fast_path_is_faster_than_the_plain_path_by_ratio():
     pairs = {"per_pair": bench_speed.PER_PAIR, "random": bench_speed.RANDOM}
     rate = {name: pairs[name] / found[name]["cpu_seconds"] for name in pairs}
     assert rate["random"] > 5 * rate["per_pair"]
+
+
+def test_the_shared_route_of_captions_costs_a_fraction_of_the_published_one():
+    """Operations of a step for each pair, which no other work on the machine disturbs."""
+    sizes = {"text_width": 16, "text_layers": 1, "text_heads": 2, "dim": 8}
+    made, pairs, tokens = bench_captions.actions(lines=60, **sizes)
+    assert tokens["number"] == 5 and tokens["drug"] > tokens["line"]
+    for routes in made.values():
+        cost = {name: bench_tools.gflop(step) / pairs[name] for name, step in routes.items()}
+        assert cost["published"] > 10 * cost["shared"]
 
 
 def test_tiles_are_blocks_of_training_pairs_and_nothing_else():
