@@ -20,7 +20,7 @@ from clmt_lib.io import DataError, require_columns
 View: TypeAlias = pd.DataFrame | pd.Series | np.ndarray
 KeyRule = str | np.ndarray | Callable[[pd.DataFrame], Any]
 UNCHANGED_TARGET = "ln_ic50"  # the first target there was: it left no trace in a checksum
-UNCHANGED_PARTITIONS = ("davis",)  # recorded before its published folds were read
+UNCHANGED_PARTITIONS = ("davis", "gdsc1")  # recorded before their published folds were read
 TEST_PART, NO_PART = -1, -2  # of a partition: the test set, and in no set
 REFIT = "_refit"  # of a published kind of split: fitted on all of its training pairs
 

@@ -30,7 +30,7 @@ from clmt_lib.nn.contrast import (
     rank_n_contrast,
     soft_alignment,
 )
-from clmt_lib.nn.encoders import SequenceTower
+from clmt_lib.nn.encoders import SequenceTower, Tower
 from clmt_lib.nn.heads import HistogramHead, LossOutput, PairTower, correlation_loss
 from clmt_lib.nn.language import LanguageConfig, TextTower
 from clmt_lib.nn.molecular import AttentionEncoder, ConvolutionEncoder
@@ -39,6 +39,7 @@ from clmt_lib.training import TrainConfig, pick_device, train
 from clmt_lib.views import captions
 from clmt_lib.views.base import (
     Annotation,
+    Components,
     Fingerprint,
     Molecules,
     Raw,
@@ -129,8 +130,10 @@ class CLDRConfig:
     block : rows that meet in an alignment (256 in the authors' code)
     weight : of the alignment in the joint form, and of 1 - r
     temperature : of "clip" and "soft" at the start, learnt from there; of "rank" 2, fixed
-    hidden, dim : widths of an entity's part, of a pair's embedding
-    drop_in, drop : dropout of inputs and of the pair's hidden layer
+    components : principal components of expression that are read; 0 reads the genes
+    tower, hidden, dim : widths of an entity's hidden layer, of its part of a pair (twice), of a
+        pair's embedding
+    drop_in, drop, drop_pair : dropout of inputs, of an entity's hidden layer, of a pair's parts
     text_width, text_layers, text_heads : of the text towers; the authors' are 128, 3 and 8
     context : most tokens of a caption
     members : trainings whose predictions are averaged
@@ -161,16 +164,19 @@ class CLDRConfig:
     temperature: float = 0.07
     cell_views: tuple[str, ...] = ("expression",)
     drug_views: tuple[str, ...] = DRUG_VIEWS
-    hidden: int = 256
+    components: int = 0
+    tower: int = 256
+    hidden: int = 128
     dim: int = 128
-    drop_in: float = 0.1
-    drop: float = 0.3
+    drop_in: float = 0.2
+    drop: float = 0.5
+    drop_pair: float = 0.1
     text_width: int = 64
     text_layers: int = 2
     text_heads: int = 4
     context: int = 300
     learning_rate: float = 3e-3
-    weight_decay: float = 0.05
+    weight_decay: float = 0.1
     members: int = 1
     seed: int = 0
 
@@ -585,7 +591,9 @@ def recipes(config: CLDRConfig) -> dict[str, dict[str, Recipe]]:
     """How the views are made."""
     makers: dict[str, dict[str, Recipe]] = {
         "cell": {
-            "expression": Standardised("expression"),
+            "expression": Standardised("expression")
+            if not config.components
+            else Components("expression", most=config.components),
             "mutation": Raw("mutation", scale=SCALES["mutation"]),
             "copy_number": Standardised("copy_number"),
         },
@@ -716,7 +724,7 @@ def backbone(inputs: Inputs, config: CLDRConfig) -> tuple[nn.Module, nn.Module]:
     """
     hidden, drop = 2 * config.hidden, config.drop_in
     if config.backbone == "attribute":
-        lines, drugs = (Attributes(x, hidden, drop) for x in (inputs.cell, inputs.drug))
+        lines, drugs = (Attributes(x, hidden, config) for x in (inputs.cell, inputs.drug))
         return lines, drugs
     features = sum(x.shape[1] for x in inputs.cell.values())
     if config.backbone == "graphdrp":
@@ -731,25 +739,28 @@ def backbone(inputs: Inputs, config: CLDRConfig) -> tuple[nn.Module, nn.Module]:
 
 
 class Attributes(nn.Module):
-    """One linear layer for each view of an entity, summed: the part that `PairTower` adds up.
+    """One `Tower` for each view of an entity, summed: the part that `PairTower` reads.
+
+    Dropout falls on entities, not on pairs: a line's hundreds of pairs share its mask. Masks drawn
+    pair by pair would average out over them.
 
     Shapes
     ------
-    views : view -> [n, features]; out : [n, hidden]
+    views : view -> [n, features]; out : [rows, out]
     """
 
-    def __init__(self, views: Mapping[str, torch.Tensor], hidden: int, drop_in: float) -> None:
+    def __init__(self, views: Mapping[str, torch.Tensor], out: int, config: CLDRConfig) -> None:
         super().__init__()
         self.views = nn.ModuleDict(
             {
-                name: nn.Sequential(nn.Dropout(drop_in), nn.Linear(x.shape[1], hidden))
+                name: Tower(x.shape[1], config.tower, out, config.drop_in, config.drop)
                 for name, x in views.items()
             }
         )
 
     def forward(self, views: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
-        """[rows, hidden] of some entities."""
-        parts = [layer(views[name][rows]) for name, layer in self.views.items()]
+        """[rows, out] of some entities."""
+        parts = [tower(views[name][rows]) for name, tower in self.views.items()]
         return torch.stack(parts).sum(0)
 
 
@@ -766,7 +777,7 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         self.cell, self.drug = backbone(inputs, config)
-        self.pair = PairTower(config.hidden, config.dim, config.drop)
+        self.pair = PairTower(config.hidden, config.dim, config.drop_pair)
         self.bins = HistogramHead(config.dim) if config.loss == "histogram" else None
         self.temperature: Any = None
         self.number: Any = None

@@ -141,6 +141,35 @@ class Standardised(Raw):
 
 
 @dataclass(frozen=True, eq=False)
+class Components(Standardised):
+    """Principal components of the z-scores over the entities it is fitted on, the first ones, all
+    divided by one number: the mean of their deviations. So the first stay the largest.
+
+    Attributes
+    ----------
+    most : components kept at most
+    rotation : [features, kept]
+    """
+
+    most: int = 128
+    rotation: Any = field(default=None, repr=False)
+
+    def fit(self, side: Any, rows: np.ndarray) -> Self:
+        """Rotation and scale over `rows` alone."""
+        named = super().fit(side, rows)
+        z = super(Components, named).make(side)[0][rows]
+        rotation = np.linalg.svd(z - z.mean(0), full_matrices=False)[2]
+        rotation = rotation[: min(self.most, len(rows) - 1)].T
+        spread = max(float((z @ rotation).std(0).mean()), 1e-8)
+        return replace(named, rotation=rotation / spread)
+
+    def make(self, side: Any) -> tuple[np.ndarray, np.ndarray]:
+        """[n, kept] float64."""
+        z, there = super().make(side)
+        return z @ self.rotation, there
+
+
+@dataclass(frozen=True, eq=False)
 class Ranged(Raw):
     """A table of numbers from 0 to 1 over the entities it is fitted on, its most variable columns.
 

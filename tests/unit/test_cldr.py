@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from clmt_lib import data, models
+from clmt_lib.data.response.gdsc1 import CLDR_DRUGS, cldr_partitions
 from clmt_lib.io import DataError
 from clmt_lib.models import cldr
 from clmt_lib.models.baselines.linear import per_drug_targets
@@ -31,8 +32,10 @@ QUICK = {
     "text_heads": 2,
     "tile": (12, 8),
     "block": 32,
+    "tower": 16,
     "drop": 0.0,
     "drop_in": 0.0,
+    "drop_pair": 0.0,
 }
 
 
@@ -98,9 +101,7 @@ def test_embeddings_of_pairs_equal_features_written_down_pair_by_pair(world):
     pairs = inputs.pairs[::53]
     parts = []
     for views, tower, column in ((inputs.cell, net.cell, 0), (inputs.drug, net.drug, 1)):
-        layers = {name: tower.views[name][1] for name in views}
-        wide = [x[pairs[:, column]] @ layers[name].weight.T for name, x in views.items()]
-        parts.append(sum(wide) + sum(layer.bias for layer in layers.values()))
+        parts.append(sum(tower.views[name](x[pairs[:, column]]) for name, x in views.items()))
     norm = [torch.nn.LayerNorm(16), torch.nn.LayerNorm(16)]  # fresh ones are the identity's
     h = F.gelu(norm[0](parts[0][:, :16] + parts[1][:, :16]))
     p = norm[1](parts[0][:, 16:] * parts[1][:, 16:])
@@ -248,6 +249,24 @@ def test_warm_validation_knows_every_drug(world):
     pooled = np.sort(np.concatenate([split.train, split.valid]))
     assert np.array_equal(np.sort(np.concatenate([warm.train, warm.valid])), pooled)
     assert np.array_equal(warm.test, split.test)
+
+
+def test_the_23_named_drugs_are_the_test_set_with_all_their_ids(world):
+    benchmark, _ = world
+    frame = benchmark.drugs.copy()
+    frame["name"] = [*CLDR_DRUGS, *frame["name"].iloc[23:]]
+    frame.iloc[30, frame.columns.get_loc("compound")] = frame["compound"].iloc[4]  # another id
+    renamed = benchmark.with_frames(drug=frame)
+    held_out = {*range(23), *np.flatnonzero(frame["compound"].isin(frame["compound"].iloc[:23]))}
+    assert 30 in held_out
+    named = replace(renamed, partitions=cldr_partitions(renamed))
+    for kind, blind in (("published", False), ("published_cold", True)):
+        split = data.make_split(named, kind, fold=1)
+        drugs = {part: set(named.pairs[rows, 1]) for part, rows in split.sets().items()}
+        assert drugs["test"] == held_out and not drugs["test"] & (drugs["train"] | drugs["valid"])
+        assert bool(drugs["valid"] & drugs["train"]) is not blind
+        assert len(np.concatenate(list(split.sets().values()))) == len(named)
+    assert cldr_partitions(benchmark.with_frames(drug=frame.assign(name="nobody"))) == {}
 
 
 def test_published_has_every_defect_and_repaired_none():

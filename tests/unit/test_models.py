@@ -22,7 +22,7 @@ from clmt_lib.views.omics import fit_omics
 
 QUICK = {"random_forest": {"trees": 20}, "lightgbm": {"trees": 40}}
 SMALL = {"steps": 60, "hidden": 64, "dim": 32, "message": 32}
-QUICK["cldr"] = {"updates": 60, "hidden": 64, "dim": 32}
+QUICK["cldr"] = {"updates": 60, "tower": 64, "hidden": 64, "dim": 32}
 QUICK |= dict.fromkeys(("clmt", "clmt_unaligned", "clmt_soft", "clmt_response", "clmt_long"), SMALL)
 QUICK |= dict.fromkeys(
     ("umme", "acmo", "deep_dta", "graph_dta"),

@@ -4,10 +4,13 @@ the prepared GDSC tables.
 
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from clmt_lib.data.base import TEST_PART, Benchmark, Partition
 from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.response.gdsc import LICENCE, read_cells, read_drugs, read_omics, read_scales
 from clmt_lib.data.response.joins import assemble, complete_lines, joined_pairs, whole
@@ -18,6 +21,14 @@ SOURCE = (
     "same lines; Cell Model Passports"
 )
 
+CLDR_DRUGS = (  # the test drugs of CLDR (Li et al. 2024), named in the authors' code
+    "Belinostat XMD8-85 GSK319347A Tamoxifen QL-XII-47 IOX2 Piperlongumine PF-562271 Y-39983 "
+    "Alectinib Ponatinib TAK-715 JW-7-24-1 Vinblastine GW-2580 Zibotentan Cytarabine "
+    "5-Fluorouracil Navitoclax Rucaparib JNK-9L Pelitinib"
+).split() + ["Sepantronium bromide"]
+WARM_FOLDS, COLD_FOLDS = 9, 10  # one part of validation to eight of training, as there; to nine
+DEALT = 171  # the authors' seed
+
 
 def load(
     folder: str | os.PathLike | None = None,
@@ -26,6 +37,10 @@ def load(
 ) -> DrugResponse:
     """GDSC1 with expression, binary mutation, log2 copy number, structures, targets and pathways,
     joined by COSMIC id and GDSC drug id.
+
+    Kinds of split, besides the library's own: published (CLDR's 23 test drugs, validation on random
+    pairs of the others, as in its authors' code) and published_cold (the same test drugs,
+    validation on whole compounds), where all 23 are there.
 
     Parameters
     ----------
@@ -58,7 +73,7 @@ def load(
     if complete:
         drugs = drugs[drugs["smiles"].notna()]
     pairs = joined_pairs(pairs, complete_lines(omics), drugs.index, path)
-    return assemble(
+    made = assemble(
         "gdsc1",
         folder,
         read_cells(folder, "COSMIC_ID", _models(folder)),
@@ -73,6 +88,35 @@ def load(
         licence=LICENCE,
         source=SOURCE,
     )
+    return replace(made, partitions=cldr_partitions(made))
+
+
+def cldr_partitions(benchmark: Benchmark) -> dict[str, Partition]:
+    """CLDR's test drugs as published splits, none where one of the 23 names is missing.
+
+    All ids of a compound with such a name are the test set. The other pairs are dealt at random
+    into nine parts (published), or by whole compounds into ten (published_cold).
+    """
+    drugs = benchmark.sides[1]
+    names = drugs.frame["name"].str.casefold()
+    wanted = {name.casefold() for name in CLDR_DRUGS}
+    if wanted - set(names):
+        return {}
+    compound = drugs.keys[drugs.identity]
+    held_out = np.isin(compound, compound[names.isin(wanted)])
+    rng = np.random.default_rng(DEALT)
+    rest = ~held_out[benchmark.pairs[:, 1]]
+    warm = np.full(len(benchmark), TEST_PART)
+    warm[rest] = rng.permutation(int(rest.sum())) % WARM_FOLDS
+    others = rng.permutation(np.unique(compound[~held_out]))
+    part_of = dict(zip(others, np.arange(len(others)) % COLD_FOLDS, strict=True))
+    by_drug = np.array([part_of.get(name, TEST_PART) for name in compound])
+    cold = by_drug[benchmark.pairs[:, 1]]
+    source = "Li et al. 2024 (CLDR): 23 drugs named in the code"
+    return {
+        "published": Partition(warm, WARM_FOLDS, source),
+        "published_cold": Partition(cold, COLD_FOLDS, source),
+    }
 
 
 def _models(folder: Path) -> Collection[str]:
