@@ -5,6 +5,12 @@
 
 needs `CLMT_DATA`, and takes about four minutes a benchmark.
 
+    python experiments/noise.py --reference
+
+writes `reference-gdsc2`: how far two *screens* agree (GDSC1 and GDSC2 measured some drug ids in the
+same lines), two ids of one compound, and a model that never saw the lines. A second screen is a
+reference, not a ceiling: a model that learnt from this screen can agree with it better.
+
 A *replicate* is a line and a compound that were measured under two drug ids. The two values differ
 by noise, and by all that was different when they were measured (batch, doses,
 laboratory); half of the variance of the difference is what one measurement carries. A *near twin*
@@ -18,9 +24,12 @@ import sys
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 
 from clmt_lib import data, models, tasks
-from clmt_lib.records import provenance, write_derived
+from clmt_lib.data.response.gdsc import read_drugs
+from clmt_lib.io import locate, read_table
+from clmt_lib.records import RunConfig, provenance, run, write_derived
 from clmt_lib.tasks import metrics
 
 MODELS = ("effects", "als", "learned_kernel", "kernel_text")
@@ -209,12 +218,130 @@ def record(name, seeds=(0, 1, 2), folder=None):
     return write_derived(f"noise-{name}", parts, folder).metrics
 
 
+def agreement(a, b):
+    """Two tables [lines, drugs] of ln IC50, drug by drug over the lines that both measured:
+    [{lines, r, sd, left}] of each drug with at least `FEWEST`. `sd` is that of `a`, `left` what is
+    left of it when `b` is known, by a straight line for each drug.
+    """
+    rows = []
+    for drug in a.columns.intersection(b.columns):
+        both = pd.concat([a[drug], b[drug]], axis=1, keys=["a", "b"]).dropna()
+        if len(both) >= FEWEST:
+            line = np.polyfit(both["b"], both["a"], 1)
+            rows.append(
+                {
+                    "lines": len(both),
+                    "r": metrics.pearson(both["a"].to_numpy(), both["b"].to_numpy()),
+                    "sd": both["a"].std(),
+                    "left": (both["a"] - np.polyval(line, both["b"])).std(),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def told(values, draws=2000):
+    """Mean of one value a drug, with an interval from drawing the drugs again."""
+    values = np.asarray(values)
+    rows = np.random.default_rng(0).integers(0, len(values), (draws, len(values)))
+    return {
+        "mean": values.mean(),
+        **tasks.with_interval(values[rows].mean(1)),
+        "drugs": len(values),
+    }
+
+
+def of_screens(a, b):
+    """What `agreement` finds, in a few numbers."""
+    found = agreement(a, b)
+    return {
+        "r": told(found["r"]),
+        "pairs": int(found["lines"].sum()),
+        "sd": float(np.sqrt((found["sd"] ** 2).mean())),
+        "left": float(np.sqrt((found["left"] ** 2).mean())),
+    }
+
+
+def on_new_lines(benchmark, other, model, folds=5, folder=None):
+    """Drug by drug over test lines that nobody trained on: r of this screen with the other one and
+    with the predictions of a recorded model, of the other screen with the predictions, and of what
+    the predictions leave of either. Each is the mean over the folds a drug is in.
+    """
+    rows = []
+    for fold in range(folds):
+        config = RunConfig(benchmark.name, "cell_blind", model, 0, fold)
+        made = run(config, folder, needs=("predictions",), benchmark=benchmark).predictions
+        test = made[made["role"] == "test"]
+        cell, drug = benchmark.pairs[test["position"].to_numpy()].T
+        frame = pd.DataFrame(
+            {"drug": benchmark.drugs.index[drug], "p": test["predicted"].to_numpy()}
+        )
+        frame["y"] = benchmark.y[test["position"].to_numpy()]
+        places = other.index.get_indexer(benchmark.cells.index[cell])
+        columns = other.columns.get_indexer(frame["drug"])
+        known = (places >= 0) & (columns >= 0)
+        frame["second"] = np.where(known, other.to_numpy()[places, columns], np.nan)
+        for name, own in frame.dropna().groupby("drug"):
+            if len(own) < FEWEST:
+                continue
+            y, p, second = (own[column].to_numpy() for column in ("y", "p", "second"))
+            rest = second - np.polyval(np.polyfit(p, second, 1), p)
+            rows.append(
+                {
+                    "drug": name,
+                    "screen and screen": metrics.pearson(y, second),
+                    "screen and prediction": metrics.pearson(y, p),
+                    "other and prediction": metrics.pearson(second, p),
+                    "rest and rest": metrics.pearson(y - p, rest),
+                }
+            )
+    frame = pd.DataFrame(rows).groupby("drug").mean()
+    return {name: told(frame[name]) for name in frame.columns}
+
+
+def reference(model="kernel_head", folder=None):
+    """Compute and write `reference-gdsc2`; returns its metrics."""
+    benchmark = data.load("gdsc2")
+    home = locate(None)
+    second = read_table(home / "gdsc/response_gdsc2.parquet", ["COSMIC_ID", "DRUG_ID", "LN_IC50"])
+    first = read_table(
+        home / "gdsc/response_gdsc1_v17.parquet", ["COSMIC_ID", "DRUG_ID", "LN_IC50"]
+    )
+    compound = read_drugs(home)["name"].str.lower().str.strip()
+
+    def table(rows, named=None):
+        drug = rows["DRUG_ID"].astype(str)
+        drug = drug if named is None else drug.map(named)
+        cell = rows["COSMIC_ID"].astype(str)
+        return rows["LN_IC50"].groupby([cell.rename("cell"), drug.rename("drug")]).mean().unstack()
+
+    sd = two_ids(benchmark)
+    body = {
+        "by_id": of_screens(table(second), table(first)),
+        "by_compound": of_screens(table(second, compound), table(first, compound)),
+        "two_ids": {
+            "pairs": len(sd),
+            "r": float(np.mean([row["r"] for row in sd])),
+            "sd_measurement": float(np.sqrt(np.mean([row["sd_measurement"] ** 2 for row in sd]))),
+        },
+        "new_lines": on_new_lines(benchmark, table(first), model, folder=folder),
+    }
+    about = {"dataset": "gdsc2", "other": "gdsc1", "split": "cell_blind", "model": model}
+    parts = {"config": about, "metrics": body, "provenance": provenance(benchmark)}
+    return write_derived("reference-gdsc2", parts, folder).metrics
+
+
 def main(argv=None):
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dataset", nargs="+")
+    parser.add_argument("dataset", nargs="*")
+    parser.add_argument("--reference", action="store_true", help="how far two screens agree")
     parser.add_argument("--records", metavar="DIR")
     options = parser.parse_args(argv)
+    if options.reference:
+        found = reference(folder=options.records)
+        print(
+            f"reference-gdsc2: {found['by_id']['r']['mean']:.3f} between screens", file=sys.stderr
+        )
     for name in options.dataset:
         found = record(name, folder=options.records)
         print(

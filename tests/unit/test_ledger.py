@@ -573,3 +573,17 @@ def test_groups_of_test_pairs_are_complements_and_a_test_response_changes_none()
         found["replicate in train"] == ~found["no replicate in train"]
     ).all()
     assert all((found[name] == again[name]).all() for name in found)
+
+
+def test_two_screens_agree_as_pandas_says_and_what_is_left_is_that_of_a_straight_line():
+    rng = np.random.default_rng(2)
+    b = pd.DataFrame(rng.normal(size=(60, 3)), columns=["x", "y", "z"])
+    a = 2 * b + rng.normal(0, 0.5, b.shape)
+    a.loc[:40, "z"] = np.nan  # too few lines in common
+    a.loc[:4, "x"] = np.nan
+    found = noise().agreement(a, b[["x", "y", "z"]].sample(frac=1, random_state=0))
+    assert found["lines"].tolist() == [55, 60]
+    assert np.allclose(found["r"], [a["x"].corr(b["x"]), a["y"].corr(b["y"])])
+    assert np.allclose(found["left"], found["sd"] * np.sqrt(1 - found["r"] ** 2))
+    told = noise().told(found["r"])
+    assert told["mean"] == pytest.approx(found["r"].mean()) and told["drugs"] == 2
