@@ -203,13 +203,11 @@ def line_kernels(
         ),
         "copies": rbf(with_supervised_weights(copies, target, rows), rows),
     }
+    if auxiliary is not None and len(auxiliary.expression.columns):
+        genes = benchmark.sides[0].views["expression"].columns
+        z = average_platforms(z, genes, auxiliary.expression, rows)
     if auxiliary is not None and len(auxiliary.events.columns):
-        z, hits = (
-            average_platforms(
-                z, benchmark.sides[0].views["expression"].columns, auxiliary.expression, rows
-            ),
-            binary(auxiliary.events.fillna(0.0), rows),
-        )
+        hits = binary(auxiliary.events.fillna(0.0), rows)
         out.update(hits=hits, events=rbf(with_supervised_weights(hits, target, rows), rows))
     return {
         **out,
@@ -261,6 +259,7 @@ VIEWS = {  # kind -> views of the side that it reads
     "expression": ("expression",),
     "omics": ("expression", "mutation", "copy_number"),
     "auxiliary": ("expression", "mutation", "copy_number"),
+    "masked": ("expression", "mutation", "copy_number"),
     "kmers": ("sequence",),
 }
 COUNTS = 3.0  # sharpness s of exp(s (similarity of counts - 1))
@@ -396,7 +395,8 @@ class KernelRidge(TableModel):
     ----------
     row_kernel : a kind of `side_kernels`; or omics, the sum of `line_kernels`, on responses
         standardised per drug; or auxiliary, the same with what `data.response.auxiliary` knows of
-        the lines
+        the lines, zeros where it knows nothing; or masked, the same, but a line is predicted from
+        what was measured of it (one system of equations for each pattern of measurements)
     column_kernel : a kind of `side_kernels`
     ridges : tried on the validation set, as is the weight s of [same entity]
     """
@@ -416,39 +416,59 @@ class KernelRidge(TableModel):
         mean, _, column = additive_effects(benchmark, split.train)
         y = benchmark.matrix(split.train)
         seen, base = np.isfinite(y), mean + np.broadcast_to(column[None], y.shape)
-        k_row, spread = self._rows(benchmark, split)
+        patterns, spread = self._rows(benchmark, split)
         rows = seen.any(1)
-        eigen = np.linalg.eigh(k_row[np.ix_(rows, rows)])
+        eigen = [np.linalg.eigh(k_row[np.ix_(rows, rows)]) for _, _, k_row in patterns]
 
         def candidates() -> Iterator[Candidate]:
             for setting, k_column in self._columns(benchmark, split, self.same):
-                weights = None
+                weights: dict[str, np.ndarray] = {}
                 for ridge in sorted(self.ridges, reverse=True):
-                    weights = solve_pairs(
-                        k_row, k_column, (y - base) / spread, seen, ridge, weights, eigen
-                    )
-                    yield (
-                        {**setting, "ridge": ridge},
-                        base + k_row @ weights @ k_column * spread,
-                        {"weights": weights, "drug": column},
-                    )
+                    table = np.empty(y.shape)
+                    for (name, asked, k_row), own in zip(patterns, eigen, strict=True):
+                        weights[name] = solve_pairs(
+                            k_row,
+                            k_column,
+                            (y - base) / spread,
+                            seen,
+                            ridge,
+                            weights.get(name),
+                            own,
+                        )
+                        found = base + k_row @ weights[name] @ k_column * spread
+                        table[asked] = found[asked]
+                    yield {**setting, "ridge": ridge}, table, {**weights, "drug": column}
 
         self.choose(benchmark, split, candidates())
         views = VIEWS.get(suited(benchmark, 0, self.row_kernel), ())
         views += VIEWS.get(suited(benchmark, 1, self.column_kernel), ())
         self.known, self.kind = training_set(benchmark, split, views), split.kind
-        self.weights = self.fitted["weights"][np.ix_(rows, seen.any(0))]
+        some = np.ix_(rows, seen.any(0))
+        kept = {name: self.fitted[name][some] for name, _, _ in patterns}
+        self.weights = kept.get("weights", kept)  # of one system, or of each pattern by its name
         return self
 
-    def _rows(self, benchmark: Benchmark, split: Split) -> tuple[np.ndarray, np.ndarray | float]:
-        """(K_row [R, R], what the residuals of each column [C] are divided by)."""
+    def _rows(
+        self, benchmark: Benchmark, split: Split
+    ) -> tuple[list[tuple[str, np.ndarray, np.ndarray]], np.ndarray | float]:
+        """([(name of the weights, [R] bool rows that are predicted by it, K_row [R, R])], what the
+        residuals of each column [C] are divided by).
+        """
+        every = np.ones(benchmark.shape[0], dtype=bool)
         kind = suited(benchmark, 0, self.row_kernel)
-        if kind not in ("omics", "auxiliary"):
+        if kind not in ("omics", "auxiliary", "masked"):
             k = side_kernels(benchmark, 0, kind, split)[0][1]
-            return 0.3 + k + 0.5 * same_entity(benchmark, 0), 1.0
+            return [("weights", every, 0.3 + k + 0.5 * same_entity(benchmark, 0))], 1.0
         target, _, spread, _ = per_drug_targets(benchmark, split)
-        more = self.load_auxiliary(benchmark) if kind == "auxiliary" else None
-        return all_omics(line_kernels(benchmark, split, np.nan_to_num(target), more)), spread
+        more = None if kind == "omics" else self.load_auxiliary(benchmark)
+        patterns = [("weights", every, more)]
+        if kind == "masked" and more is not None:
+            patterns = [(f"weights of {name}", asked, own) for name, asked, own in more.patterns()]
+        target = np.nan_to_num(target)
+        return [
+            (name, asked, all_omics(line_kernels(benchmark, split, target, own)))
+            for name, asked, own in patterns
+        ], spread
 
     def _columns(self, benchmark: Benchmark, split: Split, weights_of_same):
         """(setting, K_column [C, C]) of every candidate."""
@@ -465,13 +485,23 @@ class KernelRidge(TableModel):
         joint, rows, columns = joined(self.known, benchmark, rows, columns)
         split = whole_split(self.known, self.kind)
         mean, _, column = additive_effects(joint, split.train)
-        k_row, spread = self._rows(joint, split)
+        patterns, spread = self._rows(joint, split)
         k_column = next(
             k for found, k in self._columns(joint, split, [chosen["same"]]) if found == chosen
         )
-        spread = np.broadcast_to(spread, len(column))[columns]
-        dual = k_row[rows, :n] @ self.weights @ k_column[:m][:, columns]
-        return mean + column[columns] + dual * spread
+        spread = np.broadcast_to(spread, len(column))
+        kept = self.weights if isinstance(self.weights, dict) else {"weights": self.weights}
+        dual = np.empty((len(rows), len(columns)))
+        for name, asked, k_row in patterns:
+            if name not in kept:  # no line of this pattern was there at fit
+                y = joint.matrix(split.train)
+                rest = (y - mean - column) / spread
+                ridge = self.chosen["ridge"]
+                solved = solve_pairs(k_row, k_column, rest, np.isfinite(y), ridge)
+                kept[name] = solved[:n, :m]
+            here = asked[rows]
+            dual[here] = k_row[rows[here], :n] @ kept[name] @ k_column[:m][:, columns]
+        return mean + column[columns] + dual * spread[columns]
 
 
 def check_dealt(*kinds: str) -> None:

@@ -112,6 +112,12 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
         "kernel ridge (auxiliary data)",
         "auxiliary data",
     ),
+    "kernel_masked": Entry(
+        _KERNEL,
+        {"row_kernel": "masked", "column_kernel": "text"},
+        "kernel ridge (auxiliary data, masked)",
+        "auxiliary data",
+    ),
     "drugs_random": _over_drugs("random vectors", "random"),
     "drugs_shuffled": _over_drugs("sentences, shuffled", "shuffled"),
     "drugs_name": _over_drugs("name only", "name"),
@@ -160,6 +166,9 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
     "stack_clmt": Entry(_BLEND, {"parts": ("stack", "clmt")}, "stack + CLMT", "combined"),
     "stack_auxiliary": Entry(
         _STACK, {"auxiliary": True}, "stack (auxiliary data)", "auxiliary data"
+    ),
+    "stack_masked": Entry(
+        _STACK, {"auxiliary": "masked"}, "stack (auxiliary data, masked)", "auxiliary data"
     ),
     "stack_auxiliary_clmt": Entry(
         _BLEND,

@@ -87,13 +87,20 @@ class Stack(TableModel):
     seed : of the inner folds and of the trees
     auxiliary : read `data.response.auxiliary`: expression measured again; for new lines their
         cancer events; in the mixed split what other screens measured of the lines, with other
-        compounds
+        compounds. "masked": the same, but a new line is predicted from what was measured of it,
+        where True has zeros stand for what is not known
     """
 
     inner: int = 5
     boost: bool = True
     seed: int = 0
-    auxiliary: bool = False
+    auxiliary: bool | str = False
+
+    def __post_init__(self) -> None:
+        if self.auxiliary not in (True, False, "masked"):
+            raise DataError(
+                f"unknown auxiliary {self.auxiliary!r}", remedy="use true, false or masked"
+            )
 
     def fit(self, benchmark: Benchmark, split: Split) -> "Stack":
         """Fit bases and meta-learners on train, choose the meta-learner on valid."""
@@ -117,9 +124,8 @@ class Stack(TableModel):
         """The bases that suit a kind of split, with what they read besides responses."""
         made = {"mixed": seen_bases, **dict.fromkeys(UNSEEN_DRUG_SPLITS, new_drug_bases)}
         auxiliary = self.load_auxiliary(benchmark) if self.auxiliary else None
-        return partial(
-            made.get(kind, new_line_bases), facts=drug_facts(benchmark), auxiliary=auxiliary
-        )
+        new_lines = masked_bases if self.auxiliary == "masked" else new_line_bases
+        return partial(made.get(kind, new_lines), facts=drug_facts(benchmark), auxiliary=auxiliary)
 
     def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """[rows, columns] from bases that compare new entities with those of the training set.
@@ -437,6 +443,40 @@ def new_line_bases(
         events = (k["hits"], 0.6, 0.3, False)
         tables["drug by drug + events"] = by_one([expression, events], name="with events")
     return BasePredictions(np.broadcast_to(offset, target.shape), spread, tables, target)
+
+
+def masked_bases(
+    benchmark: Benchmark,
+    part: Split,
+    facts: dict[str, np.ndarray],
+    auxiliary: AuxiliaryOmics,
+    kept: Kept | None = None,
+    asked: np.ndarray | None = None,
+) -> BasePredictions:
+    """`new_line_bases` of each pattern of what was measured, put together line by line: a table
+    that does not know a line has no part in its prediction.
+
+    A line without events gets, for the base that reads them, the base that does not.
+    """
+    found = []
+    for name, rows, own in auxiliary.patterns():
+        mine = None if kept is None else _under(kept, name)
+        found.append((rows, new_line_bases(benchmark, part, facts, own, mine, asked)))
+        if kept is not None and mine is not None:
+            kept.update({f"{name}: {key}": value for key, value in mine.items()})
+    first = max((base for _, base in found), key=lambda base: len(base.tables))
+    tables = {}
+    for name in first.tables:
+        tables[name] = np.empty(benchmark.shape)
+        for rows, base in found:
+            tables[name][rows] = base.tables.get(name, base.tables["drug by drug"])[rows]
+    return replace(first, tables=tables)
+
+
+def _under(kept: Kept, pattern: str) -> Kept:
+    """What was kept of the bases of one pattern, by their own names."""
+    start = f"{pattern}: "
+    return {key.removeprefix(start): kept[key] for key in kept if key.startswith(start)}
 
 
 def one_by_one(

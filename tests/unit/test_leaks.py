@@ -53,7 +53,10 @@ def test_no_fitted_parameter_of_a_model_depends_on_the_test_role(world, name, ki
         for key, value in SMALL.items()
         if key in models.model_class(name).known_settings()
     }
-    if name == "stack_auxiliary":  # its trees are those of `stack`, which is asked with them
+    if name in (
+        "stack_auxiliary",
+        "stack_masked",
+    ):  # its trees are those of `stack`, which is asked with them
         settings["boost"] = False
     states, predicted = [], []
 

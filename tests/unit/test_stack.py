@@ -234,3 +234,116 @@ def test_the_second_look_is_scaled_on_training_lines_alone(world, monkeypatch):
         for name in ("plain", "expression", "events")
     )
     assert not np.array_equal(one["events"], two["events"])
+
+
+ONE = {"ridges": (1.0,), "same": (0.5,)}  # nothing to choose: lines do not meet on valid either
+
+
+def told(world, auxiliary, name, monkeypatch):
+    monkeypatch.setattr(base, "load_auxiliary", lambda benchmark: auxiliary)
+    monkeypatch.setattr(kernels, "TOLERANCE", 1e-9)
+    return models.build(name, **ONE).fit(world, data.make_split(world, "cell_blind")).table
+
+
+@pytest.mark.parametrize("lost", ["expression", "events", "both"])
+def test_a_line_without_a_measurement_is_predicted_as_if_there_were_no_such_table(
+    world, monkeypatch, lost
+):
+    """Hidden from the test lines, a table changes nothing of what a model without it says of them,
+    and nothing of other lines; zeros in its place do.
+    """
+    complete = invented(world)
+    complete = replace(
+        complete, expression=complete.expression.fillna(0.1)
+    )  # every line was measured twice
+    split = data.make_split(world, "cell_blind")
+    test = np.unique(world.pairs[split.test, 0])
+    others = np.setdiff1d(np.arange(world.n_cells), test)
+    names = ("expression", "events") if lost == "both" else (lost,)
+    hidden, none = {}, {}
+    for name in names:
+        table = getattr(complete, name)
+        hidden[name] = table.copy()
+        hidden[name].iloc[test] = np.nan
+        none[name] = table.iloc[:, :0]
+    found = told(world, replace(complete, **hidden), "kernel_masked", monkeypatch)
+    without = told(world, replace(complete, **none), "kernel_masked", monkeypatch)
+    assert np.abs(found[test] - without[test]).max() < 1e-6
+    if lost == "both":
+        omics = told(world, complete, "kernel_omics", monkeypatch)
+        assert np.abs(found[test] - omics[test]).max() < 1e-6
+    whole = told(world, complete, "kernel_masked", monkeypatch)
+    assert np.abs(whole - told(world, complete, "kernel_auxiliary", monkeypatch)).max() < 1e-6
+    assert np.abs(found[others] - whole[others]).max() < 1e-6
+    zeros = told(world, replace(complete, **hidden), "kernel_auxiliary", monkeypatch)
+    assert np.abs(zeros[test] - without[test]).max() > 1e-3
+
+
+def test_lines_of_a_pattern_that_nobody_had_at_fit_are_predicted_all_the_same(world, monkeypatch):
+    complete = invented(world)
+    complete = replace(complete, expression=complete.expression.fillna(0.1))
+    monkeypatch.setattr(base, "load_auxiliary", lambda benchmark: complete)
+    monkeypatch.setattr(kernels, "TOLERANCE", 1e-9)
+    split = data.make_split(world, "cell_blind")
+    model = models.build("kernel_masked", **ONE).fit(world, split)
+    test = np.unique(world.pairs[split.test, 0])
+    n, side = len(np.unique(world.pairs[split.train, 0])), world.sides[0]
+    ids = [f"new {label}" if i in test else label for i, label in enumerate(side.ids)]
+    index = pd.Index(ids, name="cell")
+    views = {name: view.set_axis(index) for name, view in side.views.items()}
+    other = world.with_sides(replace(side, frame=side.frame.set_axis(index), views=views))
+
+    def load(joint):  # as of new lines: their second expression is not known
+        rows = world.sides[0].ids.get_indexer([i.removeprefix("new ") for i in joint.sides[0].ids])
+        facts = {
+            name: getattr(complete, name).iloc[rows].set_axis(joint.sides[0].ids)
+            for name in ("responses", "expression", "events")
+        }
+        facts["expression"].iloc[n:] = np.nan
+        return replace(complete, **facts)
+
+    monkeypatch.setattr(base, "load_auxiliary", load)
+    pairs = world.pairs[split.test]
+    found = model.predict(pairs, other)
+    none = replace(complete, expression=complete.expression.iloc[:, :0])
+    expected = told(world, none, "kernel_masked", monkeypatch)
+    assert np.abs(found - expected[tuple(pairs.T)]).max() < 1e-6
+
+
+@pytest.mark.parametrize("lost", ["expression", "events"])
+def test_the_bases_of_a_masked_stack_fall_back_to_what_a_line_has(world, lost):
+    complete = invented(world)
+    complete = replace(complete, expression=complete.expression.fillna(0.1))
+    split = data.make_split(world, "cell_blind")
+    test, facts = np.unique(world.pairs[split.test, 0]), stack.drug_facts(world)
+    hidden = getattr(complete, lost).copy()
+    hidden.iloc[test] = np.nan
+    without = replace(complete, **{lost: getattr(complete, lost).iloc[:, :0]})
+    kept = {}
+    found = stack.masked_bases(world, split, facts, replace(complete, **{lost: hidden}), kept)
+    bare = stack.new_line_bases(world, split, facts, without)
+    whole = stack.new_line_bases(world, split, facts, complete)
+    others = np.setdiff1d(np.arange(world.n_cells), test)
+    for name, table in whole.tables.items():
+        same = bare.tables.get(name, bare.tables["drug by drug"])
+        assert np.abs(found.tables[name][test] - same[test]).max() < 1e-3
+        assert np.abs(found.tables[name][others] - table[others]).max() < 1e-3
+    again = stack.masked_bases(
+        world, split, facts, replace(complete, **{lost: hidden}), kept, np.arange(world.n_cells)
+    )
+    assert all(np.allclose(again.tables[n], found.tables[n], atol=1e-6) for n in found.tables)
+
+
+def test_a_masked_stack_is_fitted_saved_and_asked_about_new_lines(world, monkeypatch, tmp_path):
+    monkeypatch.setattr(base, "load_auxiliary", lambda benchmark: invented(benchmark))
+    split = data.make_split(world, "cell_blind")
+    model = models.build("stack_masked", inner=2).fit(world, split)
+    again = models.load(model.save(tmp_path / "model"))
+    assert np.array_equal(again.table, model.table) and np.isfinite(model.table).all()
+    side, pairs = world.sides[0], world.pairs[split.test]
+    test = np.unique(pairs[:, 0])
+    ids = [f"new {label}" if i in test else label for i, label in enumerate(side.ids)]
+    index = pd.Index(ids, name="cell")
+    views = {name: view.set_axis(index) for name, view in side.views.items()}
+    other = world.with_sides(replace(side, frame=side.frame.set_axis(index), views=views))
+    assert np.isfinite(again.predict(pairs, other)).all()

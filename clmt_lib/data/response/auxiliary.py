@@ -9,6 +9,7 @@ says so in its name.
 import hashlib
 import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,25 @@ class AuxiliaryOmics:
             b"".join(table.to_numpy(np.float64).tobytes() for table in tables.values())
         ).hexdigest()[:16]
         return {**columns, "checksum": digest} if any(columns.values()) else {}
+
+    def patterns(self) -> Iterator[tuple[str, np.ndarray, "AuxiliaryOmics"]]:
+        """Lines by what was measured of them: (names of those tables among expression and events,
+        [C] bool which lines these are, the auxiliary omics without the columns of the other
+        tables).
+
+        What is predicted for a line then rests on kernels of what it has: where a table does not
+        know a line, nothing stands in for its values.
+        """
+        tables = {"expression": self.expression, "events": self.events}
+        has = {
+            name: table.notna().all(axis=1).to_numpy() & bool(len(table.columns))
+            for name, table in tables.items()
+        }
+        label = np.array([" + ".join(n for n in has if has[n][i]) for i in range(len(self.events))])
+        for pattern in np.unique(label)[::-1]:
+            rows = label == pattern
+            lost = {n: tables[n].iloc[:, :0] for n in has if not has[n][rows].any()}
+            yield str(pattern), rows, replace(self, **lost)
 
 
 def load_auxiliary(
