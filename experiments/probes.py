@@ -1,18 +1,21 @@
 """What structure, and profiles beside it, tell of label tables, as derived records (chapter
 profiles).
 
-    python experiments/probes.py tables fractions imputed ceiling
+    python experiments/probes.py tables inner fractions imputed ceiling
 
 needs `CLMT_DATA`. Writes `probes-tables` (every model of every table and split), `probes-tasks`
-(each assay of the published splits), `probes-fractions`, `probes-imputed` and `probes-ceiling`.
-Scores are kept in `experiments/runs/probes`: what is there is not made again. `--only chembl2k`
-makes the scores of one table and writes no record.
+(each assay of the published splits), `probes-inner`, `probes-fractions`, `probes-imputed` and
+`probes-ceiling`. Scores are kept in `experiments/runs/probes`: what is there is not made again.
+`--only chembl2k` makes the scores of one table and writes no record; `write` makes the records of
+tables from the scores that are there, and lists what is missing.
 """
 
 import argparse
 import time
+from ast import literal_eval
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,7 @@ import yaml
 
 from clmt_lib import data
 from clmt_lib.data import profiles, published
-from clmt_lib.data.grouping import skeletons
+from clmt_lib.data.grouping import molecule_side, skeletons
 from clmt_lib.data.profiles.measured import beside
 from clmt_lib.io import DataError, read_cached, write_cached
 from clmt_lib.models import ceiling, probes
@@ -37,7 +40,7 @@ KEPT = HERE / "runs" / "probes"
 CONFIG = yaml.safe_load((HERE / "configs" / "probes.yaml").read_text(encoding="utf-8"))
 BOTH = ("counts", "descriptors")
 BLEND = ("both", "forest", "kernel_counts", "kernel")  # subsets are looked at on valid
-BASE, DRAWS, TREES = "both", 1000, 200
+BASE, DRAWS, TREES, INNER = "both", 1000, 100, 5
 
 
 def linear(*names):
@@ -57,7 +60,6 @@ MODELS = {
     "both": linear(*BOTH),
     "random_encoder": linear("random"),
     "forest_counts": partial(probes.ForestProbe, ("counts",), TREES),
-    "forest_hard": partial(probes.ForestProbe, ("counts",), TREES, hard=True),
     "forest": partial(probes.ForestProbe, BOTH, TREES),
     "kernel_counts": kernel("counts"),
     "kernel": kernel("structure"),
@@ -125,16 +127,34 @@ def imputed(benchmark, split, shuffled=False, seed=0):
     return np.hstack(blocks)
 
 
-def name_of(table, rule, seed, model, percent=100):
+def name_of(table, rule, seed, model, percent=100, variant=""):
     """What scores are kept under."""
-    return f"{table}-{rule}-{seed}-{model}" + (f"-{percent}" if percent < 100 else "")
+    name = f"{table}-{rule}-{seed}-{model}" + (f"-{percent}" if percent < 100 else "")
+    return f"{name}-{variant}" if variant else name
 
 
-def scores(table, rule, seed, model, percent=100):
+def cut(benchmark, split, variant):
+    """The split of a variant: "inner0" to "inner4" hold a fifth of the scaffolds of train and valid
+    out as validation set; "refit" trains on both. The test set stays, and nobody reads it.
+    """
+    if not variant:
+        return split
+    both = np.sort(np.concatenate([split.train, split.valid]))
+    if variant == "refit":
+        return replace(split, train=both)
+    rows = benchmark.pairs[both, 0]
+    group = np.unique(benchmark.sides[0].keys["scaffold"][rows], return_inverse=True)[1]
+    fold = np.random.default_rng(5).permutation(group.max() + 1)[group] % INNER
+    out = fold == int(variant.removeprefix("inner"))
+    return replace(split, train=both[~out], valid=both[out])
+
+
+def scores(table, rule, seed, model, percent=100, variant=""):
     """(benchmark, split, [molecules, assays] scores, what was chosen, CPU seconds)."""
     benchmark = benchmark_of(table)
     split = published.molecule_split(benchmark, rule, 0 if percent < 100 else seed)
-    file = KEPT / f"{name_of(table, rule, seed, model, percent)}.npz"
+    split = cut(benchmark, split, variant)
+    file = KEPT / f"{name_of(table, rule, seed, model, percent, variant)}.npz"
     kept = read_cached(file)
     if kept is None:
         started = time.process_time()
@@ -146,6 +166,8 @@ def scores(table, rule, seed, model, percent=100):
         elif "shuffled" in model:
             made = with_view(benchmark, shuffled=imputed(benchmark, split, True, seed))
         settings = {"fraction": percent / 100, "seed": seed} if percent < 100 else {}
+        if variant == "refit":
+            settings = chosen_settings(scores(table, rule, seed, model)[3])
         fitted = MODELS[model](**settings).fit(made, replace(split, checksum=made.checksum))
         seconds = time.process_time() - started
         kept = {
@@ -156,6 +178,55 @@ def scores(table, rule, seed, model, percent=100):
         write_cached(file, kept)
         print(f"{file.stem}: {seconds:.0f} s", flush=True)
     return benchmark, split, kept["table"].astype(float), str(kept["chosen"]), kept["seconds"]
+
+
+def chosen_settings(text):
+    """Settings of a model that has nothing left to choose."""
+    chosen = literal_eval(text)
+    names = {"C": "strengths", "ridge": "ridges", "same": "same"}
+    return {names[key]: (value,) for key, value in chosen.items()}
+
+
+def ranked(found, names, benchmark, split):
+    """Mean of ranks of some models, among the molecules that the split does not train on."""
+    fitted = np.unique(benchmark.pairs[split.train, 0])
+    rows = np.setdiff1d(np.arange(benchmark.shape[0]), fitted)
+    return probes.mean_of_ranks([found[name] for name in names], rows)
+
+
+def inner():
+    """Rows: every subset of the models by cross-validation inside train and valid; the best one on
+    the test set, trained on train, and on train and valid.
+    """
+    rows = []
+    for entry in CONFIG["inner"]:
+        where = entry["table"], entry["rule"], 0
+        subsets = [c for k in range(1, 5) for c in combinations(BLEND, k)]
+        values = {names: [] for names in subsets}
+        for fold in range(INNER):
+            found = {}
+            for model in BLEND:
+                benchmark, split, found[model], *_ = scores(*where, model, variant=f"inner{fold}")
+            valid = probes.Scored.of(benchmark, split, "valid", 1)
+            for names in subsets:
+                table = ranked(found, names, benchmark, split)
+                values[names].append(float(np.nanmean(valid.each(table))))
+        best = max(subsets, key=lambda names: round(np.mean(values[names]), 6))
+        for names in subsets:
+            rows.append(
+                {"what": "inner", "models": ", ".join(names), "valid": np.mean(values[names])}
+            )
+        for what, variant in (("chosen", ""), ("chosen, trained on valid, too", "refit")):
+            found = {}
+            for model in dict.fromkeys([*best, BASE]):
+                benchmark, split, found[model], *_ = scores(*where, model, variant=variant)
+            table = ranked(found, best, benchmark, split)
+            base = ranked(found, [BASE], benchmark, split)
+            row = summary(benchmark, split, table, base)
+            rows.append({"what": what, "models": ", ".join(best), **row})
+        for row in rows:
+            row |= {"table": entry["table"], "rule": entry["rule"], "looked": len(subsets)}
+    return rows
 
 
 def parts(rows):
@@ -177,8 +248,9 @@ def summary(benchmark, split, table, base=None):
     every = probes.Scored.of(benchmark, split, "test", 1)  # as published: one of a class is enough
     test = probes.Scored.of(benchmark, split)
     valid = probes.Scored.of(benchmark, split, "valid", 1)
+    seen = np.isin(split.valid, split.train).any()  # trained on it: it says nothing
     row = {
-        "valid": np.nanmean(valid.each(table, metric)),
+        "valid": None if seen else np.nanmean(valid.each(table, metric)),
         "test_all": np.nanmean(every.each(table, metric)),
         "test": np.nanmean(test.each(table, metric)),
         "interval": interval(test.draws(table, metric, draws=DRAWS)),
@@ -195,8 +267,12 @@ def summary(benchmark, split, table, base=None):
 
 
 def blended(found, benchmark, split):
-    """{row: ([molecules, assays], what was chosen)} of means of ranks (of numbers: of values)."""
+    """{row: ([molecules, assays], what was chosen)}: the forest's hard labels, and means of ranks
+    (of numbers: of values).
+    """
     numbers, out = benchmark.task == "properties", {}
+    if "forest_counts" in found:  # grown to pure leaves, the forest's label is what half would say
+        out["forest_hard"] = (found["forest_counts"] > 0.5).astype(float), ""
     fitted = np.unique(benchmark.pairs[split.train, 0])
     rows = np.setdiff1d(np.arange(benchmark.shape[0]), fitted)
     if {"both", "forest"} <= set(found):
@@ -325,11 +401,8 @@ def worth():
     for entry in CONFIG["ceiling"]["rows"]:
         table, space = entry["table"], entry["space"]
         benchmark = data.load(table, **({} if table == "tox21" else {"molecules": "connectivity"}))
-        benchmark = beside(benchmark, profiles.load(spaces=[space]), [space])
-        benchmark = with_view(
-            benchmark, fingerprint=fingerprints(benchmark.sides[0].frame).astype(np.uint8)
-        )
-        benchmark = asked_of(benchmark, space)
+        benchmark = asked_of(beside(benchmark, profiles.load(spaces=[space]), [space]), space)
+        benchmark = with_view(benchmark, fingerprint=fingerprints(benchmark.sides[0].frame))
         found, drawn = {}, {}
         boot, metric = bootstrap_of(benchmark, DRAWS), "auroc_per_assay"
         for seed in range(CONFIG["ceiling"]["repeats"]):
@@ -364,10 +437,12 @@ def worth():
 
 
 def asked_of(benchmark, space, fewest=15):
-    """The benchmark with labels of molecules that have the profile, and of assays with at least
+    """The benchmark with molecules that have the profile, labelled or not, and assays with at least
     `fewest` of either class among them.
     """
-    there = benchmark.sides[0].has(space)[benchmark.pairs[:, 0]]
+    molecules = benchmark.sides[0]
+    has = molecules.has(space)
+    there = has[benchmark.pairs[:, 0]]
     pairs, y = benchmark.pairs[there], benchmark.y[there]
     size = benchmark.shape[1]
     positive = np.bincount(pairs[:, 1], y, minlength=size)
@@ -376,12 +451,15 @@ def asked_of(benchmark, space, fewest=15):
     if not rows.any():
         raise DataError(f"no assay of {benchmark.name} has {fewest} of both classes", remedy="")
     assays = benchmark.sides[1]
-    place = np.cumsum(kept) - 1
-    cut = np.column_stack([pairs[rows, 0], place[pairs[rows, 1]]])
-    side = replace(assays, frame=assays.frame[kept])
+    places = np.cumsum(has) - 1, np.cumsum(kept) - 1
+    cut = np.column_stack([place[part] for place, part in zip(places, pairs[rows].T, strict=True)])
+    views = {space: molecules.views[space][has]}
     return replace(
         benchmark,
-        sides=(benchmark.sides[0], side),
+        sides=(
+            molecule_side(molecules.frame[has], views),
+            replace(assays, frame=assays.frame[kept]),
+        ),
         pairs=cut,
         y=y[rows],
         censored=np.zeros(len(cut), dtype=bool),
@@ -415,7 +493,7 @@ def kept_ceiling(benchmark, entry, seed):
 
 def write(name, **metrics):
     """A derived record."""
-    config = {key: CONFIG[key] for key in ("tables", "fractions", "imputed", "ceiling")}
+    config = {key: CONFIG[key] for key in ("tables", "inner", "fractions", "imputed", "ceiling")}
     config |= {"draws": DRAWS, "trees": TREES, "fewest": probes.FEWEST, "base": BASE}
     write_derived(
         name, {"config": config, "metrics": metrics, "provenance": provenance(None, None)}
@@ -426,12 +504,15 @@ def main():
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "parts", nargs="+", choices=["tables", "fractions", "imputed", "ceiling", "write"]
+        "parts", nargs="+", choices=["tables", "inner", "fractions", "imputed", "ceiling", "write"]
     )
-    parser.add_argument("--only", help="a label table: make its scores, and write no record")
+    parser.add_argument(
+        "--only", nargs="+", help="label tables: make their scores, and write no record"
+    )
     asked = parser.parse_args()
+    for table in asked.only or ():
+        tables(table)
     if asked.only:
-        tables(asked.only)
         return
     if "tables" in asked.parts or "write" in asked.parts:
         rows, tasks, apart, missing = tables("" if "write" in asked.parts else None)
@@ -443,6 +524,8 @@ def main():
         write("probes-fractions", fractions=fractions())
     if "imputed" in asked.parts:
         write("probes-imputed", imputed=with_imputed())
+    if "inner" in asked.parts:
+        write("probes-inner", inner=inner())
     if "ceiling" in asked.parts:
         write("probes-ceiling", ceiling=worth())
 

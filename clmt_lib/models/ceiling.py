@@ -128,6 +128,7 @@ def _probe(
     from sklearn.linear_model import LogisticRegression
 
     (row, column), out = benchmark.pairs.T, np.full(len(test), np.nan)
+    x, row = _rotated(x, row[np.concatenate([train, test])], row)
     for assay in np.unique(column[test]):
         here, asked = train[column[train] == assay], column[test] == assay
         y = benchmark.y[here]
@@ -142,6 +143,19 @@ def _probe(
         middle = model.decision_function(x[row[here]]).mean()
         out[asked] = model.decision_function(x[row[test[asked]]]) - middle
     return out
+
+
+def _rotated(x: np.ndarray, used: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """([m, at most m] the used rows of x in coordinates of their own span, [pairs] their places).
+
+    A penalty on squared weights does not see a rotation, and molecules are fewer than features.
+    """
+    rows = np.unique(used)
+    part = x[rows]
+    if len(rows) < x.shape[1]:
+        size, vectors = np.linalg.eigh(part @ part.T)
+        part = vectors * np.sqrt(np.maximum(size, 0))
+    return part, np.clip(np.searchsorted(rows, row), 0, len(rows) - 1)
 
 
 def gains(

@@ -6,6 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.kernel_ridge import KernelRidge
 
 from clmt_lib.io import DataError
+from clmt_lib.models.ceiling import _rotated
 from clmt_lib.models.imputation import fit_components, impute, impute_donors
 from clmt_lib.views.molecules import jaccard, tanimoto
 
@@ -68,3 +69,15 @@ def test_shapes_that_do_not_match_are_refused(world):
     bits, profile = world
     with pytest.raises(DataError, match="40 profiles"):
         impute(profile, np.eye(39), np.eye(40))
+
+
+def test_features_in_coordinates_of_their_span_keep_every_product():
+    """What a penalty on squared weights sees are products of molecules."""
+    x = np.random.default_rng(0).normal(size=(9, 40))
+    row = np.array([3, 3, 5, 8, 0])
+    part, place = _rotated(x, row[:4], row)
+    assert part.shape == (3, 3)
+    assert np.allclose(part @ part.T, x[[3, 5, 8]] @ x[[3, 5, 8]].T)
+    assert place[:4].tolist() == [0, 0, 1, 2]
+    thin, place = _rotated(x[:, :2], np.arange(9), row)
+    assert np.array_equal(thin, x[:, :2]) and np.array_equal(place, row)

@@ -385,3 +385,81 @@ def test_draws_take_stereoisomers_together(folder, table):
 def test_pairwise_kernel_ridge_fits_every_assay_at_once(benchmark, split):
     fitted = KernelRidge(row_kernel="structure", column_kernel="identity").fit(benchmark, split)
     assert fitted.table.shape == benchmark.shape and np.isfinite(fitted.table).all()
+
+
+# The driver of the records
+
+
+@pytest.fixture(scope="module")
+def driver():
+    import importlib.util
+    from pathlib import Path
+
+    path = Path(__file__).parents[2] / "experiments" / "probes.py"
+    spec = importlib.util.spec_from_file_location("probes_driver", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_folds_inside_hold_scaffolds_out_and_never_touch_the_test_set(benchmark, driver):
+    split = published.molecule_split(benchmark, "scaffold", seed=1)
+    both = np.sort(np.concatenate([split.train, split.valid]))
+    seen = []
+    for fold in range(driver.INNER):
+        part = driver.cut(benchmark, split, f"inner{fold}")
+        assert np.array_equal(np.sort(np.concatenate([part.train, part.valid])), both)
+        assert np.array_equal(part.test, split.test)
+        scaffold = benchmark.sides[0].keys["scaffold"]
+        inside = [set(scaffold[benchmark.pairs[at, 0]]) for at in (part.train, part.valid)]
+        assert not inside[0] & inside[1]
+        seen.append(part.valid)
+    assert np.array_equal(np.sort(np.concatenate(seen)), both)
+    assert np.array_equal(driver.cut(benchmark, split, "refit").train, both)
+
+
+def test_a_refit_has_nothing_left_to_choose(driver):
+    assert driver.chosen_settings("{'C': 0.03}") == {"strengths": (0.03,)}
+    assert driver.chosen_settings("{'same': 2.0, 'ridge': 0.1}") == {
+        "same": (2.0,),
+        "ridges": (0.1,),
+    }
+    assert driver.chosen_settings("{}") == {}
+
+
+def test_models_of_the_configuration_are_there(driver):
+    named = {m for row in driver.CONFIG["tables"] for m in row["models"]}
+    named |= {m for row in driver.CONFIG["fractions"] for m in row["models"]}
+    assert named <= set(driver.MODELS) and set(driver.BLEND) <= set(driver.MODELS)
+    tables_named = {row["table"] for row in driver.CONFIG["tables"]}
+    assert tables_named <= {*data.LABEL_TABLES, "tox21"}
+    assert {row["rule"] for row in driver.CONFIG["tables"]} <= set(published.RULES)
+
+
+def test_parts_of_a_test_set_by_known_stereoisomers(folder, table, driver):
+    table.loc[57, "assay 0"] = 1.0
+    table.loc[56, "assay 0"] = 0.0
+    table.to_parquet(folder / "probing/bace.parquet")
+    found = data.load("bace", folder=folder)
+    role = np.arange(58) % 3
+    role[56:] = [0, 2]
+    parts = driver.sets_apart(found, published.split_of_roles(found, role, "scaffold_blind"))
+    known = found.pairs[parts["stereoisomer known"].test, 0]
+    assert set(known) == {57} and 57 not in found.pairs[parts["new"].test, 0]
+    role[56] = 2
+    assert not driver.sets_apart(found, published.split_of_roles(found, role, "scaffold_blind"))
+
+
+def test_the_ceiling_is_asked_of_measured_molecules_and_keeps_the_others_as_donors(
+    benchmark, driver
+):
+    side = benchmark.sides[0]
+    has = np.arange(58) % 2 == 0
+    view = pd.DataFrame({"feature": np.arange(58.0)}, side.ids)
+    made = Side(side.name, side.frame, {"space": view}, {"space": has}, side.keys, side.identity)
+    cut = driver.asked_of(benchmark.with_sides(made), "space", fewest=3)
+    assert cut.shape[0] == has.sum()
+    assert cut.sides[0].views["space"]["feature"].tolist() == np.flatnonzero(has).tolist()
+    want = benchmark.matrix()[has]
+    enough = [min(np.nansum(want[:, t]), np.nansum(1 - want[:, t])) >= 3 for t in range(4)]
+    assert np.array_equal(cut.matrix(), want[:, enough], equal_nan=True)
