@@ -3,6 +3,8 @@
 import functools
 import http.server
 import json
+import os
+import select
 import shutil
 import subprocess
 import threading
@@ -51,41 +53,98 @@ def server():
     service.server_close()
 
 
-def visit(url, folder):
-    """Load a page with every other host unresolvable; returns its rendered DOM and the addresses it
-    asked for.
+class Chromium:
+    """One browser for all pages, every other host unresolvable, driven over its debugging pipe:
+    JSON messages with a NUL byte behind each (the Chrome DevTools Protocol).
     """
-    log = folder / "net.json"
-    command = [
-        BROWSER,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--no-first-run",
-    ]
-    command += [
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        f"--user-data-dir={folder / 'profile'}",
-    ]
-    command += [f"--log-net-log={log}", "--virtual-time-budget=8000", "--dump-dom", url]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
-    events = json.loads(log.read_text(encoding="utf-8"))["events"]
-    ours = "{0.scheme}://{0.netloc}".format(urlsplit(url))
-    asked = {
-        event["params"]["url"]
-        for event in events
-        if event.get("params", {}).get("initiator", "").startswith(ours)
-        and "url" in event["params"]
-    }
-    return dom, asked
+
+    def __init__(self, folder):
+        inside, self.write = os.pipe()
+        self.read, outside = os.pipe()
+        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+        command += ["--disable-background-networking", f"--user-data-dir={folder / 'profile'}"]
+        command += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+        command += ["--remote-debugging-pipe"]  # it reads descriptor 3 and writes descriptor 4
+        self.process = subprocess.Popen(
+            ["sh", "-c", f'exec "$@" 3<&{inside} 4>&{outside}', "sh", *command],
+            pass_fds=(inside, outside),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(inside), os.close(outside)
+        self.number, self.rest, self.events = 0, b"", []
+
+    def receive(self, seconds=120):
+        """The next message."""
+        while b"\0" not in self.rest:
+            assert select.select([self.read], [], [], seconds)[0], "the browser does not answer"
+            piece = os.read(self.read, 1 << 20)
+            assert piece, "the browser has ended"
+            self.rest += piece
+        message, _, self.rest = self.rest.partition(b"\0")
+        return json.loads(message)
+
+    def call(self, method, session=None, **parameters):
+        """Send a command; what it returns. Events that come before it are kept."""
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": parameters}
+        message |= {"sessionId": session} if session else {}
+        whole = json.dumps(message).encode() + b"\0"
+        while whole:
+            whole = whole[os.write(self.write, whole) :]
+        while True:
+            answer = self.receive()
+            if answer.get("id") == self.number:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self.events.append(answer)
+
+    def wait(self, method):
+        """Receive until an event of this name has come."""
+        while not any(event.get("method") == method for event in self.events):
+            self.events.append(self.receive())
+
+    def visit(self, url):
+        """Load a page in a tab of its own, and let eight seconds of its own time pass; its rendered
+        DOM and the addresses that it asked for.
+        """
+        tab = self.call("Target.createTarget", url="about:blank")["targetId"]
+        session = self.call("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
+        self.call("Network.enable", session)
+        self.events.clear()
+        policy = {"policy": "pauseIfNetworkFetchesPending", "budget": 8000}
+        self.call("Page.navigate", session, url=url)
+        self.call("Emulation.setVirtualTimePolicy", session, **policy)
+        self.wait("Emulation.virtualTimeBudgetExpired")
+        html = "document.documentElement.outerHTML"
+        dom = self.call("Runtime.evaluate", session, expression=html)["result"]["value"]
+        asked = {
+            event["params"]["request"]["url"]
+            for event in self.events
+            if event.get("method") == "Network.requestWillBeSent"
+        }
+        self.call("Target.closeTarget", targetId=tab)
+        return dom, {each for each in asked if not each.startswith(("data:", "blob:"))}
+
+    def close(self):
+        """End the browser."""
+        self.process.terminate()
+        self.process.wait(30)
+        os.close(self.read), os.close(self.write)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    chromium = Chromium(tmp_path_factory.mktemp("browser"))
+    yield chromium
+    chromium.close()
 
 
 @pytest.mark.parametrize("name", TOC)
-def test_a_page_renders_with_the_network_cut(server, tmp_path, name):
+def test_a_page_renders_with_the_network_cut(server, browser, name):
     address, failed = server
     failed.clear()
-    dom, asked = visit(f"{address}/{name}.html", tmp_path)
+    dom, asked = browser.visit(f"{address}/{name}.html")
     assert 'id="main-content"' in dom
     assert {urlsplit(url).hostname for url in asked} == {"127.0.0.1"}
     assert failed == []

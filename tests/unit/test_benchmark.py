@@ -459,18 +459,21 @@ class TestRealData:
     pytestmark = real_data
 
     def test_complete_cases_of_gdsc2(self):
-        data = load("gdsc2")
+        data = tiny.real("gdsc2")
         assert (data.n_cells, data.n_drugs, len(data)) == (577, 216, 112_044)
         assert data.drugs["compound"].nunique() == 207  # the key alone splits oxaliplatin
         assert data.cells[["name", "tissue", "sanger_model_id"]].notna().all().all()
 
     def test_tgsa_keeps_the_two_drugs_without_a_structure(self):
-        data = load("tgsa")
+        data = tiny.real("tgsa")
         assert (data.n_cells, data.n_drugs, len(data)) == (580, 170, 82_833)
         assert set(data.drugs.index[data.drugs["smiles"].isna()]) == {"Carmustine", "Vincristine"}
 
     def test_every_line_of_gdsc2_is_the_one_its_responses_name(self):
-        data, table = load("gdsc2"), gdsc.read_responses(locate() / "gdsc/response_gdsc2.parquet")
+        data, table = (
+            tiny.real("gdsc2"),
+            gdsc.read_responses(locate() / "gdsc/response_gdsc2.parquet"),
+        )
         models = table.drop_duplicates("COSMIC_ID").set_index(
             table["COSMIC_ID"].drop_duplicates().astype(str)
         )["SANGER_MODEL_ID"]
@@ -487,4 +490,4 @@ class TestRealData:
             from_csv.sort_values(key, ignore_index=True),
             from_parquet.sort_values(key, ignore_index=True),
         )
-        assert load("gdsc2", responses=csv).checksum == load("gdsc2").checksum
+        assert load("gdsc2", responses=csv).checksum == tiny.real("gdsc2").checksum

@@ -95,7 +95,7 @@ RANKED = ("auroc", "auprc", "ece", "ci", "rm2", "r2")
 @pytest.mark.parametrize("ties", [False, True])
 def test_rank_metrics_of_every_draw_equal_drawing_pairs_one_by_one(seed, ties):
     pairs, y, p = table(seed, density=0.8)
-    labels, p = (y > 2).astype(float), 1 / (1 + np.exp(-p))
+    labels, p = (y > 2).astype(float), 1.4 / (1 + np.exp(-p)) - 0.2  # some are no probability
     if ties:
         y, p = np.round(y), np.round(p, 1)
     boot = Bootstrap((12, 5), draws=25, seed=seed)

@@ -251,3 +251,17 @@ def test_every_kind_of_split_has_the_settings_of_what_is_new_in_it(world):
         hidden = {"cell": found.hide_cells, "drug": found.hide_drugs}
         assert {side for side, share in hidden.items() if share} == sides, kind
         assert (found.drop > clmt.CLMTConfig().drop) == bool(sides)
+
+
+def test_similar_responses_are_those_of_the_committed_runs():
+    """No setting of CLMT names their rank, ridge and fewest pairs."""
+    rng = np.random.default_rng(0)
+    target = np.where(rng.random((60, 50)) < 0.5, rng.normal(size=(60, 50)), np.nan)
+    target[:5, 11:] = np.nan
+    found = clmt.similar_responses(target)
+    wanted = clmt.similar_responses(target, rank=20, ridge=10.0, fewest=10)
+    for side, (similar, known) in found.items():
+        assert np.array_equal(similar, wanted[side][0]) and np.array_equal(known, wanted[side][1])
+    few = clmt.similar_responses(target, rank=21)
+    assert np.abs(found["cell"][0] - few["cell"][0]).max() > 1e-3
+    assert known.all() and not found["cell"][1].all()

@@ -351,6 +351,10 @@ def test_a_learnt_temperature_has_the_gradient_of_its_logarithm_and_a_floor():
     with torch.no_grad():
         temperature.log_scale.fill_(100.0)
     assert temperature().item() == pytest.approx(0.05)
+    coldest = Temperature()
+    with torch.no_grad():
+        coldest.log_scale.fill_(100.0)
+    assert coldest().item() == pytest.approx(0.01)
     with pytest.raises(DataError, match="temperature of 0.01"):
         Temperature(0.01, least=0.05)
 

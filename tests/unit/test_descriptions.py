@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from test_simulated import FORBIDDEN
 from tiny import tables
 
@@ -237,7 +238,7 @@ def test_most_long_texts_pass_character_800_where_the_published_code_begins_to_r
 )
 @pytest.mark.parametrize("name", ["gdsc2", "tgsa"])
 def test_every_pathway_of_the_real_tables_has_its_paragraph(name):
-    benchmark = data.load(name)
+    benchmark = tiny.real(name)
     ours = {row["pathway"] for row in packaged("pathways.tsv")}
     assert set(benchmark.drugs["pathway"].dropna()) - ours <= {"Other", "Unclassified"}
     long = text.describe_drugs(benchmark.drugs, "long")

@@ -315,7 +315,7 @@ def test_graph_and_scaler_of_proteins_are_audited_by_side():
 @pytest.mark.skipif(not os.environ.get("CLMT_DATA"), reason="CLMT_DATA is not set")
 class TestRealTables:
     def test_davis(self):
-        data = load("davis")
+        data = tiny.real("davis")
         assert data.shape == (442, 68) and len(data) == 30_056 and data.censored.sum() == 20_931
         assert data.checksum == "f44448e153ff60f4"
         assert (data.y[data.censored] == 5.0).all() and not (data.y[~data.censored] == 5.0).any()
@@ -324,13 +324,13 @@ class TestRealTables:
         assert len(np.unique(data.side("drug").keys["compound"])) == 68
 
     def test_tox21(self):
-        data = load("tox21")
+        data = tiny.real("tox21")
         assert data.shape == (7_619, 12) and set(np.unique(data.y)) == {0.0, 1.0}
         assert len(data) == 75_773 and 0.05 < data.y.mean() < 0.1
 
     @pytest.mark.parametrize("name", ["davis", "tox21"])
     def test_every_kind_of_split_is_clean(self, name):
-        data = load(name)
+        data = tiny.real(name)
         for kind in data.kinds:
             place = (0, 0) if kind.startswith("published") else (1, 2)
             split = make_split(data, kind, *place)
@@ -338,11 +338,11 @@ class TestRealTables:
             assert report.clean, report
 
     def test_a_leak_planted_in_either_is_found(self):
-        data = load("davis")
+        data = tiny.real("davis")
         split, planted = plant_a_construct_of_a_known_sequence(data)
         report = audit.audit(data, moved(split, planted))
         assert [finding.kind for finding in report.leaks] == ["shared sequence"]
-        data = load("tox21")
+        data = tiny.real("tox21")
         split = make_split(data, "scaffold_blind")
         ring = data.side("molecule").frame["smiles"].str.contains("1").to_numpy()
         planted = split.test[ring[data.pairs[split.test, 0]]][:1]

@@ -138,7 +138,7 @@ def test_response_graph_holds_training_pairs_alone(world, kind):
 @pytest.mark.skipif(not os.environ.get("CLMT_DATA"), reason="CLMT_DATA is not set")
 @pytest.mark.parametrize("name", ["gdsc2", "tgsa"])
 def test_real_benchmarks_and_their_splits_are_clean(name):
-    data = load(name)
+    data = tiny.real(name)
     for kind in KINDS:
         split = make_split(data, kind)
         report = audit(

@@ -10,9 +10,9 @@ from itertools import combinations
 
 import pandas as pd
 import pytest
+import tiny
 from test_simulated import FORBIDDEN
 
-from clmt_lib.data import load
 from clmt_lib.data.response.simulated import facts
 from clmt_lib.io import locate
 from clmt_lib.views.text import mechanisms, response_words
@@ -102,7 +102,7 @@ def test_no_paragraph_is_a_template_of_another(texts):
 
 @real
 def test_most_drugs_of_the_benchmark_have_a_text(texts):
-    names = set(load("gdsc2").drugs["name"])
+    names = set(tiny.real("gdsc2").drugs["name"])
     missing = names - set(texts) - set(facts()["name"])
     assert 1 - len(missing) / len(names) >= COVERED, sorted(missing)
 
@@ -110,6 +110,6 @@ def test_most_drugs_of_the_benchmark_have_a_text(texts):
 @real
 def test_every_name_is_one_of_the_three_tables(texts):
     ccle = pd.read_parquet(locate() / "ccle/drugs.parquet")["compound"]
-    assert set(texts) <= set(load("gdsc2").drugs["name"]) | set(load("tgsa").drugs["name"]) | set(
-        ccle
-    )
+    assert set(texts) <= set(tiny.real("gdsc2").drugs["name"]) | set(
+        tiny.real("tgsa").drugs["name"]
+    ) | set(ccle)

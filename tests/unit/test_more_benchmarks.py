@@ -799,7 +799,7 @@ class TestRealData:
         ],
     )
     def test_counts(self, name, lines, drugs, compounds, pairs):
-        data = load(name)
+        data = tiny.real(name)
         assert (data.n_cells, data.n_drugs, data.drugs["compound"].nunique(), len(data)) == (
             lines,
             drugs,
@@ -825,12 +825,12 @@ class TestRealData:
             assert load("ccle", responses=path).checksum == data.checksum
 
     def test_act_area_falls_where_the_ic50_rises(self):
-        one, other = load("ccle"), load("ccle", target="act_area")
+        one, other = tiny.real("ccle"), load("ccle", target="act_area")
         measured = ~one.censored
         assert metrics.spearman(one.y[measured], other.y[measured]) < -0.8 and other.y.min() >= 0
 
     def test_ctrp_agrees_with_ccle_on_the_direction(self):
-        ctrp, ccle = load("ctrp"), load("ccle")
+        ctrp, ccle = tiny.real("ctrp"), tiny.real("ccle")
         name = {"ctrp": "paclitaxel", "ccle": "Paclitaxel"}
         series = []
         for data in (ctrp, ccle):

@@ -399,7 +399,7 @@ def test_unknown_kind_or_fold_names_the_allowed_ones(data, kind, fold, says):
 @pytest.mark.skipif(not os.environ.get("CLMT_DATA"), reason="CLMT_DATA is not set")
 @pytest.mark.parametrize("kind", ONE_SIDE)
 def test_real_gdsc2_splits_keep_their_promise(kind):
-    data = load("gdsc2")
+    data = tiny.real("gdsc2")
     for fold in (0, FOLDS[kind] - 1):
         split = make_split(data, kind, fold=fold)
         assert sum(map(len, split.sets().values())) == len(data) == 112_044

@@ -2,12 +2,13 @@
 and as a prepared folder.
 """
 
+import functools
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from clmt_lib.data import Benchmark, DrugResponse, Side
+from clmt_lib.data import Benchmark, DrugResponse, Side, load
 from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response.base import drug_side
 from clmt_lib.data.response.gdsc import RESPONSE_COLUMNS
@@ -28,6 +29,14 @@ STRUCTURES = {  # simple molecules, each with a ring system of its own (but for 
     "ethanol": "CCO",
     "unknown": None,
 }
+
+
+@functools.lru_cache(4)
+def real(name):
+    """A real benchmark (it needs CLMT_DATA), read once by the tests of a process."""
+    return load(name)
+
+
 GENES = ["TP53", "KRAS", "BRAF", "EGFR", "MYC", "PTEN"]
 
 

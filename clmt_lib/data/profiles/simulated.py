@@ -7,12 +7,12 @@ Nothing in it is real: fingerprints, profiles and labels are drawn from the mode
 Symbols: molecule i of n, feature f of a space v ("morphology", "expression"), assay t.
 All draws are standard normal and independent unless said otherwise.
 
-Structures
+Structures::
 
     x_i   0/1 bits: `SCAFFOLD_BITS` that come with the scaffold of i, and each other bit with
           probability `SUBSTITUENT`
 
-Latent states, `LATENTS` of each kind
+Latent states, `LATENTS` of each kind::
 
     G = a sparse linear function of the bits             what structure shows
     H                                                    what only profiles show
@@ -24,7 +24,7 @@ Latent states, `LATENTS` of each kind
 G, H, L, P_morphology and P_expression are made exactly uncorrelated over all molecules, in this
 order, with mean 0 and variance 1.
 
-Profiles, with the shares of `Shares`; W and V are loadings whose columns have length 1
+Profiles, with the shares of `Shares`; W and V are loadings whose columns have length 1::
 
     profile_if = sqrt(shared) (B W)_if + sqrt(private) (P_v V)_if + sqrt(library) L_i s_f
                  + sqrt(noise) E_if
@@ -35,7 +35,7 @@ that term and nothing else. A profile is the mean of two replicates, which diffe
 +- sqrt(noise) D_if. Feature 0 of morphology is the count of cells: it reads the first state
 of B alone, as poisoned cells die whatever the mechanism.
 
-Labels
+Labels::
 
     y_it = 1 for the `ACTIVE` share of molecules with the largest
            sqrt(told) (B w_t)_i + sqrt(1 - told) e_it
