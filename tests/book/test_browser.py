@@ -1,5 +1,6 @@
 """The built book in a real browser with the network cut."""
 
+import fcntl
 import functools
 import http.server
 import json
@@ -64,13 +65,14 @@ class Chromium:
         command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
         command += ["--disable-background-networking", f"--user-data-dir={folder / 'profile'}"]
         command += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-        command += ["--remote-debugging-pipe"]  # it reads descriptor 3 and writes descriptor 4
-        self.process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{inside} 4>&{outside}', "sh", *command],
-            pass_fds=(inside, outside),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        command += ["--remote-debugging-pipe"]
+
+        def connect():  # it reads descriptor 3 and writes descriptor 4
+            away = [fcntl.fcntl(each, fcntl.F_DUPFD, 10) for each in (inside, outside)]
+            os.dup2(away[0], 3), os.dup2(away[1], 4)
+
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(command, preexec_fn=connect, pass_fds=(3, 4), **quiet)
         os.close(inside), os.close(outside)
         self.number, self.rest, self.events = 0, b"", []
 
