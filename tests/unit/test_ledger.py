@@ -366,7 +366,7 @@ def test_the_books_ledger_is_read_and_each_source_is_in_the_bibliography():
         )
     )
     assert (
-        15 <= len(claims) <= 35
+        15 <= len(claims) <= 60
         and set(sources) - {"here"} <= known
         and {claim.by for claim in claims} == set(sources)
     )

@@ -1,16 +1,19 @@
 """Measures of order against plain loops: triplets, their bootstrap, number lines, shared words."""
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from clmt_lib import records
 from clmt_lib.io import DataError
 from clmt_lib.tasks import order
 from clmt_lib.tasks.bootstrap import Bootstrap
 
+ROOT = Path(__file__).resolve().parents[2]
 rng = np.random.default_rng(0)
 
 
@@ -159,6 +162,38 @@ def test_closer_than_counts_every_pair():
 def test_what_has_no_order_is_refused(call, part):
     with pytest.raises(DataError, match=part):
         call()
+
+
+# --- what the ledger says of CLDR
+
+
+def test_squared_error_alone_puts_real_pairs_in_order_a_little_and_the_interval_leaves_chance_out():
+    if not records.exists("order-gdsc2", ROOT / "experiments"):
+        pytest.skip("the record order-gdsc2 is not there")
+    rows = records.read("order-gdsc2", ROOT / "experiments").metrics["orders"]
+    for split in ("cell_blind", "drug_blind"):
+        found = {
+            row["phase"]: row
+            for row in rows
+            if (row["split"], row["arm"], row["question"]) == (split, "mse", "residual")
+        }
+        assert found["fine_tuned"]["low"] > 0.5, split
+        assert found["fine_tuned"]["value"] > found["untrained"]["value"], split
+
+
+def test_a_caption_that_names_its_pair_is_matched_although_labels_are_shuffled():
+    from clmt_lib import data, models
+
+    benchmark = data.load("simulated", cells=60)
+    split = data.make_split(benchmark, "mixed", 0)
+    small = {"tile": (16, 16), "hidden": 64, "dim": 32, "text_width": 32, "text_layers": 1}
+    small |= {"text_heads": 2, "learning_rate": 1e-2, "drop": 0.0, "drop_in": 0.0}
+    small |= {"alignment": "clip", "shuffled": True, "updates": 120, "pre": 0.9}
+    loss = {}
+    for caption in ("none", "entity"):
+        model = models.build("cldr", "mixed", **small, caption=caption).fit(benchmark, split)
+        loss[caption] = [row["alignment"] for row in model.history if "alignment" in row][-1]
+    assert loss["entity"] < loss["none"] - 1.0  # nats: found, and not by its number
 
 
 # --- the figures draw what they are given
