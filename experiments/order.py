@@ -33,7 +33,7 @@ DATASET = "gdsc2"
 SPLITS = ("cell_blind", "drug_blind")
 FOLDS = (0, 1, 2)
 MARGIN = 0.3  # standard deviations by which two distances of responses must differ
-PAIRS, DRAWS = 4000, 300  # test pairs that triplets are made of; of the bootstrap
+PAIRS, DRAWS = 3000, 200  # test pairs that triplets are made of; of the bootstrap
 PHASES = ("untrained", "pretrained", "fine_tuned")
 MIDDLE = slice(200, 801)  # numbers that occur
 
@@ -96,7 +96,12 @@ def measured(model, benchmark, split, draws=DRAWS):
 def measure(config, model, benchmark, split, folder=None):
     """Keep the measures of a model that a study has just trained, if they are asked for."""
     asked = config.dataset == DATASET and config.split in SPLITS and config.seed == 0
-    if not asked or config.fold not in FOLDS or config.settings.get("members", 1) > 1:
+    if (
+        not asked
+        or config.fold not in FOLDS
+        or config.settings.get("members", 1) > 1
+        or "seed" in config.settings
+    ):
         return
     rows, drawn, lines = measured(model, benchmark, split)
     body = {
