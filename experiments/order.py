@@ -259,6 +259,8 @@ def record(folder=None, authors=None):
     """Write `order-gdsc2` from what has been measured; returns its metrics."""
     benchmark = data.load(DATASET)
     found = known(benchmark, folder)
+    name = f"order-{DATASET}"
+    earlier = records.read(name, folder).metrics if records.exists(name, folder) else {}
     noise = float(records.read(f"noise-{DATASET}", folder).metrics["noise"]["mean"])
     body = {
         "orders": orders(found),
@@ -266,7 +268,7 @@ def record(folder=None, authors=None):
         "curves": curves(found),
         "fineness": fineness(benchmark, noise),
         "noise": noise,
-        "logs": logs(authors) if authors else None,
+        "logs": logs(authors) if authors else earlier.get("logs"),
     }
     about = {
         "dataset": DATASET,
@@ -279,7 +281,7 @@ def record(folder=None, authors=None):
         "checksum": benchmark.checksum,
     }
     parts = {"config": about, "metrics": body, "provenance": provenance(benchmark)}
-    return write_derived(f"order-{DATASET}", parts, folder).metrics
+    return write_derived(name, parts, folder).metrics
 
 
 def main(argv=None):
