@@ -229,6 +229,15 @@ def fineness(benchmark, noise):
     return rows
 
 
+def _named(run):
+    """A run of the logs as a reader knows it: backbone and recipe, and when it was begun."""
+    recipe, began = run.split("/")[0], run.split("__")[-1]
+    more = next((f", {part}" for part in run.split("_") if "epoch" in part), "")
+    return (
+        f"{recipe.replace('_', ' ')}{more}, {began[6:8]}.{began[4:6]}. {began[8:10]}:{began[10:12]}"
+    )
+
+
 def logs(path):
     """What the authors' training logs say: for each run its RMSE at its best epoch, and at the
     epoch they report, the last at which their validation improved.
@@ -241,7 +250,7 @@ def logs(path):
         at = curve[curve["epoch"].isin(marks)]
         rows.append(
             {
-                "run": run.split("/")[0] + " " + run.split("__")[-1][4:8],
+                "run": _named(run),
                 "epochs": int(last["epoch"]),
                 "best_epoch": int(best["epoch"]),
                 "best_rmse": float(best["rmse"]),

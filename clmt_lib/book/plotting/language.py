@@ -284,7 +284,7 @@ def stopping(curves: Mapping[str, pd.DataFrame], titles: Sequence[str] = ()) -> 
     import matplotlib.pyplot as plt
     import seaborn
 
-    axes = plt.subplots(1, len(curves), figsize=(4.3 * len(curves), 3.3), squeeze=False)[1][0]
+    axes = plt.subplots(1, len(curves), figsize=(7.6 * len(curves), 3.4), squeeze=False)[1][0]
     for place, (ax, (panel, frame)) in enumerate(zip(axes, curves.items(), strict=True)):
         for (run, rows), colour, line in zip(
             frame.groupby("run", sort=False), seaborn.color_palette("colorblind"), LINES * 3
@@ -294,9 +294,10 @@ def stopping(curves: Mapping[str, pd.DataFrame], titles: Sequence[str] = ()) -> 
             ax.plot(stopped["step"], stopped["error"], "o", color=colour, markersize=7)
         ax.axhline(1, color=FAINT)
         ax.set(
+            ylim=(0.97, min(ax.get_ylim()[1], 1.4)),  # the first steps may be far above
             title=panel,
             xlabel=titles[place] if place < len(titles) else "updates",
             ylabel="test error over its best",
         )
-        ax.legend(fontsize=8)
+        ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return axes
