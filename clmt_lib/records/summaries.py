@@ -289,7 +289,8 @@ def summary_name(label: str, split: str, grid: str = "") -> str:
 def ladder(
     dataset: str, split: str, folder: str | Path | None = None, grid: str = ""
 ) -> pd.DataFrame:
-    """[models] frame of one summary, in the order of the ladder: folds, seconds, metrics,
+    """[models] frame of one summary, in the order of the ladder, models with an ending such as
+    "_refit" last: folds, seconds, metrics,
     `rmse_low`, `rmse_high` and so on for intervals.
 
     Raises
@@ -306,7 +307,8 @@ def ladder(
                 metric = key.removesuffix("_interval")
                 rows[name][f"{metric}_low"], rows[name][f"{metric}_high"] = value
     frame = pd.DataFrame(rows).T.astype(float)
-    return frame.reindex([name for name in models.names() if name in frame.index])
+    registered = [name for name in models.names() if name in frame.index]
+    return frame.reindex([*registered, *(name for name in frame.index if name not in registered)])
 
 
 def difference(
