@@ -333,12 +333,12 @@ class KernelHead(TableModel):
         n, m = self.duals.shape
         factors = np.zeros(joint.shape)
         factors[:n, :m] = self.factors
-        structure = tuple(
+        row_part, column_part = (
             np.vstack([part, np.zeros((size - len(part), part.shape[1]))])
             for size, part in zip(joint.shape, self.structure, strict=True)
         )
         split = whole_split(self.known, self.kind)
-        table = replace(_structured(joint, split, factors), structure=structure)
+        table = replace(_structured(joint, split, factors), structure=(row_part, column_part))
         k_row, k_column = self._pair_kernels(table)
         found = k_row[rows, :n] @ self.duals @ k_column[:m][:, columns]
         return table.base[np.ix_(rows, columns)] + table.spread[columns] * found
@@ -432,7 +432,7 @@ def _vectors(table: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """([R, rank], [C, rank]) singular vectors times singular values; exact zeros for an entity
     without a response.
     """
-    rows, columns = seen.any(1), seen.any(0)
+    rows, columns = np.asarray(seen.any(1)), np.asarray(seen.any(0))
     u, s, vt = np.linalg.svd(np.where(np.outer(rows, columns), table, 0.0), full_matrices=False)
     return (rows[:, None] * u * s)[:, :RANK], (columns[:, None] * vt.T * s)[:, :RANK]
 

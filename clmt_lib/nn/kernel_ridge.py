@@ -149,8 +149,8 @@ def _solved(
     seen: torch.Tensor,
     ridge: torch.Tensor,
 ) -> torch.Tensor:
-    arrays = (x.detach().numpy() for x in (k_row, k_column, target))
-    return torch.from_numpy(solve(*arrays, seen.numpy() > 0, float(ridge)))
+    rows, columns, wanted = (x.detach().numpy() for x in (k_row, k_column, target))
+    return torch.from_numpy(solve(rows, columns, wanted, seen.numpy() > 0, float(ridge)))
 
 
 class StructureKernel(nn.Module):
