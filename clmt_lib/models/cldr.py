@@ -158,7 +158,7 @@ class CLDRConfig:
     updates: int = 300
     pre: float = 0.5
     budget: str = "total"
-    tile: tuple[int, ...] = (64, 32)
+    tile: tuple[int, ...] = (160, 80)
     block: int = 256
     weight: float = 0.1
     temperature: float = 0.07
@@ -166,8 +166,8 @@ class CLDRConfig:
     drug_views: tuple[str, ...] = DRUG_VIEWS
     components: int = 0
     tower: int = 256
-    hidden: int = 128
-    dim: int = 128
+    hidden: int = 64
+    dim: int = 64
     drop_in: float = 0.2
     drop: float = 0.5
     drop_pair: float = 0.1
@@ -175,7 +175,7 @@ class CLDRConfig:
     text_layers: int = 2
     text_heads: int = 4
     context: int = 300
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 0.1
     members: int = 1
     seed: int = 0
@@ -283,7 +283,7 @@ class CLDR(NetworkModel):
     config: CLDRConfig = field(default_factory=CLDRConfig)
     pretrained: Any = field(default=(), init=False, repr=False, compare=False)
     Config = CLDRConfig
-    version = 1
+    version = 2
     tolerance = 0.05
 
     def prepare(self, benchmark: Any, split: Any, device: torch.device) -> "Inputs":

@@ -60,18 +60,18 @@ class PairHead(nn.Module):
 class PairTower(nn.Module):
     """An embedding for each pair, and a response read from it.
 
-        h = GELU(LayerNorm(c + d)), p = LayerNorm(c' d')
-        z = Linear(GELU(LayerNorm(Linear([h, p]))))
+        h = GELU(LayerNorm(Linear(GELU(LayerNorm(c + d))))),  z = Linear([h, c' d'])
 
     of a line's part [c, c'] and a drug's part [d, d']. The sum is what a first layer over both
-    would compute, the product lets every drug weigh a line's features in its own way, as a linear
-    model for each drug does. So whatever is costly is done once an entity.
+    would compute. The product, which no norm and no bend touches, is `PairHead`'s: by it every drug
+    weighs a line's features in its own way, as a linear model for each drug does. So whatever is
+    costly is done once an entity.
 
     Parameters
     ----------
     hidden : width of c, c', d and d'; the parts are twice as wide
     dim : of a pair's embedding
-    drop : dropout of h and p
+    drop : dropout before the first Linear
 
     Shapes
     ------
@@ -81,19 +81,23 @@ class PairTower(nn.Module):
     torch.Size([3, 4])
     """
 
-    def __init__(self, hidden: int, dim: int, drop: float = 0.3) -> None:
+    def __init__(self, hidden: int, dim: int, drop: float = 0.1) -> None:
         super().__init__()
-        self.of_sum = nn.Sequential(nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(drop))
-        self.of_product = nn.Sequential(nn.LayerNorm(hidden), nn.Dropout(drop))
-        self.layers = nn.Sequential(
-            nn.Linear(2 * hidden, dim), nn.LayerNorm(dim), nn.GELU(), nn.Linear(dim, dim)
+        self.of_sum = nn.Sequential(
+            nn.LayerNorm(hidden),
+            nn.GELU(),
+            nn.Dropout(drop),
+            nn.Linear(hidden, dim),
+            nn.LayerNorm(dim),
+            nn.GELU(),
         )
-        self.response = nn.Sequential(nn.Dropout(0.1), nn.Linear(dim, 1))
+        self.merge = nn.Linear(dim + hidden, dim)
+        self.response = nn.Linear(dim, 1)
 
     def forward(self, cell: torch.Tensor, drug: torch.Tensor) -> torch.Tensor:
         """[n, dim] embeddings of pairs."""
         (c, c_), (d, d_) = cell.chunk(2, 1), drug.chunk(2, 1)
-        return self.layers(torch.cat([self.of_sum(c + d), self.of_product(c_ * d_)], 1))
+        return self.merge(torch.cat([self.of_sum(c + d), c_ * d_], 1))
 
     def predicted(self, z: torch.Tensor) -> torch.Tensor:
         """[n] responses read from embeddings [n, dim]."""

@@ -102,10 +102,10 @@ def test_embeddings_of_pairs_equal_features_written_down_pair_by_pair(world):
     parts = []
     for views, tower, column in ((inputs.cell, net.cell, 0), (inputs.drug, net.drug, 1)):
         parts.append(sum(tower.views[name](x[pairs[:, column]]) for name, x in views.items()))
-    norm = [torch.nn.LayerNorm(16), torch.nn.LayerNorm(16)]  # fresh ones are the identity's
-    h = F.gelu(norm[0](parts[0][:, :16] + parts[1][:, :16]))
-    p = norm[1](parts[0][:, 16:] * parts[1][:, 16:])
-    plain = net.pair.layers(torch.cat([h, p], 1))
+    h = F.gelu(F.layer_norm(parts[0][:, :16] + parts[1][:, :16], (16,)))  # norms start as such
+    h = F.gelu(F.layer_norm(net.pair.of_sum[3](h), (8,)))
+    p = parts[0][:, 16:] * parts[1][:, 16:]
+    plain = net.pair.merge(torch.cat([h, p], 1))
     assert torch.allclose(net.embedded(inputs, pairs), plain, atol=1e-5)
 
 
