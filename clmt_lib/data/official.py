@@ -27,6 +27,16 @@ AS_A_DATE = re.compile(
 )  # MARCH1 and SEPT9 after a spreadsheet has seen them
 AS_A_NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 OTHER_IDS = re.compile(r"(SIDG|ENS[A-Z]*G|NM_)\d+.*")
+DEPMAP_COLUMNS = (  # of its matrices, besides genes
+    "",
+    "ModelID",
+    "SequencingID",
+    "ProfileID",
+    "ModelConditionID",
+    "IsDefaultEntryForModel",
+    "IsDefaultEntryForMC",
+    "IsDefaultEntry",
+)
 MATRIX_HEADER = (
     "model_id",
     "model_name",
@@ -151,6 +161,12 @@ def read_matrix(
     elif entrez[0].notna().any():
         depmap = True
         symbols = pd.Series(gene_symbols(entrez[0], path, None, notes), index=entrez.index)
+        other = [name for name in first[symbols.isna()] if name not in DEPMAP_COLUMNS]
+        if other:
+            notes.append(
+                f"{len(other)} columns of {path.name} left out: not named as a gene is, such as "
+                f"TP53 (7157): {other[0]!r}"
+            )
         twice = symbols.dropna()[symbols.dropna().duplicated()]
         if len(twice):
             raise DataError(
@@ -191,7 +207,7 @@ def _passports_matrix(
     """
     top = head.iloc[0].fillna("").str.strip()
     columns = np.flatnonzero(top.str.fullmatch(r"SIDM\d+"))
-    gene, start = _symbols_place(head, int(columns[0]))
+    gene, start = _symbols_place(head, int(columns[0]), path)
     if start is None or gene < 0:
         raise DataError(
             "no rows of genes below the header rows", file=path, row=len(head), remedy=UNCHANGED
@@ -235,15 +251,25 @@ def _passports_matrix(
     return out
 
 
-def _symbols_place(head: pd.DataFrame, models: int) -> tuple[int, int | None]:
+def _symbols_place(head: pd.DataFrame, models: int, path: Path) -> tuple[int, int | None]:
     """(column of the gene symbols, row where genes begin): by the label above the symbols, else the
     column before the first model; `models` is that model's column.
     """
     for row in range(1, len(head)):
         labels = [str(cell).strip().lower() for cell in head.iloc[row, :models]]
-        for label in SYMBOL_LABELS:
-            if label in labels:
-                return labels.index(label), row + 1
+        label = next((label for label in SYMBOL_LABELS if label in labels), None)
+        if label is None:
+            continue
+        above = head.iloc[1:row, :models].stack().dropna().astype(str).str.strip().str.lower()
+        strange = above[~above.isin(MATRIX_HEADER)]
+        if len(strange):
+            raise DataError(
+                f"{strange.iloc[0]!r} stands above the labels of the genes ({label})",
+                file=path,
+                row=int(strange.index[0][0]) + 1,
+                remedy=UNCHANGED,
+            )
+        return labels.index(label), row + 1
     begins = (
         row
         for row in range(1, len(head))

@@ -583,7 +583,7 @@ def _read_drug_list(path: Path, notes: list[str]) -> dict[int, int]:
     return out
 
 
-def _read_structures(path: Path) -> list[dict]:
+def _read_structures(path: Path, notes: list[str]) -> list[dict]:
     """({CID: SMILES}, {DRUG_ID: SMILES}, {DRUG_ID: CID}) from a table with SMILES and at least one
     of the two ids; checked by RDKit.
     """
@@ -595,7 +595,17 @@ def _read_structures(path: Path) -> list[dict]:
         for name in frame.columns
     ]
     require_columns(frame.columns, ("smiles", "drug_id" if "cid" not in frame else "cid"), path)
+    other = [name for name in frame if name not in ("smiles", "drug_id", "cid")]
+    if other:
+        notes.append(f"columns of {path.name} left out: {', '.join(map(repr, other[:5]))}")
+    empty = int(frame["smiles"].isna().sum())
+    if empty:
+        notes.append(f"{empty} rows of {path.name} left out: no SMILES")
     frame = frame[frame["smiles"].notna()]
+    for key in ("drug_id", "cid"):
+        lost = int(frame[key].isna().sum()) if key in frame else 0
+        if lost:
+            notes.append(f"{lost} rows of {path.name} have no {key.upper()}: left out by that id")
     same = {}
     with rdBase.BlockLogs():
         for row, smiles in frame["smiles"].items():
@@ -657,7 +667,7 @@ def _drugs(found: dict[str, Path], response: pd.DataFrame, done: Prepared) -> pd
     )
     cids = _read_drug_list(found["drug list"], done.notes) if "drug list" in found else {}
     by_cid, by_drug, more = (
-        _read_structures(found["structures"]) if "structures" in found else ({}, {}, {})
+        _read_structures(found["structures"], done.notes) if "structures" in found else ({}, {}, {})
     )
     cids = more | cids
     table["pubchem_cid"] = pd.array([cids.get(drug) for drug in table["DRUG_ID"]], dtype="Int64")
