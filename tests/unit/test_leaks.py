@@ -26,6 +26,7 @@ SMALL = {
     "hidden": 32,
     "dim": 8,
     "ridges": (100.0, 1000.0),
+    "ranks": (5, 10),
     "width": 8,
     "epochs": 1,
     "batch": 1024,

@@ -21,6 +21,7 @@ NETWORKS = tuple(name for name in models.names() if models.family(name) == "netw
 OF_NETWORKS = ("clmt_kernel", "stack_clmt", "stack_auxiliary_clmt")
 HERE = [name for name in models.names() if name not in (*NETWORKS, *OF_NETWORKS)]
 QUICK = {"random_forest": {"trees": 10}, "lightgbm": {"trees": 10}}
+QUICK |= {"als": {"ranks": (5, 10), "ridges": (5.0,)}, "ridge": {"ridges": (100.0, 1000.0)}}
 QUICK |= dict.fromkeys(("stack", "stack_auxiliary", "stack_masked"), {"inner": 2, "boost": False})
 BLEND = {"parts": ["kernel_omics", "effects"]}
 
