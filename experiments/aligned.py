@@ -1,17 +1,18 @@
 """What alignment to profiles is worth, as derived records (chapter profiles).
 
-    python experiments/aligned.py simulated retrieval scaling probes home
+    python experiments/aligned.py simulated retrieval home probes
 
-`simulated` needs nothing and writes `profiles-simulated`; the others need `CLMT_DATA`.
-`retrieval` and `scaling` go into `profiles-retrieval`, `probes` and `home` into
-`profiles-aligned`. What is finished is kept in `experiments/runs/aligned` and not done again.
+`simulated` needs nothing and writes `profiles-simulated`; the others need `CLMT_DATA`. `retrieval`
+also asks how it grows with the number of pairs, and writes `profiles-retrieval`; `probes` writes
+`profiles-aligned`, of which `home` (the drug kernel of GDSC2) is a part. What is finished is kept
+in `experiments/runs/aligned` and not done again.
 """
 
 import argparse
 import json
 import time
-from dataclasses import replace
-from functools import partial
+from dataclasses import asdict, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,21 @@ import torch
 
 from clmt_lib import data
 from clmt_lib.data import profiles
+from clmt_lib.data.base import Side
+from clmt_lib.data.grouping import parent_key
 from clmt_lib.data.profiles import simulated
 from clmt_lib.data.profiles.matching import matching
 from clmt_lib.io import atomic_write
+from clmt_lib.models.base import cosine
+from clmt_lib.models.baselines.drug_ridge import DrugRidge
 from clmt_lib.models.ceiling import ceiling, gains
-from clmt_lib.models.imputation import fit_components, impute
-from clmt_lib.models.profiles import DEFECTS, Profiles, ProfilesConfig
+from clmt_lib.models.imputation import fit_components, impute, impute_donors
+from clmt_lib.models.profiles import DEFECTS, Assays, AssaysConfig, Profiles, ProfilesConfig
 from clmt_lib.nn.contrast import rank_of_positive
 from clmt_lib.records import provenance, write_derived
 from clmt_lib.tasks.bootstrap import Bootstrap, interval
-from clmt_lib.views.molecules import fingerprints, tanimoto
+from clmt_lib.tasks.metrics import pearson
+from clmt_lib.views.molecules import fingerprints, jaccard, tanimoto
 
 KEPT = Path(__file__).parent / "runs" / "aligned"
 SPACES = {"comas_references": 15, "comas_profiles": 50, "cmap": 50, "cdrp": 30, "l1000": 30}
@@ -195,6 +201,274 @@ def retrieval():
     return rows, names
 
 
+# How it grows
+
+SHARES, GROWN, GROWN_FOLDS = (0.125, 0.25, 0.5, 1.0), ("comas_references", "cmap"), 3
+
+
+def grow(side, space, fold, share):
+    """{method: ranks} of the test molecules of a fold, from a share of the training molecules."""
+    table = matching(side, [space])
+    split, train, test = cut(table, fold)
+    rows = np.random.default_rng([fold, 5]).permutation(split.train)
+    part = replace(split, train=np.sort(rows[: round(share * len(rows))]))
+    train = np.unique(table.pairs[part.train, 0])
+    compound = side.keys["compound"][test]
+    same = torch.as_tensor(compound[:, None] == compound[None])
+    guesses, truth = predicted(side, space, train, test, SPACES[space])
+    found = {"ridge": ranks(guesses["ridge"], truth, same)}
+    config = replace(CONTRAST, components=SPACES[space], seed=fold)
+    z = Profiles(config).fit(table, part).embeddings(test)
+    found["contrast"] = ranks(z["molecule"], z[space], same)
+    return {"pairs": len(train), **found}
+
+
+def scaling():
+    """Rows of space, method and number of training molecules, and the names of the parts."""
+    rows, names = [], []
+    for space in GROWN:
+        side = None
+        for share in SHARES:
+            parts = []
+            for fold in range(GROWN_FOLDS):
+                name = f"scaling-{space}-{share:g}-{fold}"
+                if side is None and not (KEPT / f"{name}.json").exists():
+                    side = real([space])
+                parts.append(kept(name, partial(grow, side, space, fold, share)))
+                names.append(name)
+            for method in ("ridge", "contrast"):
+                found = summary([part[method] for part in parts])
+                kept_ = {key: value for key, value in found.items() if "there" in key}
+                pairs = float(np.mean([part["pairs"] for part in parts]))
+                rows.append({"space": space, "method": method, "pairs": pairs, **kept_})
+    return rows, names
+
+
+# Probes
+
+PROBED, REPEATS, STRENGTHS = "chembl2k", 5, (0.03, 0.1)
+PRETRAINED = replace(CONTRAST, components=50, steps=150)
+
+
+def held_out(table, held, seed):
+    """A split of a table of profiles (or activities) to pre-train on: no compound of `held`, a
+    tenth of the rest, by scaffold, to choose on.
+    """
+    split = data.make_split(table, "scaffold_blind", seed)
+    compound = table.sides[0].keys["compound"][table.pairs[:, 0]]
+    free = ~np.isin(compound, held)
+    train = np.sort(np.concatenate([split.train, split.test]))
+    return replace(
+        split, train=train[free[train]], valid=split.valid[free[split.valid]], test=split.test[:0]
+    )
+
+
+def imputed(side, table, cut_, labels, rng=None):
+    """[label molecules, components] imputed profiles of all spaces, each molecule's own profile
+    (and that of its scaffold) left out; `rng` deals profiles out anew: a control.
+    """
+    rows = np.concatenate([cut_.train, cut_.valid])
+    bits = labels.views["fingerprint"].astype(np.float64)
+    ours, blocks = labels.keys["compound"], []
+    for number, space in enumerate(table.sides[1].ids):
+        donors = np.unique(table.pairs[rows[table.pairs[rows, 1] == number], 0])
+        values = side.views[space].to_numpy(np.float64)[donors]
+        z = fit_components(values, SPACES[space])(values)
+        z = z if rng is None else z[rng.permutation(len(z))]
+        theirs = side.views["fingerprint"][donors].astype(np.float64)
+        among = tanimoto(theirs, theirs)
+        found = impute(z, among, tanimoto(bits, theirs), RIDGE)
+        alone = impute_donors(z, among, side.keys["scaffold"][donors], RIDGE)
+        place = {name: row for row, name in enumerate(side.keys["compound"][donors])}
+        for row, name in enumerate(ours):
+            if name in place:
+                found[row] = alone[place[name]]
+        blocks.append(found)
+    return np.hstack(blocks)
+
+
+def probe(benchmark, split, view=None, alone=False):
+    """[molecules, assays] scores of the linear probe on structure and perhaps one more block."""
+    from clmt_lib.models.probes import LinearProbe
+
+    side, names = benchmark.sides[0], () if alone else ("counts", "descriptors")
+    if view is not None:
+        benchmark = benchmark.with_sides(replace(side, views={**side.views, "more": view}))
+        split, names = replace(split, checksum=benchmark.checksum), (*names, "more")
+    return LinearProbe(names, STRENGTHS).fit(benchmark, split).table
+
+
+def encoders(split, benchmark, side, table, seed, transductive):
+    """{name: [label molecules, features]} of every encoder and imputation."""
+    labels = benchmark.sides[0]
+    rows = benchmark.pairs[np.concatenate([split.valid, split.test]), 0]
+    held = np.unique(labels.keys["compound"][rows])
+    own = held_out(table, held, seed)
+    config = replace(PRETRAINED, seed=seed)
+    found = {
+        "imputed": imputed(side, table, own, labels),
+        "imputed, shuffled": imputed(side, table, own, labels, np.random.default_rng(seed)),
+        "aligned": Profiles(config).fit(table, own).features(labels),
+        "aligned, shuffled": Profiles(replace(config, shuffled=True))
+        .fit(table, own)
+        .features(labels),
+        "random weights": Profiles(config).untrained(table, own).features(labels),
+    }
+    if transductive:
+        every = held_out(table, held[:0], seed)
+        found["aligned, test molecules in it"] = Profiles(config).fit(table, every).features(labels)
+    assays = activities()
+    model = Assays(AssaysConfig(seed=seed)).fit(assays, held_out(assays, held, seed))
+    found["activities"] = model.features(labels)
+    found["predicted activities"] = model.outputs(labels)
+    return found
+
+
+def with_bits(benchmark):
+    """The benchmark with fingerprints as a view of its molecules."""
+    side = benchmark.sides[0]
+    bits = fingerprints(side.frame).astype(np.uint8)
+    return benchmark.with_sides(replace(side, views={**side.views, "fingerprint": bits}))
+
+
+@lru_cache(maxsize=1)
+def activities():
+    """691 targets of ChEMBL, with fingerprints."""
+    return with_bits(data.load("chembl691"))
+
+
+@lru_cache(maxsize=1)
+def pretraining():
+    """(side of molecules with five feature spaces, table of who was measured)."""
+    side = real(SPACES)
+    return side, matching(side, SPACES)
+
+
+def probed(kind, seed):
+    """What each row has over structure on one split of the label table."""
+    from clmt_lib.data.published import molecule_split
+    from clmt_lib.models.probes import Scored
+
+    benchmark = with_bits(data.load(PROBED))
+    rule = "infoalign" if kind == "published" else "scaffold"
+    split = molecule_split(benchmark, rule, seed)
+    side, table = pretraining()
+    test, published = Scored.of(benchmark, split), kind == "published"
+    base = probe(benchmark, split)
+    out = {"structure": {"auroc": float(np.nanmean(test.each(base)))}}
+    for name, x in encoders(split, benchmark, side, table, seed, published).items():
+        for alone in (False, True) if published else (False,):
+            scores = probe(benchmark, split, x, alone)
+            found = test.compared(scores, base)
+            row = f"{name} alone" if alone else f"+ {name}"
+            out[row] = {"auroc": float(np.nanmean(test.each(scores))), **found}
+            out[row]["each"] = [
+                None if np.isnan(v) else v for v in test.each(scores) - test.each(base)
+            ]
+    return {"tasks": int(test.kept.sum()), "dropped": test.dropped, "rows": out}
+
+
+def probes():
+    """({published: rows, splits: rows}, names of the parts)."""
+    names, found = [], {}
+    for kind in ("published", "scaffold"):
+        parts = []
+        for seed in range(REPEATS):
+            name = f"probes-{PROBED}-{kind}-{seed}"
+            parts.append(kept(name, partial(probed, kind, seed)))
+            names.append(name)
+        rows = []
+        for row in parts[0]["rows"]:
+            each = [part["rows"][row] for part in parts]
+            gain = [one.get("mean", 0.0) for one in each]
+            rows.append(
+                {
+                    "row": row,
+                    "auroc": spread([one["auroc"] for one in each]),
+                    "gain": spread(gain),
+                    "gains": gain,
+                    "interval": between(gain),
+                    "over_molecules": [one.get("over_molecules") for one in each],
+                }
+            )
+        found[kind] = {"rows": rows, "tasks": [part["tasks"] for part in parts]}
+    return found, names
+
+
+def between(values):
+    """95 % interval of a mean over few splits (Student's t)."""
+    from scipy import stats
+
+    values = np.asarray(values, dtype=float)
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return [float(values.mean() - half), float(values.mean() + half)]
+
+
+# Back home
+
+
+class DrugsOf(DrugRidge):
+    """Ridge over drugs on the cosine of given vectors, or the mean of several such kernels."""
+
+    blocks = ()
+
+    def _kernels(self, benchmark, split):
+        likeness = [cosine(x - x.mean(0)) if centre else jaccard(x) for x, centre in self.blocks]
+        return [
+            ({"sharpness": s}, np.mean([np.exp(s * (k - 1)) for k in likeness], axis=0))
+            for s in (1.0, 3.0)
+        ]
+
+
+def home():
+    """Rows of the drug-blind split of GDSC2 by what the drug kernel reads."""
+    screen = data.load("gdsc2")
+    drugs = screen.sides[1]
+    side, table = pretraining()
+    bits = fingerprints(drugs.frame)
+    held = np.array([parent_key(smiles) or "" for smiles in drugs.frame["smiles"]])
+    own = held_out(table, held, 0)
+    like = Side("molecule", drugs.frame, {"fingerprint": bits.astype(np.uint8)})
+    read = {"fingerprint": [(bits, False)]}
+    for name, model in {
+        "aligned": Profiles(PRETRAINED).fit(table, own),
+        "aligned, shuffled": Profiles(replace(PRETRAINED, shuffled=True)).fit(table, own),
+        "random weights": Profiles(PRETRAINED).untrained(table, own),
+    }.items():
+        read[name] = [(model.features(like), True)]
+    own_side = replace(like, keys={"compound": held}, identity="compound")
+    read["imputed"] = [(imputed(side, table, own, own_side), True)]
+    for name in ("aligned", "aligned, shuffled", "random weights", "imputed"):
+        read[f"fingerprint + {name}"] = [*read["fingerprint"], *read[name]]
+    r = {name: np.full(screen.shape[1], np.nan) for name in read}
+    for fold in range(10):
+        split = data.make_split(screen, "drug_blind", 0, fold)
+        pairs, y = screen.pairs[split.test], screen.y[split.test]
+        for name, blocks in read.items():
+            model = DrugsOf()
+            model.blocks = blocks
+            said = model.fit(screen, split).predict(pairs)
+            for drug in np.unique(pairs[:, 1]):
+                mine = pairs[:, 1] == drug
+                r[name][drug] = pearson(y[mine], said[mine])
+    compound = np.unique(drugs.keys["compound"], return_inverse=True)[1]
+    boot, rows = Bootstrap((compound.max() + 1,), names=("drug",)).counts[0][:, compound], []
+    for name, values in r.items():
+        gap = values - r["fingerprint"]
+        known = np.isfinite(gap)
+        drawn = boot[:, known] @ gap[known] / boot[:, known].sum(1)
+        rows.append(
+            {
+                "row": name,
+                "pcc_per_drug": float(np.nanmean(values)),
+                "gain": float(gap[known].mean()),
+                "interval": interval(drawn),
+                "drugs": int(known.sum()),
+            }
+        )
+    return {"rows": rows, "held": int(np.isin(side.keys["compound"], held).sum())}
+
+
 # The simulated world
 
 SEEDS, SMALLER = 5, {"hidden": 128, "dim": 32, "profile_hidden": 64, "components": 20, "steps": 60}
@@ -313,25 +587,46 @@ def worth(seed, shares):
     return gains(benchmark, asked, scores)
 
 
+def record(name, make, config):
+    """Write a derived record of what `make` returns: metrics and the names of their parts."""
+    metrics, names = make()
+    parts = {"config": config, "metrics": metrics, "provenance": cost(names)}
+    write_derived(name, parts)
+
+
+def real_retrieval():
+    """Retrieval and how it grows."""
+    (rows, names), (grown, more) = retrieval(), scaling()
+    return {"retrieval": rows, "scaling": grown}, names + more
+
+
+def real_probes():
+    """Probes of label tables, and the drug kernel of the screen."""
+    found, names = probes()
+    return {**found, "home": kept("home-gdsc2", home)}, [*names, "home-gdsc2"]
+
+
 def main():
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="+", choices=["simulated", "retrieval"])
+    parser.add_argument("parts", nargs="+", choices=["simulated", "retrieval", "probes", "home"])
     parts = parser.parse_args().parts
     if "simulated" in parts:
-        found, names = simulation()
         config = {"seeds": SEEDS, "settings": SMALLER, "molecules": 600}
-        write_derived(
-            "profiles-simulated",
-            {"config": config, "metrics": found, "provenance": cost(names)},
-        )
+        record("profiles-simulated", simulation, config)
     if "retrieval" in parts:
-        rows, names = retrieval()
-        config = {"folds": FOLDS, "ridge": RIDGE, "components": SPACES}
-        write_derived(
-            "profiles-retrieval",
-            {"config": config, "metrics": {"retrieval": rows}, "provenance": cost(names)},
-        )
+        config = {"folds": FOLDS, "ridge": RIDGE, "components": SPACES, "settings": plain(CONTRAST)}
+        record("profiles-retrieval", real_retrieval, config)
+    if "home" in parts:
+        kept("home-gdsc2", home)
+    if "probes" in parts:
+        config = {"table": PROBED, "repeats": REPEATS, "strengths": STRENGTHS}
+        record("profiles-aligned", real_probes, config | {"settings": plain(PRETRAINED)})
+
+
+def plain(config):
+    """Settings as JSON would have them."""
+    return json.loads(json.dumps(asdict(config)))
 
 
 if __name__ == "__main__":

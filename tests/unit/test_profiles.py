@@ -16,6 +16,7 @@ from clmt_lib import data
 from clmt_lib.audit import proves_blind
 from clmt_lib.audit.blind import state_difference
 from clmt_lib.data.base import Benchmark, Side
+from clmt_lib.data.grouping import molecule_side, scaffold_of
 from clmt_lib.data.profiles import simulated
 from clmt_lib.data.profiles.matching import follow, matching
 from clmt_lib.io import DataError
@@ -452,6 +453,28 @@ def test_profiles_of_held_out_scaffolds_and_compounds_are_held_out(world, table)
     assert len(cut.test) and len(cut.valid)
     with pytest.raises(DataError, match="no profile is left for valid"):
         follow(replace(labels, valid=labels.valid[:0]), benchmark, table)
+
+
+def test_scaffolds_of_two_sides_are_compared_by_what_they_are():
+    """Groups of scaffolds are numbered afresh on every side: "group 0" here is not that there."""
+    rings = ["c1ccccc1", "c1ccncc1", "c1ccoc1", "c1ccsc1", "C1CCCCC1", "C1CCNCC1", "C1CCOCC1"]
+    first = [f"{'C' * n}{ring}" for ring in rings for n in (1, 2)]
+    second = [f"{'C' * n}{ring}" for ring in rings[::-1] for n in (3, 4)]
+    sides = []
+    for smiles in (first, second):
+        frame = pd.DataFrame({"name": smiles, "smiles": smiles}, index=smiles)
+        sides.append(molecule_side(frame, {"space": np.ones((len(smiles), 3))}))
+    pairs = np.stack([np.arange(14), np.zeros(14, dtype=int)], 1)
+    assay = Side("assay", pd.DataFrame({"name": ["a"]}, index=["a"]))
+    labels = Benchmark("labels", (sides[0], assay), pairs, np.ones(14), np.zeros(14, dtype=bool))
+    table = matching(sides[1])
+    split = data.make_split(labels, "scaffold_blind")
+    cut = follow(split, labels, table)
+    for ours, theirs in ((split.test, cut.test), (split.valid, cut.valid)):
+        held = {scaffold_of(first[labels.pairs[p, 0]]) for p in ours}
+        assert held == {scaffold_of(second[table.pairs[p, 0]]) for p in theirs}
+    alike = follow(split, labels, matching(sides[0]), "compound")
+    assert np.array_equal(alike.test, split.test) and np.array_equal(alike.valid, split.valid)
 
 
 def test_features_never_read_a_profile_that_is_held_out(world):

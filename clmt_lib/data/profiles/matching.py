@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.base import Benchmark, Side
+from clmt_lib.data.grouping import scaffold_of
 from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError
 
@@ -80,7 +81,10 @@ def follow(split: Split, benchmark: Benchmark, table: Benchmark, key: str = "sca
     Parameters
     ----------
     split : of `benchmark`, molecules x assays
-    table : from `matching`; molecules of the two are compared by the labels of their keys
+    table : from `matching`; its molecules may be others
+    key : of the molecules: "scaffold", or "compound" for the molecules themselves alone. Groups of
+        scaffolds are numbered afresh on every side, so where there are structures, the scaffolds
+        themselves are compared
 
     Raises
     ------
@@ -96,17 +100,24 @@ def follow(split: Split, benchmark: Benchmark, table: Benchmark, key: str = "sca
     True
     """
     labelled, molecules = benchmark.sides[0], table.sides[0]
-    names = (key, molecules.identity)
-    kinds = [np.asarray(molecules.keys[name]).astype(str)[table.pairs[:, 0]] for name in names]
     part = np.zeros(len(table), dtype=np.int64)
-    for number, positions in ((1, split.valid), (2, split.test)):
-        rows = benchmark.pairs[positions, 0]
-        for name, labels in zip((key, labelled.identity), kinds, strict=True):
-            there = np.unique(np.asarray(labelled.keys[name]).astype(str)[rows])
-            part[np.isin(labels, there)] = number
+    for name in (key, "compound"):
+        ours, theirs = _labels(labelled, name), _labels(molecules, name)[table.pairs[:, 0]]
+        for number, positions in ((1, split.valid), (2, split.test)):
+            there = np.unique(ours[benchmark.pairs[positions, 0]])
+            part[np.isin(theirs, there)] = np.maximum(part[np.isin(theirs, there)], number)
     train, valid, test = (np.flatnonzero(part == number) for number in range(3))
     for name, positions in (("train", train), ("valid", valid)):
         if not len(positions):
             raise DataError(f"no profile is left for {name}", remedy="use another split")
     facts = split.seed, split.fold, split.folds, table.name, table.checksum
     return Split(split.kind, train, valid, test, *facts)
+
+
+def _labels(side: Side, key: str) -> np.ndarray:
+    """[n] labels of a key that mean the same on every side."""
+    if key == "scaffold" and "smiles" in side.frame:
+        found = [scaffold_of(smiles) for smiles in side.frame["smiles"]]
+        alone = [f"alone {name}" for name in side.ids]  # no ring: like nobody
+        return np.array([scaffold or own for scaffold, own in zip(found, alone, strict=True)])
+    return np.asarray(side.keys[key]).astype(str)
