@@ -24,11 +24,13 @@ from clmt_lib.data.base import Side
 from clmt_lib.data.grouping import parent_key
 from clmt_lib.data.profiles import simulated
 from clmt_lib.data.profiles.matching import matching
+from clmt_lib.data.published import molecule_split
 from clmt_lib.io import atomic_write
 from clmt_lib.models.base import cosine
 from clmt_lib.models.baselines.drug_ridge import DrugRidge
 from clmt_lib.models.ceiling import ceiling, gains
 from clmt_lib.models.imputation import fit_components, impute, impute_donors
+from clmt_lib.models.probes import LinearProbe, Scored
 from clmt_lib.models.profiles import DEFECTS, Assays, AssaysConfig, Profiles, ProfilesConfig
 from clmt_lib.nn.contrast import rank_of_positive
 from clmt_lib.records import provenance, write_derived
@@ -38,6 +40,7 @@ from clmt_lib.views.molecules import fingerprints, jaccard, tanimoto
 
 KEPT = Path(__file__).parent / "runs" / "aligned"
 SPACES = {"comas_references": 15, "comas_profiles": 50, "cmap": 50, "cdrp": 30, "l1000": 30}
+PARTS = ("simulated", "retrieval", "scaling", "probes", "home")
 FOLDS, RIDGE, TOP = 5, 0.3, (1, 10)
 CONTRAST = ProfilesConfig()
 
@@ -116,9 +119,10 @@ def retrieve(side, space, fold, config, shared=None):
     queries = {name: (guess, truth) for name, guess in guesses.items()}
     variants = {
         "contrast": config,
-        "soft": replace(config, targets="soft"),
         "shuffled": replace(config, shuffled=True),
     }
+    if space == "comas_references":
+        variants["soft"] = replace(config, targets="soft")
     for name, settings in variants.items():
         z = Profiles(settings).fit(table, split).embeddings(test)
         queries[name] = z["molecule"], z[space]
@@ -203,7 +207,7 @@ def retrieval():
 
 # How it grows
 
-SHARES, GROWN, GROWN_FOLDS = (0.125, 0.25, 0.5, 1.0), ("comas_references", "cmap"), 3
+SHARES, GROWN, GROWN_FOLDS = (0.125, 0.25, 0.5, 1.0), ("comas_references", "cmap"), 2
 
 
 def grow(side, space, fold, share):
@@ -246,7 +250,7 @@ def scaling():
 
 # Probes
 
-PROBED, REPEATS, STRENGTHS = "chembl2k", 5, (0.03, 0.1)
+PROBED, REPEATS, STRENGTHS = "chembl2k", {"scaffold": 5, "published": 1}, (0.03,)
 PRETRAINED = replace(CONTRAST, components=50, steps=150)
 
 
@@ -289,8 +293,6 @@ def imputed(side, table, cut_, labels, rng=None):
 
 def probe(benchmark, split, view=None, alone=False):
     """[molecules, assays] scores of the linear probe on structure and perhaps one more block."""
-    from clmt_lib.models.probes import LinearProbe
-
     side, names = benchmark.sides[0], () if alone else ("counts", "descriptors")
     if view is not None:
         benchmark = benchmark.with_sides(replace(side, views={**side.views, "more": view}))
@@ -319,7 +321,8 @@ def encoders(split, benchmark, side, table, seed, transductive):
         found["aligned, test molecules in it"] = Profiles(config).fit(table, every).features(labels)
     assays = activities()
     model = Assays(AssaysConfig(seed=seed)).fit(assays, held_out(assays, held, seed))
-    found["activities"] = model.features(labels)
+    if transductive:
+        found["activities"] = model.features(labels)
     found["predicted activities"] = model.outputs(labels)
     return found
 
@@ -346,38 +349,40 @@ def pretraining():
 
 def probed(kind, seed):
     """What each row has over structure on one split of the label table."""
-    from clmt_lib.data.published import molecule_split
-    from clmt_lib.models.probes import Scored
-
     benchmark = with_bits(data.load(PROBED))
     rule = "infoalign" if kind == "published" else "scaffold"
     split = molecule_split(benchmark, rule, seed)
     side, table = pretraining()
     test, published = Scored.of(benchmark, split), kind == "published"
     base = probe(benchmark, split)
-    out = {"structure": {"auroc": float(np.nanmean(test.each(base)))}}
+    every = Scored.of(benchmark, split, fewest=1)  # as published means count them
+    out = {
+        "structure": {
+            "auroc": float(np.nanmean(test.each(base))),
+            "all": float(np.nanmean(every.each(base))),
+        }
+    }
     for name, x in encoders(split, benchmark, side, table, seed, published).items():
         for alone in (False, True) if published else (False,):
             scores = probe(benchmark, split, x, alone)
             found = test.compared(scores, base)
             row = f"{name} alone" if alone else f"+ {name}"
-            out[row] = {"auroc": float(np.nanmean(test.each(scores))), **found}
-            out[row]["each"] = [
-                None if np.isnan(v) else v for v in test.each(scores) - test.each(base)
-            ]
-    return {"tasks": int(test.kept.sum()), "dropped": test.dropped, "rows": out}
+            auroc = float(np.nanmean(test.each(scores)))
+            out[row] = {"auroc": auroc, "all": float(np.nanmean(every.each(scores))), **found}
+    counted = {"tasks": int(test.kept.sum()), "all_tasks": int(every.kept.sum())}
+    return {**counted, "rows": out}
 
 
 def probes():
     """({published: rows, splits: rows}, names of the parts)."""
     names, found = [], {}
-    for kind in ("published", "scaffold"):
+    for kind, repeats in REPEATS.items():
         parts = []
-        for seed in range(REPEATS):
+        for seed in range(repeats):
             name = f"probes-{PROBED}-{kind}-{seed}"
             parts.append(kept(name, partial(probed, kind, seed)))
             names.append(name)
-        rows = []
+        rows, base = [], [part["rows"]["structure"] for part in parts]
         for row in parts[0]["rows"]:
             each = [part["rows"][row] for part in parts]
             gain = [one.get("mean", 0.0) for one in each]
@@ -387,11 +392,15 @@ def probes():
                     "auroc": spread([one["auroc"] for one in each]),
                     "gain": spread(gain),
                     "gains": gain,
+                    "all": spread([one["all"] for one in each]),
+                    "gain_all": spread([one["all"] - b["all"] for one, b in zip(each, base)]),
+                    "interval_all": between([o["all"] - b["all"] for o, b in zip(each, base)]),
                     "interval": between(gain),
                     "over_molecules": [one.get("over_molecules") for one in each],
                 }
             )
-        found[kind] = {"rows": rows, "tasks": [part["tasks"] for part in parts]}
+        counts = {key: [part[key] for part in parts] for key in ("tasks", "all_tasks")}
+        found[kind] = {"rows": rows, **counts}
     return found, names
 
 
@@ -400,6 +409,8 @@ def between(values):
     from scipy import stats
 
     values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return [np.nan, np.nan]
     half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return [float(values.mean() - half), float(values.mean() + half)]
 
@@ -471,7 +482,10 @@ def home():
 
 # The simulated world
 
-SEEDS, SMALLER = 5, {"hidden": 128, "dim": 32, "profile_hidden": 64, "components": 20, "steps": 60}
+SEEDS, CEILINGS = 5, 3  # worlds
+SMALLER = {"hidden": 128, "dim": 32, "profile_hidden": 64, "components": 20, "steps": 60}
+CEILING = {"molecules": 1500, "labelled": 0.25}  # many profiles, few labels
+RARE = {"molecules": 1500, "rare": 0.1}  # one space that a tenth of the others have
 VARIANTS = {  # what is changed of the corrected settings, and of the world
     "corrected": ({}, {}),
     "another seed": ({"seed": 7}, {}),
@@ -491,14 +505,22 @@ VARIANTS = {  # what is changed of the corrected settings, and of the world
     "nobody has both": ({}, {"both": 0.0}),
     "four in ten have both": ({}, {"both": 0.4}),
     "nothing shared": ({}, {"shares": {"shared": 0.0}}),
+    "a rare space": ({}, RARE),
+    "a rare space, columns unmasked": ({"defects": ("absent_columns",)}, RARE),
 }
 
 
-def worlds(seed, shares=None, **options):
-    """A simulated world."""
-    return simulated.world(
-        seed, shares=simulated.Shares(**(shares or {})), molecules=600, **options
-    )
+def worlds(seed, shares=None, molecules=600, rare=None, **options):
+    """A simulated world; `rare` is the share of its expression profiles that are kept."""
+    shares = simulated.Shares(**(shares or {}))
+    world = simulated.world(seed, shares=shares, molecules=molecules, **options)
+    if rare is None:
+        return world
+    side = world.benchmark.sides[0]
+    kept_ = np.random.default_rng(seed).random(len(side)) < rare
+    present = {**side.present, "expression": side.has("expression") & kept_}
+    side = replace(side, present=present)
+    return replace(world, benchmark=world.benchmark.with_sides(side))
 
 
 def align(seed, settings, options):
@@ -530,6 +552,8 @@ def align(seed, settings, options):
         "chance_top1",
         "chance_top10",
     )
+    rare = summary(found[1:])  # the last space: expression
+    out["rare_place"] = float(rare["there_place"] + rare["back_place"]) / 2
     return out | {name: float(table[name]) for name in asked}
 
 
@@ -537,7 +561,8 @@ def spread(values, base=None):
     """Mean over seeds and its standard error; paired to `base` where there is one."""
     values = np.asarray(values, dtype=float)
     values = values if base is None else values - np.asarray(base, dtype=float)
-    return [float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))]
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return [float(values.mean()), float(error)]
 
 
 def simulation():
@@ -558,11 +583,15 @@ def simulation():
             [(part["there_place"] + part["back_place"]) / 2 for part in p] for p in (parts, base)
         ]
         row["place"], row["place_difference"] = spread(place[0]), spread(*place)
+        row |= {"rare_difference": None}
+        if variant == "a rare space, columns unmasked":
+            rare = [[part["rare_place"] for part in p] for p in (parts, found["a rare space"])]
+            row["rare_difference"] = spread(*rare)
         rows.append(row)
     ceilings = []
     for world, shares in (("shared", {}), ("nothing shared", {"shared": 0.0})):
         parts = []
-        for seed in range(SEEDS):
+        for seed in range(CEILINGS):
             name = f"ceiling-{world.replace(' ', '_')}-{seed}"
             parts.append(kept(name, partial(worth, seed, shares)))
             names.append(name)
@@ -581,7 +610,7 @@ def simulation():
 
 def worth(seed, shares):
     """`ceiling.gains` of a simulated world."""
-    benchmark = worlds(seed, shares).benchmark
+    benchmark = simulated.load(seed, shares=simulated.Shares(**shares), **CEILING)
     config = ProfilesConfig(**{**SMALLER, "seed": seed})
     asked, scores = ceiling(benchmark, "morphology", seed, encoder=config, components=20)
     return gains(benchmark, asked, scores)
@@ -595,9 +624,15 @@ def record(name, make, config):
 
 
 def real_retrieval():
-    """Retrieval and how it grows."""
-    (rows, names), (grown, more) = retrieval(), scaling()
+    """Retrieval, and how it grows where that was asked."""
+    (rows, names), (grown, more) = retrieval(), scaling() if grows() else ([], [])
     return {"retrieval": rows, "scaling": grown}, names + more
+
+
+def grows():
+    """Whether the parts of `scaling` are there."""
+    last = f"scaling-{GROWN[-1]}-{SHARES[-1]:g}-{GROWN_FOLDS - 1}"
+    return (KEPT / f"{last}.json").exists()
 
 
 def real_probes():
@@ -609,12 +644,14 @@ def real_probes():
 def main():
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="+", choices=["simulated", "retrieval", "probes", "home"])
+    parser.add_argument("parts", nargs="+", choices=PARTS)
     parts = parser.parse_args().parts
     if "simulated" in parts:
-        config = {"seeds": SEEDS, "settings": SMALLER, "molecules": 600}
+        config = {"seeds": SEEDS, "settings": SMALLER, "molecules": 600, "ceiling": CEILING}
         record("profiles-simulated", simulation, config)
-    if "retrieval" in parts:
+    if "scaling" in parts:
+        scaling()
+    if "retrieval" in parts or "scaling" in parts:
         config = {"folds": FOLDS, "ridge": RIDGE, "components": SPACES, "settings": plain(CONTRAST)}
         record("profiles-retrieval", real_retrieval, config)
     if "home" in parts:

@@ -3,6 +3,7 @@ the contrast of many views against a plain loop, and what must not change a bit.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import roc_auc_score
 
-from clmt_lib import data
+from clmt_lib import data, records
 from clmt_lib.audit import proves_blind
 from clmt_lib.audit.blind import state_difference
 from clmt_lib.data.base import Benchmark, Side
@@ -33,6 +34,7 @@ from clmt_lib.models.profiles import (
 )
 from clmt_lib.nn.contrast import info_nce, rank_of_positive
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"hidden": 32, "dim": 8, "profile_hidden": 16, "components": 10, "steps": 8}
 
 
@@ -557,3 +559,45 @@ def test_known_states_tell_of_a_vector_what_it_is_made_of(world):
     assert told["visible"] == pytest.approx(0.35 * 0.6)
     assert told["hidden"] == pytest.approx(0.35 * 0.4)
     assert told["private"] == pytest.approx(0.35)
+
+
+# What the page says of the records
+
+
+@pytest.fixture(scope="module")
+def variants():
+    found = records.read("profiles-simulated", ROOT / "experiments").metrics
+    return pd.DataFrame(found["variants"]).set_index("variant"), found
+
+
+def test_what_the_chapter_says_of_the_defects_is_in_the_record(variants):
+    table, _ = variants
+    gap = {name: np.array(value) for name, value in table["place_difference"].items()}
+    low, high = (gap["another seed"][0] + sign * 2 * gap["another seed"][1] for sign in (-1, 1))
+    for name in ("defect: untrained_heads", "defect: mixed_accuracy", "published"):
+        assert gap[name][0] - 2 * gap[name][1] > 0 and gap[name][0] > high
+    assert low < gap["defect: absent_columns"][0] < max(high, 0.02)
+    rare, error = table.loc["a rare space, columns unmasked", "rare_difference"]
+    assert abs(rare) < 2 * error
+    assert gap["published"][0] > 0.4 * gap["shuffled pairs"][0]
+    # nobody has both profiles: still nearer to the corrected settings than to shuffled pairs
+    assert gap["nobody has both"][0] < 0.3 * gap["shuffled pairs"][0]
+    assert abs(table.loc["shuffled pairs", "place"][0] - 0.5) < 0.03
+    assert abs(table.loc["nothing shared", "place"][0] - 0.5) < 0.03
+
+
+def test_alignment_keeps_what_structure_shows_and_drops_what_is_private(variants):
+    row = variants[0].loc["corrected"]
+    assert row["profile: private"][0] < 0.8 * row["raw profile: private"][0]
+    assert row["profile: visible"][0] >= row["raw profile: visible"][0]
+    assert row["molecule: visible"][0] > 2 * row["molecule: private"][0]
+
+
+def test_the_order_of_the_ceiling_is_in_the_record(variants):
+    rows = pd.DataFrame(variants[1]["ceiling"]).set_index(["world", "row"])["auroc"]
+    mean = {key: value[0] for key, value in rows.items()}
+    order = [mean["shared", row] for row in ("+ measured", "+ imputed", "+ aligned", "structure")]
+    assert order == sorted(order, reverse=True) and order[2] > order[3] + 0.01
+    off = "nothing shared"
+    for row in ("+ measured", "+ imputed", "+ aligned", "measured", "cell count"):
+        assert mean[off, row] < mean[off, "structure"] + 0.01

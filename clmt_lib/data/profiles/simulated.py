@@ -10,7 +10,8 @@ All draws are standard normal and independent unless said otherwise.
 Structures::
 
     x_i   0/1 bits: `SCAFFOLD_BITS` that come with the scaffold of i, and each other bit with
-          probability `SUBSTITUENT`
+          probability `SUBSTITUENT`; where libraries differ in their profiles, those of the second
+          also share the first `MOTIF` bits, as molecules that were made in one way do
 
 Latent states, `LATENTS` of each kind::
 
@@ -55,6 +56,7 @@ from clmt_lib.io import DataError
 SPACES = {"morphology": 60, "expression": 80}  # name: features
 BITS, SCAFFOLDS, SCAFFOLD_BITS, SUBSTITUENT = 128, 40, 8, 0.12
 LATENTS = 6  # of each kind
+MOTIF = 6  # bits that tell two libraries apart, where they differ in profiles
 READ_BITS = 12  # bits that one state of G depends on
 ASSAYS, TOXIC, ACTIVE, TOLD, GAPS = 10, 3, 0.3, 0.7, 0.3
 LABELLED = 0.6  # share of the molecules that have labels
@@ -157,6 +159,7 @@ def world(
     shares: Shares = Shares(),
     molecules: int = 800,
     both: float = 0.1,
+    labelled: float = LABELLED,
 ) -> World:
     """Draw a world.
 
@@ -165,6 +168,7 @@ def world(
     molecules : different ones; `TWINS` of them are there under a second id, with profiles and
         labels of their own
     both : share of the molecules that have a profile in either space; `HAVE` stays what it is
+    labelled : share of the molecules that have labels
 
     Raises
     ------
@@ -176,7 +180,7 @@ def world(
     least, most = max(0.0, sum(HAVE.values()) - 1), min(HAVE.values())
     if not least <= both <= most:
         raise DataError(f"both={both}", remedy=f"use {least:g} to {most:g}")
-    frame, bits = _structures(_rng(seed, 0), molecules)
+    frame, bits = _structures(_rng(seed, 0), molecules, shares.library > 0)
     n, rng = len(frame), _rng(seed, 1)
     twin = np.unique(frame["compound"], return_inverse=True)[1]  # twins share every state
     states = _states(rng, bits, np.where(frame["library"] == "first", 1.0, -1.0), twin)
@@ -207,7 +211,7 @@ def world(
         {"compound": "compound", "scaffold": "scaffold", "library": "library"},
         identity="compound",
     )
-    benchmark = _labels(_rng(seed, 3), side, shared, shares.told)
+    benchmark = _labels(_rng(seed, 3), side, shared, shares.told, labelled)
     private = {space: states[space] for space in SPACES}
     return World(benchmark, replicates, shared, states["G"], private, complete, states["H"])
 
@@ -217,12 +221,14 @@ def _rng(seed: int, part: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64([int(seed), part]))
 
 
-def _structures(rng: np.random.Generator, n: int) -> tuple[pd.DataFrame, np.ndarray]:
+def _structures(rng: np.random.Generator, n: int, motif: bool) -> tuple[pd.DataFrame, np.ndarray]:
     """([n + twins] frame of molecules, [n + twins, BITS] uint8)."""
     own = np.array([rng.choice(BITS, SCAFFOLD_BITS, replace=False) for _ in range(SCAFFOLDS)])
     scaffold = rng.integers(0, SCAFFOLDS, n)
     bits = (rng.random((n, BITS)) < SUBSTITUENT).astype(np.uint8)
     bits[np.arange(n)[:, None], own[scaffold]] = 1
+    if motif:
+        bits[np.ix_(scaffold % 2 == 1, np.arange(MOTIF))] = 1
     names = np.array([f"M{i:04d}" for i in range(n)])
     again = np.sort(rng.choice(n, round(TWINS * n), replace=False))
     ids = np.concatenate([names, [f"{name}-2" for name in names[again]]])
@@ -298,7 +304,9 @@ def _presence(rng: np.random.Generator, n: int, both: float) -> dict[str, np.nda
     return found
 
 
-def _labels(rng: np.random.Generator, side: Side, shared: np.ndarray, told: float) -> Benchmark:
+def _labels(
+    rng: np.random.Generator, side: Side, shared: np.ndarray, told: float, labelled: float
+) -> Benchmark:
     """Molecules x assays, `ACTIVE` of the values 1."""
     n = len(side)
     reads = rng.standard_normal((LATENTS, ASSAYS))
@@ -306,7 +314,7 @@ def _labels(rng: np.random.Generator, side: Side, shared: np.ndarray, told: floa
     liability = np.sqrt(told) * shared @ (reads / np.linalg.norm(reads, axis=0))
     liability += np.sqrt(1 - told) * rng.standard_normal((n, ASSAYS))
     active = liability > np.quantile(liability, 1 - ACTIVE, axis=0)
-    seen = (rng.random((n, 1)) < LABELLED) & (rng.random((n, ASSAYS)) > GAPS)
+    seen = (rng.random((n, 1)) < labelled) & (rng.random((n, ASSAYS)) > GAPS)
     names = [f"toxicity {i + 1}" if i < TOXIC else f"target {i + 1 - TOXIC}" for i in range(ASSAYS)]
     assays = Side("assay", pd.DataFrame({"name": names}, index=pd.Index(names, name="assay")))
     pairs = np.argwhere(seen)
