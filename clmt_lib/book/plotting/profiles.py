@@ -136,13 +136,12 @@ def worths(
             ax.plot(gain, row, MARKERS[row % len(MARKERS)], color=colour, markersize=7)
             if "auroc" in frame:
                 ax.text(
-                    1.0,
+                    1.01,
                     row,
                     f"{frame.loc[name, 'auroc']:.3f}",
                     transform=ax.get_yaxis_transform(),
                     fontsize=8,
-                    ha="right",
-                    va="bottom",
+                    va="center",
                 )
         ax.set_title(title)
         ax.grid(axis="x")
