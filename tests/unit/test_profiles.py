@@ -601,3 +601,24 @@ def test_the_order_of_the_ceiling_is_in_the_record(variants):
     off = "nothing shared"
     for row in ("+ measured", "+ imputed", "+ aligned", "measured", "cell count"):
         assert mean[off, row] < mean[off, "structure"] + 0.01
+
+
+def test_retrieval_beats_shuffled_pairs_and_chance_in_every_large_space():
+    rows = pd.DataFrame(
+        records.read("profiles-retrieval", ROOT / "experiments").metrics["retrieval"]
+    )
+    rows = rows.set_index(["space", "method"])
+    for space in ("comas_references", "comas_profiles", "cmap"):
+        for key in ("there_top10_interval", "there_place_interval"):
+            contrast, shuffled = (rows.loc[(space, m), key] for m in ("contrast", "shuffled"))
+            low, high = (contrast, shuffled) if "top10" in key else (shuffled, contrast)
+            assert low[0] > high[1], (space, key)
+        assert (
+            rows.loc[(space, "contrast"), "there_top10_interval"][0]
+            > rows.loc[(space, "contrast"), "chance_top10"]
+        )
+    # not just two libraries told apart, and ridge is at least as good
+    assert rows.loc[("comas_profiles", "contrast, within"), "there_place_interval"][1] < 0.4
+    for space in ("comas_references", "comas_profiles", "cmap"):
+        place = [rows.loc[(space, method), "there_place"] for method in ("ridge", "contrast")]
+        assert place[0] < place[1]
