@@ -373,15 +373,19 @@ def probed(kind, seed):
     return {**counted, "rows": out}
 
 
-def probes():
-    """({published: rows, splits: rows}, names of the parts)."""
+def probes(there_only=False):
+    """({published: rows, scaffold: rows}, names of the parts)."""
     names, found = [], {}
     for kind, repeats in REPEATS.items():
         parts = []
         for seed in range(repeats):
             name = f"probes-{PROBED}-{kind}-{seed}"
+            if there_only and not (KEPT / f"{name}.json").exists():
+                continue
             parts.append(kept(name, partial(probed, kind, seed)))
             names.append(name)
+        if not parts:
+            continue
         rows, base = [], [part["rows"]["structure"] for part in parts]
         for row in parts[0]["rows"]:
             each = [part["rows"][row] for part in parts]
@@ -635,9 +639,9 @@ def grows():
     return (KEPT / f"{last}.json").exists()
 
 
-def real_probes():
+def real_probes(there_only=False):
     """Probes of label tables, and the drug kernel of the screen."""
-    found, names = probes()
+    found, names = probes(there_only)
     return {**found, "home": kept("home-gdsc2", home)}, [*names, "home-gdsc2"]
 
 
@@ -645,7 +649,9 @@ def main():
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="+", choices=PARTS)
-    parts = parser.parse_args().parts
+    parser.add_argument("--there", action="store_true", help="probes: only what is finished")
+    asked = parser.parse_args()
+    parts = asked.parts
     if "simulated" in parts:
         config = {"seeds": SEEDS, "settings": SMALLER, "molecules": 600, "ceiling": CEILING}
         record("profiles-simulated", simulation, config)
@@ -658,7 +664,11 @@ def main():
         kept("home-gdsc2", home)
     if "probes" in parts:
         config = {"table": PROBED, "repeats": REPEATS, "strengths": STRENGTHS}
-        record("profiles-aligned", real_probes, config | {"settings": plain(PRETRAINED)})
+        record(
+            "profiles-aligned",
+            partial(real_probes, asked.there),
+            config | {"settings": plain(PRETRAINED)},
+        )
 
 
 def plain(config):
