@@ -345,9 +345,9 @@ class TableModel(Model):
             model = copy.deepcopy(self)
             model.fit(benchmark, part)
             scores.append(model.scores)
-        mean = np.mean(scores, axis=0)  # [candidates]
         best = None
-        for number, found in enumerate(mean):  # as `choose`: the first wins a tie
+        # the mean of each candidate; as in `choose`, the first wins a tie
+        for number, found in enumerate(np.mean(scores, axis=0) if scores[0] else ()):
             if improves(found, best):
                 best, self.pick = found, number
         return self.fit(benchmark, split)

@@ -51,6 +51,7 @@ _BLEND = f"{_HERE}.stack:Blend"
 _CLMT = f"{_HERE}.clmt.corrected:CLMT"
 _CLDR = f"{_HERE}.cldr:CLDR"
 _PUBLISHED = f"{_HERE}.clmt.published:Published"
+_STAGED = f"{_HERE}.interaction:StagedRidge"
 _UMME = f"{_HERE}.umme:UMME"
 _ACMO = {"curriculum": "reliability", "modality_dropout": "scheduled", "align": 0.1}
 _DTA = {"head": "mlp", "identity": False, "row_views": ("sequence/expression",)}
@@ -137,6 +138,24 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
         f"{_HERE}.kernels:LearnedKernelRidge", {}, "learned-kernel ridge", "no features"
     ),
     "kernel_head": Entry(f"{_HERE}.kernel_head:KernelHead", {}, "kernel-head network", "kernels"),
+    "interaction_ridge": Entry(
+        _STAGED,
+        {"ridges": (0.02, 0.05, 0.1, 0.2, 0.5)},
+        "ridge (alignment x fingerprint)",
+        "kernels",
+    ),
+    "interaction_learned": Entry(
+        f"{_HERE}.interaction:LearnedInteraction", {}, "learned kernels", "no features"
+    ),
+    "interaction_features": Entry(
+        f"{_HERE}.interaction:FeatureInteraction", {}, "learned kernels + features", "kernels"
+    ),
+    "interaction_lightgbm": Entry(
+        f"{_HERE}.interaction:InteractionTrees", {}, "LightGBM (sequence, fingerprint)", "trees"
+    ),
+    "interaction_stack": Entry(
+        f"{_HERE}.interaction:InteractionStack", {}, "stack (interactions)", "combined"
+    ),
     "clmt_published": Entry(_PUBLISHED, {}, "CLMT as published", "network"),
     "clmt_repaired": Entry(_PUBLISHED, {"defects": ()}, "CLMT as published, repaired", "network"),
     "clmt_unaligned": Entry(_CLMT, {"alignment": "none"}, "CLMT, not aligned", "network"),

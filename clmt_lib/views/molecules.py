@@ -52,6 +52,49 @@ def alike(a: Sequence[str], b: Sequence[str], kind: str = "morgan") -> np.ndarra
     return tanimoto(x, y)
 
 
+COUNTED = ("morgan", "atom_pairs", "torsions", "paths")
+
+
+def count_fingerprints(drugs: pd.DataFrame, kind: str = "morgan", bits: int = 2048) -> np.ndarray:
+    """[D, bits] float32 counts of hashed fragments; zeros where the structure is missing.
+
+    Parameters
+    ----------
+    kind : morgan (circular, radius 2), atom_pairs (two atoms and their distance), torsions (four
+        atoms in a row) or paths (RDKit's own, up to seven bonds)
+    """
+    from rdkit import Chem
+    from rdkit.Chem import rdFingerprintGenerator as generators
+
+    make = {
+        "morgan": lambda: generators.GetMorganGenerator(radius=2, fpSize=bits),
+        "atom_pairs": lambda: generators.GetAtomPairGenerator(fpSize=bits),
+        "torsions": lambda: generators.GetTopologicalTorsionGenerator(fpSize=bits),
+        "paths": lambda: generators.GetRDKitFPGenerator(fpSize=bits),
+    }[kind]()
+    out = np.zeros((len(drugs), bits), dtype=np.float32)
+    for row, smiles in enumerate(drugs["smiles"]):
+        if isinstance(smiles, str):
+            out[row] = make.GetCountFingerprintAsNumPy(Chem.MolFromSmiles(smiles))
+    return out
+
+
+def count_tanimoto(counts: np.ndarray, most: int = 8) -> np.ndarray:
+    """[D, D] sum of the smaller over sum of the larger counts (Tanimoto of multisets), counts above
+    `most` cut; an empty row resembles only itself.
+
+    >>> count_tanimoto(np.array([[2, 1], [1, 0], [0, 0]])).round(2).tolist()
+    [[1.0, 0.33, 0.0], [0.33, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    cut = np.minimum(counts, most).astype(np.float32)
+    steps = [(cut >= step).astype(np.float32) for step in range(1, int(cut.max(initial=0)) + 1)]
+    both = sum((part @ part.T for part in steps), np.zeros((len(cut),) * 2, dtype=np.float32))
+    size = cut.sum(1)
+    out = (both / np.maximum(size[:, None] + size[None] - both, 1)).astype(np.float64)
+    np.fill_diagonal(out, 1.0)
+    return out
+
+
 def jaccard(bits: np.ndarray) -> np.ndarray:
     """[D, D] Tanimoto (Jaccard) similarity of 0/1 rows; an empty row resembles only itself.
 

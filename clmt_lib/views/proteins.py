@@ -6,9 +6,11 @@ kernel of Leslie, Eskin and Noble 2002). With one, when their best local alignme
 (Smith and Waterman 1981, affine gaps of Gotoh 1982, BLOSUM62 of Henikoff and Henikoff 1992).
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 
 from clmt_lib.io import cache_file, read_cached, write_cached
 
@@ -200,3 +202,70 @@ class _EndToEnd:
             np.maximum(t[1:], spare[1:], out=h[1:])
             np.maximum(best, h, out=best)
         return np.maximum.reduceat(best, self.starts).astype(np.int32)
+
+
+def composition(sequences: Sequence[str | None]) -> np.ndarray:
+    """[n, 21] share of each of the twenty amino acids, and the logarithm of 1 + length.
+
+    >>> composition(["MM", ""])[:, [10, 20]].round(2).tolist()
+    [[1.0, 1.1], [0.0, 0.0]]
+    """
+    texts = [(text or "").upper() for text in sequences]
+    shares = [
+        [text.count(letter) / max(len(text), 1) for letter in RESIDUES] + [np.log1p(len(text))]
+        for text in texts
+    ]
+    return np.array(shares, dtype=np.float64)
+
+
+def same_label(labels: Iterable[object]) -> np.ndarray:
+    """[n, n] 1 where two entities have one label (a kinase group or family), 0 where they differ or
+    either has none.
+    """
+    codes = pd.factorize(pd.Series(list(labels), dtype=object))[0]
+    return ((codes[:, None] == codes[None]) & (codes >= 0)[:, None]).astype(np.float64)
+
+
+def names_of(proteins: pd.DataFrame) -> set[str]:
+    """Lower-case names by which a text can give proteins away: genes, their stems without digits
+    (EGFR, MAP2K), words of protein names with a digit, kinase groups and families.
+    """
+    found: set[str] = set()
+    for gene in proteins.get("gene", pd.Series(dtype=object)).dropna():
+        found |= {gene.lower(), re.sub(r"[0-9]+[a-z]?$", "", gene.lower())}
+    for column in ("group", "family"):
+        for name in proteins.get(column, pd.Series(dtype=object)).dropna().unique():
+            found |= {name.lower(), re.sub(r"[0-9]+$", "", name.lower())}
+    for name in proteins.get("protein_name", pd.Series(dtype=object)).dropna().unique():
+        words = re.findall(r"[a-z0-9-]+", name.lower())
+        found |= {word for word in words if any(letter.isdigit() for letter in word)}
+    return {name for name in found if len(name) > 1}
+
+
+ALIASES = frozenset(
+    """mek erk raf ras p38 jnk vegfr pdgfr fgfr egfr her2 her3 kit c-kit flt3 flt src abl bcr-abl
+    bcr alk met c-met ros trk ret aurora plk cdk chk gsk akt pkb pi3k mtor rock pkc pka jak btk syk
+    fak igf igf-1r igfr insulin csf1r tie2 dna-pk atm atr wee1 casein tyrosine serine threonine
+    cyclin-dependent glycogen rho-associated mitogen-activated map protein growth factor
+    receptor epidermal vascular endothelial platelet-derived fibroblast hepatocyte""".split()
+)  # usual names of kinases and families in mechanism words, which no gene symbol spells
+
+
+def struck(text: str, names: Iterable[str]) -> str:
+    """Mechanism words without any that names a target: "MEK inhibitor" is "inhibitor".
+
+    Parameters
+    ----------
+    names : lower-case words to strike (`names_of`), beside the usual `ALIASES`
+
+    >>> struck("MEK inhibitor; EGFR1 inhibitor; microtubule inhibitor", {"egfr"})
+    'inhibitor; inhibitor; microtubule inhibitor'
+    """
+    known = set(names) | ALIASES
+
+    def kept(word: str) -> bool:
+        plain = word.lower().strip(",()")
+        return plain not in known and re.sub(r"[0-9]+[a-z]?$", "", plain) not in known
+
+    parts = [" ".join(filter(kept, part.split())) for part in text.split(";")]
+    return "; ".join(part for part in parts if part)

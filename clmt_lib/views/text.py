@@ -38,6 +38,7 @@ __all__ = [
     "response_words",
     "token_counts",
     "token_vectors",
+    "word_cosine",
 ]
 
 BUNDLED = "all-MiniLM-L6-v2"
@@ -124,6 +125,24 @@ def centred(z: ArrayLike, rows: np.ndarray | None = None) -> np.ndarray:
     counted = there if rows is None else there & np.isin(np.arange(len(z)), rows)
     z = np.where(there[:, None], z - z[counted].mean(0), 0.0) if counted.any() else 0.0 * z
     return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+
+
+def word_cosine(texts: Sequence[str | None]) -> np.ndarray:
+    """[n, n] cosine of texts as counts of their words, no encoder at all: 1 + log(count), times how
+    rare the word is; English stop words and words of one text alone are left out. 0 for a missing
+    text, also with itself.
+
+    >>> word_cosine(["binds the kinase", "a kinase binds", None]).round(2).tolist()
+    [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True, min_df=2)
+    try:
+        weights = vectorizer.fit_transform([text or "" for text in texts])
+    except ValueError:  # no word is in two texts
+        return np.zeros((len(texts), len(texts)))
+    return np.asarray((weights @ weights.T).todense())
 
 
 def _embed(texts, encoder):

@@ -1,18 +1,24 @@
 """KIBA, Human, BioSNAP and Davis: doors, published splits, modalities, alignment of sequences."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import nnls
 from test_doors import SMILES, cell, changed, keys
 
 from clmt_lib import audit, models, tasks
-from clmt_lib.data import load, make_split
+from clmt_lib.data import Benchmark, Side, load, make_split
 from clmt_lib.data.base import Partition
 from clmt_lib.io import DataError
+from clmt_lib.models import interaction, kernels
 from clmt_lib.models.base import fitted
+from clmt_lib.models.baselines.factors import factorise
+from clmt_lib.tasks.metrics import rmse
 from clmt_lib.views import proteins
+from clmt_lib.views.molecules import fingerprints
 
 PARTS = [*[-1] * 14, *np.arange(84) % 5]
 HUB = {"moa": ["MEK inhibitor|kinase inhibitor", None], "target": ["MAP2K1", "EGFR|ERBB2"]}
@@ -175,15 +181,9 @@ def test_a_refit_has_the_setting_of_the_best_mean_over_the_folds(folder):
     moved = data.y.copy()
     moved[whole.test] = np.random.default_rng(1).permutation(moved[whole.test]) + 1
     again = fitted(
-        models.build("als", ranks=(1, 2), ridges=(1.0, 10.0)), audit_copy(data, moved), whole
+        models.build("als", ranks=(1, 2), ridges=(1.0, 10.0)), replace(data, y=moved), whole
     )
     assert np.array_equal(model.table, again.table)
-
-
-def audit_copy(data, y):
-    from dataclasses import replace
-
-    return replace(data, y=y)
 
 
 KIBA, PAIRS = "dti/kiba_", "pairs.parquet"
@@ -248,8 +248,6 @@ def test_modalities_of_strangers_and_strange_letters_are_no_error(folder):
 
 
 def test_a_partition_needs_a_part_for_every_pair(folder):
-    from dataclasses import replace
-
     data = load("kiba", folder=folder)
     with pytest.raises(DataError, match="has a part for 3 of 98 pairs"):
         replace(data, partitions={"published": Partition(np.zeros(3, dtype=np.int64), 1)})
@@ -331,3 +329,243 @@ class TestRealTables:
         assert [len(at) for at in cold.sets().values()] == [3_059, 150, 292]
         split = make_split(load("biosnap_partial", modalities="none"), "published")
         assert [len(at) for at in split.sets().values()] == [16_304, 2_748, 5_496]
+
+
+# Models
+
+
+def sparse_world(seed=0):
+    """Residuals, seen pairs and two kernels of 9 rows x 7 columns; row 8 has no pair."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(9, 4)), rng.normal(size=(7, 4))
+    k_row, k_column = a @ a.T + 0.3 * np.eye(9), b @ b.T + 0.3 * np.eye(7)
+    seen = rng.random((9, 7)) < 0.6
+    seen[8] = False
+    rest = np.where(seen, rng.normal(size=(9, 7)), 0.0)
+    return k_row, k_column, rest, seen
+
+
+def solved_pair_by_pair(k_row, k_column, rest, seen, ridge):
+    """The dense system over pairs: one row and column a pair, no Kronecker structure used."""
+    pairs = np.argwhere(seen)
+    kernel = np.array([[k_row[a, c] * k_column[b, d] for c, d in pairs] for a, b in pairs])
+    out = np.zeros(seen.shape)
+    dual = np.linalg.solve(kernel + ridge * np.eye(len(pairs)), rest[seen])
+    out[tuple(pairs.T)] = dual
+    return out
+
+
+@pytest.mark.parametrize("ridge", [0.05, 1.0])
+def test_every_solver_is_the_dense_system_over_pairs(ridge):
+    world = sparse_world()
+    wanted = solved_pair_by_pair(*world, ridge)
+    assert np.allclose(interaction.solve_few(*world, ridge), wanted)
+    assert np.allclose(kernels.solve_pairs(*world, ridge), wanted, atol=1e-3)
+    quick = kernels.solve_pairs(*world, ridge, tolerance=3e-3, precision=np.float32)
+    k_row, k_column = world[:2]
+    assert quick.dtype == np.float32
+    assert np.abs(k_row @ (quick - wanted) @ k_column).max() < 0.02
+    again = kernels.solve_pairs(*world, ridge, quick, tolerance=3e-3, precision=np.float32)
+    assert np.array_equal(again, quick)  # a start that is good enough is the answer
+
+
+def affinities(seed=0):
+    """Nine proteins x eight drugs whose residuals have two factors, three in four measured."""
+    rng = np.random.default_rng(seed)
+    letters = list("ACDEFGHIKLMNPQRSTVWY")
+    sequence = ["".join(rng.choice(letters, 30)) for _ in range(9)]
+    smiles = [f"c1ccccc1{'C' * i}" for i in range(4)] + ["CCN", "CCONN", "CCO", "c1ccncc1"]
+    ids = [f"P{i}" for i in range(9)]
+    frame = pd.DataFrame({"name": ids, "sequence": sequence}, index=ids)
+    protein = Side(
+        "protein", frame, {"sequence": frame["sequence"]}, {}, {"sequence": "sequence"}, "sequence"
+    )
+    drugs = pd.DataFrame({"name": smiles, "smiles": smiles}, index=[f"D{i}" for i in range(8)])
+    table = rng.normal(size=(9, 2)) @ rng.normal(size=(2, 8)) + rng.normal(6, 0.3, (9, 8))
+    pairs = np.argwhere(rng.random((9, 8)) < 0.8)
+    part = rng.integers(-1, 3, len(pairs))
+    return Benchmark(
+        "invented",
+        (protein, Side("drug", drugs)),
+        pairs,
+        table[tuple(pairs.T)],
+        np.zeros(len(pairs), dtype=bool),
+        task="affinity",
+        partitions={"published": Partition(part, 3)},
+    )
+
+
+def plain_stages(data, train, stages, shrink):
+    """Means and stages again: dense solves over pairs, correlations by numpy, kernels by hand."""
+    row, column = data.pairs[train].T
+    y = data.y[train]
+    n, m = data.shape
+    mean, rows, columns = y.mean(), np.zeros(n), np.zeros(m)
+    for _ in range(20):
+        for j in range(m):
+            inside = column == j
+            columns[j] = (y - mean - rows[row])[inside].sum() / (inside.sum() + shrink)
+        for i in range(n):
+            inside = row == i
+            rows[i] = (y - mean - columns[column])[inside].sum() / (inside.sum() + shrink)
+    base = mean + rows[:, None] + columns[None]
+    seen = np.zeros((n, m), dtype=bool)
+    seen[row, column] = True
+    rest = np.where(seen, data.matrix(train) - base, 0.0)
+    alike = proteins.alignment(list(data.side("protein").frame["sequence"]))
+    bits = fingerprints(data.side("drug").frame)
+    tanimoto = np.array([[(a * b).sum() / ((a + b) > 0).sum() for b in bits] for a in bits])
+    before = None
+    for stage in stages:
+        stage = {**interaction.STAGE, **stage}
+        k = []
+        for axis, (facts, feature) in enumerate((("rows", alike), ("columns", tanimoto))):
+            kernel = 0.3 + sum(stage[facts].values()) * feature
+            kernel = kernel + stage["identity"][axis] * np.eye(len(feature))
+            if stage["learned"]:
+                c = np.corrcoef(before if axis == 0 else before.T)
+                kernel = kernel + stage["learned"] * np.exp(stage["sharpness"][axis] * (c - 1))
+            k.append(kernel)
+        before = k[0] @ solved_pair_by_pair(*k, rest, seen, stage["ridge"]) @ k[1]
+    return base + before
+
+
+STAGES = (
+    {"rows": {"alignment": 1.0}, "columns": {"fingerprint": 1.0}, "ridge": 0.3},
+    {"learned": 1.0, "columns": {"fingerprint": 0.5}, "identity": (0.1, 0.3), "ridge": 0.2},
+    {"learned": 2.0, "sharpness": (2.0, 4.0), "ridge": 0.4},
+)
+
+
+@pytest.mark.parametrize("few", [0, 6000])
+def test_stages_are_those_of_the_plain_formula(few, monkeypatch):
+    monkeypatch.setattr(interaction, "FEW_PAIRS", few)
+    data = affinities()
+    split = make_split(data, "published", fold=1)
+    model = models.build("interaction_ridge", stages=STAGES, ridges=(0.4,), tolerance=1e-6)
+    wanted = plain_stages(data, split.train, STAGES, 1.0)
+    assert np.allclose(model.fit(data, split).table, wanted, atol=2e-3)
+
+
+def test_the_last_ridge_is_chosen_on_valid_and_refitted_by_the_mean_over_folds():
+    data = affinities()
+    ridges = (0.05, 0.5, 5.0)
+    model = models.build("interaction_ridge", stages=STAGES, ridges=ridges, tolerance=1e-6)
+    whole = make_split(data, "published_refit")
+    error = {}
+    for ridge in ridges:
+        stages = (*STAGES[:2], {**STAGES[2], "ridge": ridge})
+        error[ridge] = []
+        for part in whole.within():
+            table = plain_stages(data, part.train, stages, 1.0)
+            at = tuple(data.pairs[part.valid].T)
+            error[ridge].append(rmse(data.y[part.valid], table[at]))
+    split = make_split(data, "published", fold=2)
+    assert model.fit(data, split).chosen["ridge"] == min(ridges, key=lambda ridge: error[ridge][2])
+    best = min(ridges, key=lambda ridge: np.mean(error[ridge]))
+    refitted = fitted(
+        models.build("interaction_ridge", stages=STAGES, ridges=ridges, tolerance=1e-6), data, whole
+    )
+    assert refitted.chosen["ridge"] == best
+    wanted = plain_stages(data, whole.train, (*STAGES[:2], {**STAGES[2], "ridge": best}), 1.0)
+    assert np.allclose(refitted.table, wanted, atol=2e-3)
+
+
+SMALL = {
+    "chains": {"features": STAGES[:2], "factorisation": ({"factors": 2, "ridge": 1.0},)},
+    "losses": ("regression", "huber"),
+    "rounds": (5, 10),
+    "trees": {"learning_rate": 0.1, "num_leaves": 4, "min_data_in_leaf": 3},
+    "neighbours": 3,
+    "seeds": 1,
+}
+
+
+def test_a_stack_is_a_blend_out_of_fold_and_trees_on_what_it_leaves(tmp_path):
+    data = affinities()
+    whole = make_split(data, "published_refit")
+    model = fitted(models.build("interaction_stack", **SMALL), data, whole)
+    out, y = [], []
+    for part in whole.within():  # out of fold: every base fitted without the published fold
+        at = tuple(data.pairs[part.valid].T)
+        base, rest, seen = interaction.residuals(data, part.train, 1.0)
+        u, v = factorise(rest, seen, 2, 1.0, sweeps=8)
+        tables = [
+            base,
+            plain_stages(data, part.train, STAGES[:1], 1.0),
+            plain_stages(data, part.train, STAGES[:2], 1.0),
+            base + u @ v.T,
+        ]
+        out.append(np.stack([table[at] for table in tables], axis=1))
+        y.append(data.y[part.valid])
+    out, y = np.concatenate(out), np.concatenate(y)
+    assert model.whole.names == ("means", "features 1", "features 2", "factorisation 1")
+    assert np.allclose(model.fitted["out_of_fold"], out, atol=5e-3)
+    weights = nnls(out - y.mean(), y - y.mean())[0]
+    assert np.allclose(model.weights, weights, atol=0.05)
+    found = model.predict(data.pairs[whole.test])
+    assert model.chosen["loss"] in SMALL["losses"] and model.chosen["trees"] in SMALL["rounds"]
+    again = models.load(model.save(tmp_path / "stack"))
+    assert np.array_equal(again.predict(data.pairs[whole.test]), found)
+    moved = data.y.copy()
+    moved[whole.test] = moved[whole.test][::-1] + 3
+    other = fitted(models.build("interaction_stack", **SMALL), replace(data, y=moved), whole)
+    assert np.array_equal(other.predict(data.pairs[whole.test]), found)
+
+
+def test_nearest_measured_leaves_the_pair_itself_and_the_unmeasured_out():
+    alike = np.array([[1.0, 0.9, 0.5, 0.8], [0.9, 1, 0, 0], [0.5, 0, 1, 0], [0.8, 0, 0, 1]])
+    rest = np.array([[10.0, 1.0, 2.0, 3.0]])
+    seen = np.array([[True, False, True, True]])
+    zero = np.zeros(1, dtype=int)
+    found = interaction.nearest_measured(alike, rest, seen, zero, zero, 2)[0]
+    assert np.allclose(found[:4], [3.0, 2.0, 0.8, 0.5])
+    weight = np.exp(6 * np.array([0.8, 0.5]))
+    assert np.isclose(found[4], (3 * weight[0] + 2 * weight[1]) / weight.sum())
+
+
+def test_summaries_are_those_of_numpy():
+    values = np.array([[1.0, 1.0, np.nan, 4.0], [np.nan] * 4])
+    assert interaction.summary(values)[0].tolist() == [1.0, 1.0, 2.5, 1.0, 4.0, 1.0, 2 / 3]
+    assert not interaction.summary(values)[1].any()
+
+
+def test_names_of_targets_are_struck_from_mechanism_words():
+    frame = pd.DataFrame(
+        {"gene": ["MAP2K1", None], "family": ["STE7", None], "protein_name": ["kinase p70", None]}
+    )
+    names = proteins.names_of(frame)
+    assert {"map2k1", "map2k", "ste7", "ste", "p70"} <= names and "kinase" not in names
+    text = "MAP2K1 inhibitor; p70 kinase inhibitor; microtubule stabilizing agent"
+    wanted = "inhibitor; kinase inhibitor; microtubule stabilizing agent"
+    assert proteins.struck(text, names) == wanted
+
+
+def test_unknown_kernels_and_stages_are_refused(folder):
+    with pytest.raises(DataError, match="a stage has no setting 'rank'.*use: learned"):
+        models.build("interaction_ridge", stages=({"rank": 3},))
+    with pytest.raises(DataError, match="no stage"):
+        models.build("interaction_ridge", stages=())
+    data = load("kiba", folder=folder, modalities="none")
+    for stage, says in (
+        ({"rows": {"shape": 1.0}}, "unknown kernel 'shape' of proteins"),
+        ({"columns": {"mechanism": 1.0}}, "drugs have no view 'mechanism'.*modalities='all'"),
+        ({"rows": {"family": 1.0}}, "proteins have no column 'family'"),
+        ({"learned": 1.0}, "begin with a stage whose `learned` is 0"),
+    ):
+        model = models.build("interaction_ridge", stages=(stage,))
+        with pytest.raises(DataError, match=says):
+            model.fit(data, make_split(data, "published"))
+
+
+def test_every_kernel_of_modalities_is_symmetric_and_leaves_the_absent_out(folder):
+    data = load("kiba", folder=folder)
+    likeness = interaction.Likeness(data)
+    for axis, makers in ((0, interaction.PROTEIN_KERNELS), (1, interaction.DRUG_KERNELS)):
+        for name in makers:
+            kernel = likeness[axis, name]
+            n = data.shape[axis]
+            assert kernel.shape == (n, n) and np.allclose(kernel, kernel.T), name
+            assert np.isfinite(kernel).all() and kernel.max() <= 1 + 1e-6, name
+    for name in ("mechanism", "struck", "targets", "assay", "expression"):
+        assert not likeness[1, name][5].any(), name
