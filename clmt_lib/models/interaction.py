@@ -175,7 +175,7 @@ DRUG_KERNELS: dict[str, Any] = {
     ),
     **{
         kind: lambda side, kind=kind: molecules.count_tanimoto(
-            molecules.count_fingerprints(side.frame, kind)
+            molecules.fragment_counts(side.frame, kind)
         )
         for kind in molecules.COUNTED
     },

@@ -55,7 +55,7 @@ def alike(a: Sequence[str], b: Sequence[str], kind: str = "morgan") -> np.ndarra
 COUNTED = ("morgan", "atom_pairs", "torsions", "paths")
 
 
-def count_fingerprints(drugs: pd.DataFrame, kind: str = "morgan", bits: int = 2048) -> np.ndarray:
+def fragment_counts(drugs: pd.DataFrame, kind: str = "morgan", bits: int = 2048) -> np.ndarray:
     """[D, bits] float32 counts of hashed fragments; zeros where the structure is missing.
 
     Parameters
