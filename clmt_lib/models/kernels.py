@@ -47,7 +47,7 @@ def solve_pairs(
     ridge: float,
     start: np.ndarray | None = None,
     eigen: Eigen | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     precision: type[np.floating] = np.float64,
 ) -> np.ndarray:
     """Dual weights A of kernel ridge on the seen pairs: (K_row A K_column)[seen] + ridge A =
@@ -62,7 +62,7 @@ def solve_pairs(
     residual [R, C] : targets; seen [R, C] bool : where they count
     start [R, C] : a first guess
     eigen : of the row kernel among rows that have a pair, where many systems share it
-    tolerance : relative residual to stop at; 3e-3 is enough for four digits of an MSE, and an order
+    tolerance : relative residual to stop at, 1e-5 unless given; 3e-3 is enough for four digits of an MSE, and an order
         of magnitude faster
     precision : of the arithmetic; np.float32 halves the time, and cannot reach a tolerance of 1e-5
 
@@ -89,7 +89,7 @@ def solve_pairs(
         lambda rest: w * full(rest),
         target,
         0 * target if start is None else start[some].astype(precision) * w,
-        tolerance,
+        TOLERANCE if tolerance is None else tolerance,
     )
     return out
 

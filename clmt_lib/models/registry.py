@@ -153,6 +153,47 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
     "interaction_lightgbm": Entry(
         f"{_HERE}.interaction:InteractionTrees", {}, "LightGBM (sequence, fingerprint)", "trees"
     ),
+    "interaction_cold": Entry(
+        _STAGED,
+        {"shrink": 3.0, "ridges": (0.02, 0.1, 0.3, 1.0, 3.0)},
+        "ridge (alignment, fingerprint), new entities",
+        "kernels",
+    ),
+    "kiba_cold": Entry(
+        _STAGED,
+        {
+            "shrink": 3.0,
+            "ridges": (0.1, 0.3, 1.0),
+            "tolerance": 1e-2,
+            "stages": (
+                {
+                    "rows": {"alignment": 1.0},
+                    "columns": dict.fromkeys(("morgan", "atom_pairs", "torsions", "paths"), 0.25),
+                    "constant": 0.1,
+                },
+            ),
+        },
+        "ridge (alignment, four fingerprints), new entities",
+        "kernels",
+    ),
+    "kiba_ridge": Entry(
+        _STAGED,
+        {"ridges": (), "tolerance": 1e-2},
+        "ridge (alignment, fingerprint), large table",
+        "kernels",
+    ),
+    "kiba_learned": Entry(
+        f"{_HERE}.interaction:KibaLearned", {}, "learned kernels, large table", "no features"
+    ),
+    "kiba_features": Entry(
+        f"{_HERE}.interaction:KibaFeatures",
+        {},
+        "learned kernels + features, large table",
+        "kernels",
+    ),
+    "kiba_stack": Entry(
+        f"{_HERE}.interaction:KibaStack", {}, "stack (interactions), large table", "combined"
+    ),
     "interaction_stack": Entry(
         f"{_HERE}.interaction:InteractionStack", {}, "stack (interactions)", "combined"
     ),

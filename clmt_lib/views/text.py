@@ -127,10 +127,14 @@ def centred(z: ArrayLike, rows: np.ndarray | None = None) -> np.ndarray:
     return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
 
 
-def word_cosine(texts: Sequence[str | None]) -> np.ndarray:
+def word_cosine(texts: Sequence[str | None], rows: np.ndarray | None = None) -> np.ndarray:
     """[n, n] cosine of texts as counts of their words, no encoder at all: 1 + log(count), times how
     rare the word is; English stop words and words of one text alone are left out. 0 for a missing
     text, also with itself.
+
+    Parameters
+    ----------
+    rows : texts that say which words there are and how rare, such as those of the training set
 
     >>> word_cosine(["binds the kinase", "a kinase binds", None]).round(2).tolist()
     [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
@@ -138,8 +142,10 @@ def word_cosine(texts: Sequence[str | None]) -> np.ndarray:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True, min_df=2)
+    given = [text or "" for text in texts]
     try:
-        weights = vectorizer.fit_transform([text or "" for text in texts])
+        vectorizer.fit(given if rows is None else [given[row] for row in rows])
+        weights = vectorizer.transform(given)
     except ValueError:  # no word is in two texts
         return np.zeros((len(texts), len(texts)))
     return np.asarray((weights @ weights.T).todense())

@@ -423,7 +423,9 @@ def plain_stages(data, train, stages, shrink):
             kernel = 0.3 + sum(stage[facts].values()) * feature
             kernel = kernel + stage["identity"][axis] * np.eye(len(feature))
             if stage["learned"]:
-                c = np.corrcoef(before if axis == 0 else before.T)
+                others = column if axis == 0 else row
+                seen_by = before if axis == 0 else before.T
+                c = np.corrcoef(seen_by[:, np.unique(others)])
                 kernel = kernel + stage["learned"] * np.exp(stage["sharpness"][axis] * (c - 1))
             k.append(kernel)
         before = k[0] @ solved_pair_by_pair(*k, rest, seen, stage["ridge"]) @ k[1]
@@ -474,8 +476,8 @@ def test_the_last_ridge_is_chosen_on_valid_and_refitted_by_the_mean_over_folds()
 SMALL = {
     "chains": {"features": STAGES[:2], "factorisation": ({"factors": 2, "ridge": 1.0},)},
     "losses": ("regression", "huber"),
-    "rounds": (5, 10),
-    "trees": {"learning_rate": 0.1, "num_leaves": 4, "min_data_in_leaf": 3},
+    "tree_counts": (5, 10),
+    "booster": {"learning_rate": 0.1, "num_leaves": 4, "min_data_in_leaf": 3},
     "neighbours": 3,
     "seeds": 1,
 }
@@ -504,7 +506,7 @@ def test_a_stack_is_a_blend_out_of_fold_and_trees_on_what_it_leaves(tmp_path):
     weights = nnls(out - y.mean(), y - y.mean())[0]
     assert np.allclose(model.weights, weights, atol=0.05)
     found = model.predict(data.pairs[whole.test])
-    assert model.chosen["loss"] in SMALL["losses"] and model.chosen["trees"] in SMALL["rounds"]
+    assert model.chosen["loss"] in SMALL["losses"] and model.chosen["trees"] in SMALL["tree_counts"]
     again = models.load(model.save(tmp_path / "stack"))
     assert np.array_equal(again.predict(data.pairs[whole.test]), found)
     moved = data.y.copy()
@@ -560,7 +562,7 @@ def test_unknown_kernels_and_stages_are_refused(folder):
 
 def test_every_kernel_of_modalities_is_symmetric_and_leaves_the_absent_out(folder):
     data = load("kiba", folder=folder)
-    likeness = interaction.Likeness(data)
+    likeness = interaction.Likeness(data, np.arange(len(data)))
     for axis, makers in ((0, interaction.PROTEIN_KERNELS), (1, interaction.DRUG_KERNELS)):
         for name in makers:
             kernel = likeness[axis, name]

@@ -19,7 +19,9 @@ CONTROLS = ("drugs_random", "drugs_shuffled")  # vectors dealt to the drugs of o
 LEARNED = ("learned_kernel", "kernel_head")
 NETWORKS = tuple(name for name in models.names() if models.family(name) == "network")
 OF_NETWORKS = ("clmt_kernel", "stack_clmt", "stack_auxiliary_clmt")
-HERE = [name for name in models.names() if name not in (*NETWORKS, *OF_NETWORKS)]
+# pairs of proteins and drugs: entities that were not there at fit are refused
+INTERACTION = tuple(name for name in models.names() if name.startswith(("interaction_", "kiba_")))
+HERE = [name for name in models.names() if name not in (*NETWORKS, *OF_NETWORKS, *INTERACTION)]
 QUICK = {"random_forest": {"trees": 10}, "lightgbm": {"trees": 10}}
 QUICK |= {"als": {"ranks": (5, 10), "ridges": (5.0,)}, "ridge": {"ridges": (100.0, 1000.0)}}
 QUICK |= dict.fromkeys(("stack", "stack_auxiliary", "stack_masked"), {"inner": 2, "boost": False})
@@ -101,6 +103,16 @@ def test_new_entities_are_predicted_as_if_they_had_been_there(
     assert {key: value.tobytes() for key, value in again.state().items()} == {
         key: value.tobytes() for key, value in model.state().items()
     }
+
+
+@pytest.mark.parametrize("name", ["interaction_features", "interaction_lightgbm"])
+def test_models_of_interactions_refuse_new_entities_and_find_known_ones(world, without, name):
+    split, small, smaller = without["cell_blind"]
+    model = built(name).fit(small, smaller)
+    with pytest.raises(DataError, match="not there at fit"):
+        model.predict(world.pairs[split.test], world)
+    places = np.array([[world.sides[i].ids.get_loc(small.sides[i].ids[0]) for i in (0, 1)]])
+    assert model.predict(places, world) == model.predict(np.zeros((1, 2), dtype=int))
 
 
 @pytest.mark.parametrize("name", ["effects", "ridge", "lightgbm", "kernel_omics", "als"])
