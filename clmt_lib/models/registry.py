@@ -159,6 +159,16 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
         "ridge (alignment, fingerprint), new entities",
         "kernels",
     ),
+    "human_ridge": Entry(
+        _STAGED,
+        {
+            "shrink": 3.0,
+            "ridges": (0.05, 0.3, 1.0),
+            "stages": ({"rows": {"kmers": 0.5, "pairs": 0.5}, "columns": {"fingerprint": 1.0}},),
+        },
+        "ridge (words of residues, fingerprint)",
+        "kernels",
+    ),
     "kiba_cold": Entry(
         _STAGED,
         {
