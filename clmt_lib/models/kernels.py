@@ -62,8 +62,8 @@ def solve_pairs(
     residual [R, C] : targets; seen [R, C] bool : where they count
     start [R, C] : a first guess
     eigen : of the row kernel among rows that have a pair, where many systems share it
-    tolerance : relative residual to stop at, 1e-5 unless given; 3e-3 is enough for four digits of an MSE, and an order
-        of magnitude faster
+    tolerance : relative residual to stop at, 1e-5 unless given; 3e-3 is enough for four digits of
+        an MSE, and an order of magnitude faster
     precision : of the arithmetic; np.float32 halves the time, and cannot reach a tolerance of 1e-5
 
     Returns
