@@ -366,13 +366,13 @@ class StagedRidge(TableModel):
     Parameters
     ----------
     stages : settings of each stage, over those of `STAGE`
-    ridges : of the last stage, chosen on the validation set; none takes the stage's own
+    ridges : of the last stage, chosen on the validation set
     shrink : of the means, as if so many more pairs sat at the mean of all
     tolerance : of the solver, which works in float32
     """
 
     stages: tuple[dict[str, Any], ...] = (FEATURES,)
-    ridges: tuple[float, ...] = ()
+    ridges: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.5)
     shrink: float = 1.0
     tolerance: float = 3e-3
 
@@ -391,7 +391,7 @@ class StagedRidge(TableModel):
         def candidates() -> Iterator[Candidate]:
             last, dual = stages[-1], None
             k_row, k_column = stage_kernels(likeness, last, before)
-            for ridge in sorted(self.ridges or (last["ridge"],), reverse=True):
+            for ridge in sorted(self.ridges, reverse=True):
                 dual = solved(k_row, k_column, rest, seen, ridge, self.tolerance, dual)
                 found = k_row @ dual @ k_column
                 yield {"ridge": ridge}, base + found, {"weights": dual}
@@ -430,6 +430,7 @@ class KibaFeatures(StagedRidge):
     """
 
     stages: tuple[dict[str, Any], ...] = KIBA_FEATURES
+    ridges: tuple[float, ...] = (0.2,)
     tolerance: float = 1e-2
 
 
@@ -438,6 +439,7 @@ class KibaLearned(StagedRidge):
     """The same table without a feature: kernels learned from a factorisation."""
 
     stages: tuple[dict[str, Any], ...] = ({"factors": 10, "ridge": 5.0}, LEARNED)
+    ridges: tuple[float, ...] = (0.2,)
     tolerance: float = 1e-2
 
 

@@ -159,36 +159,9 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
         "ridge (alignment, fingerprint), new entities",
         "kernels",
     ),
-    "human_ridge": Entry(
-        _STAGED,
-        {
-            "shrink": 3.0,
-            "ridges": (0.05, 0.3, 1.0),
-            "stages": ({"rows": {"kmers": 0.5, "pairs": 0.5}, "columns": {"fingerprint": 1.0}},),
-        },
-        "ridge (words of residues, fingerprint)",
-        "kernels",
-    ),
-    "kiba_cold": Entry(
-        _STAGED,
-        {
-            "shrink": 3.0,
-            "ridges": (0.1, 0.3, 1.0),
-            "tolerance": 1e-2,
-            "stages": (
-                {
-                    "rows": {"alignment": 1.0},
-                    "columns": dict.fromkeys(("morgan", "atom_pairs", "torsions", "paths"), 0.25),
-                    "constant": 0.1,
-                },
-            ),
-        },
-        "ridge (alignment, four fingerprints), new entities",
-        "kernels",
-    ),
     "kiba_ridge": Entry(
         _STAGED,
-        {"ridges": (), "tolerance": 1e-2},
+        {"ridges": (0.1,), "tolerance": 1e-2},
         "ridge (alignment, fingerprint), large table",
         "kernels",
     ),

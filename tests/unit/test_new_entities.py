@@ -20,7 +20,7 @@ LEARNED = ("learned_kernel", "kernel_head")
 NETWORKS = tuple(name for name in models.names() if models.family(name) == "network")
 OF_NETWORKS = ("clmt_kernel", "stack_clmt", "stack_auxiliary_clmt")
 # pairs of proteins and drugs: entities that were not there at fit are refused
-INTERACTION = tuple(name for name in models.names() if name.startswith(("interaction_", "kiba_", "human_")))
+INTERACTION = tuple(name for name in models.names() if name.startswith(("interaction_", "kiba_")))
 HERE = [name for name in models.names() if name not in (*NETWORKS, *OF_NETWORKS, *INTERACTION)]
 QUICK = {"random_forest": {"trees": 10}, "lightgbm": {"trees": 10}}
 QUICK |= {"als": {"ranks": (5, 10), "ridges": (5.0,)}, "ridge": {"ridges": (100.0, 1000.0)}}
