@@ -21,6 +21,7 @@ from torch import nn
 from clmt_lib.io import DataError
 from clmt_lib.models.base import check_names
 from clmt_lib.models.baselines.linear import per_drug_targets
+from clmt_lib.models.clmt.corrected import similar_responses
 from clmt_lib.models.clmt.published import Draws, tiles
 from clmt_lib.models.network import NetworkModel
 from clmt_lib.nn.contrast import (
@@ -28,6 +29,7 @@ from clmt_lib.nn.contrast import (
     info_nce,
     ordinal_targets,
     rank_n_contrast,
+    response_alignment,
     soft_alignment,
 )
 from clmt_lib.nn.encoders import SequenceTower, Tower
@@ -65,7 +67,7 @@ DEFECTS = {  # switch -> what the authors' code does where it is on; off is the 
     "and all numbers are encoded every step: the same values at many times the cost",
     "one_reads_as_zero": "a label of 0.9995 and above is spelt zero point zero zero zero",
 }
-ALIGNMENTS = ("none", "clip", "soft", "rank")
+ALIGNMENTS = ("none", "clip", "soft", "rank", "entities")
 BACKBONES = ("attribute", "graphdrp", "deepcdr")
 PUBLISHED_PADDING = 100  # tokens of a number's text, in the authors' code
 RATE = 0.2  # of fine-tuning to pre-training, there: 1e-5 to 5e-5
@@ -86,6 +88,7 @@ ARMS: dict[str, dict[str, Any]] = {  # what a study compares: settings beyond th
     "rank_before": {"alignment": "rank"},
     "rank_joint": {"alignment": "rank", "when": "joint"},
     "rank_within": {"alignment": "rank", "within": True},
+    "entities": {"alignment": "entities"},
     "clip_graph": {"alignment": "clip", "graph": True},
     "clip_line": {"alignment": "clip", "numbers": "line"},
     "clip_sinusoidal": {"alignment": "clip", "numbers": "sinusoidal"},
@@ -105,7 +108,8 @@ class CLDRConfig:
         convolutions over the atoms and a dense network. The head is the same for all
     alignment : what a pair's embedding is aligned with: "none"; "clip", the text of its response;
         "soft", the texts of responses nearby, too; "rank", no text, the order of embeddings is that
-        of responses
+        of responses; "entities", no pair: cosines of lines' parts, and of drugs', are regressed on
+        the similarity of their training responses
     when : "before" fine-tuning, or "joint" with it
     within : candidates of the alignment come from the anchor's own drug
     caption : what stands in the text besides the number: "none"; "published", SMILES and name of
@@ -508,6 +512,8 @@ class Inputs:
     target, weight : [n] what is predicted, and what a squared error of it counts
     label, code : [n] labels of the alignment, 0 to 1, and their thousandths
     compound : [D] int, equal for two ids of one compound
+    similar : "cell", "drug" -> ([n, n] similarity of training responses, [n] bool known); of the
+        alignment of entities
     text : "number", "line", "drug" -> ([n, tokens] ids, [n] lengths)
     vocabulary : number of tokens
     unknown, cut : tokens never seen in training, captions cut at the context
@@ -527,6 +533,7 @@ class Inputs:
     label: torch.Tensor
     code: torch.Tensor
     compound: torch.Tensor
+    similar: dict[str, tuple[torch.Tensor, torch.Tensor]]
     text: dict[str, tuple[torch.Tensor, torch.Tensor]]
     vocabulary: int
     unknown: int
@@ -637,8 +644,18 @@ def prepare(
     level = float(label.mean()), max(float(label.std()), 1e-6)
     target = (label - level[0]) / level[1] if normalised else x / spread[pairs[:, 1]]
     weight = np.ones(len(y)) if normalised else spread[pairs[:, 1]] ** 2
+    dealt = np.arange(len(y))
     if config.shuffled:
-        label = np.random.default_rng([config.seed, 41]).permutation(label)
+        dealt = np.random.default_rng([config.seed, 41]).permutation(dealt)
+    label = label[dealt]
+    similar: dict[str, Any] = {}
+    if config.alignment == "entities":
+        table = np.full(benchmark.shape, np.nan)
+        left = (y - offset[pairs[:, 1]]) / spread[pairs[:, 1]]
+        table[tuple(pairs.T)] = left[dealt]
+        for side, found in similar_responses(table).items():
+            alike, known = (torch.as_tensor(part, device=device) for part in found)
+            similar[side] = alike.float(), known
     text: dict[str, Any] = {}
     vocabulary = unknown = cut = 0
     if config.reads:
@@ -663,6 +680,7 @@ def prepare(
         label=tensor(label),
         code=torch.as_tensor(captions.codes(label), device=device),
         compound=torch.as_tensor(np.unique(compound, return_inverse=True)[1], device=device),
+        similar=similar,
         text=text,
         vocabulary=vocabulary,
         unknown=unknown,
@@ -808,13 +826,20 @@ class Network(nn.Module):
 
     def embedded(self, inputs: Inputs, pairs: torch.Tensor) -> torch.Tensor:
         """[n, dim] embeddings of pairs; every line and drug of them is encoded once."""
-        parts = []
+        sides = self.parts(inputs, pairs)
+        return self.pair(*(part.index_select(0, place) for part, _, place in sides))
+
+    def parts(self, inputs: Inputs, pairs: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+        """Of lines and of drugs: (their parts of a pair, their positions, where each pair finds its
+        own).
+        """
+        out: list[tuple[torch.Tensor, ...]] = []
         for views, encode, column in zip(
             (inputs.cell, inputs.drug), (self.cell, self.drug), pairs.unbind(1), strict=True
         ):
             known, place = column.unique(return_inverse=True)
-            parts.append(encode(views, known).index_select(0, place))
-        return self.pair(*parts)
+            out.append((encode(views, known), known, place))
+        return out
 
     def respond(self, z: torch.Tensor) -> torch.Tensor:
         """[n] responses read from embeddings."""
@@ -924,6 +949,8 @@ def alignment(
 
     A block holds random rows; within drugs, rows of the same few drugs.
     """
+    if config.alignment == "entities":
+        return _of_entities(net, inputs, inputs.pairs[rows])
     n = len(rows)
     order = torch.randperm(n, device=z.device)
     if config.within:
@@ -940,6 +967,15 @@ def alignment(
     ]
     mean = torch.stack(found).mean()
     return mean if tied is None else (1 - config.graph_weight) * mean + config.graph_weight * tied
+
+
+def _of_entities(net: Network, inputs: Inputs, pairs: torch.Tensor) -> torch.Tensor:
+    """Lines' and drugs' parts against the similarity of their training responses, summed."""
+    total = torch.zeros((), device=pairs.device)
+    for name, (part, at, _) in zip(("cell", "drug"), net.parts(inputs, pairs), strict=True):
+        alike, known = inputs.similar[name]
+        total = total + response_alignment(part, alike[at][:, at], known[at])
+    return total
 
 
 def _block(

@@ -16,6 +16,7 @@ from clmt_lib.io import DataError
 from clmt_lib.models import cldr
 from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.models.cldr import ARMS, CLDR, DEFECTS, CLDRConfig
+from clmt_lib.models.clmt.corrected import similar_responses
 from clmt_lib.nn.contrast import info_nce, rank_n_contrast
 from clmt_lib.nn.encoders import SequenceTower
 from clmt_lib.nn.molecular import AttentionEncoder, ConvolutionEncoder, max_of_atoms
@@ -117,6 +118,28 @@ def test_the_alignment_is_the_mean_of_blocks_of_the_plain_loss(world, within):
     found = cldr.alignment(net, inputs, rows, z, model.config)
     groups = inputs.pairs[rows, 1] if within else None
     assert torch.allclose(found, rank_n_contrast(z, inputs.label[rows], groups=groups), atol=1e-6)
+
+
+def test_the_alignment_of_entities_equals_a_loop_over_lines_and_over_drugs(world):
+    benchmark, split = world
+    model, inputs, net = made(world, alignment="entities")
+    table, _, _, _ = per_drug_targets(benchmark, split)
+    reference = similar_responses(table)
+    rows = torch.arange(0, len(inputs.pairs), 31)
+    pairs, total = inputs.pairs[rows], 0.0
+    for axis, (name, tower) in enumerate((("cell", net.cell), ("drug", net.drug))):
+        alike, known = reference[name]
+        met = [i for i in pairs[:, axis].unique().tolist() if known[i]]
+        z = tower(getattr(inputs, name), torch.tensor(met))
+        gaps = [
+            (F.cosine_similarity(z[a], z[b], dim=0) - alike[met[a], met[b]]) ** 2
+            for a in range(len(met))
+            for b in range(len(met))
+            if a != b
+        ]
+        total = total + sum(gaps) / len(gaps)
+    z = net.embedded(inputs, pairs)
+    assert torch.allclose(cldr.alignment(net, inputs, rows, z, model.config), total, atol=1e-4)
 
 
 def test_rows_with_one_word_are_no_negatives_unless_the_defect_is_on(world):

@@ -38,11 +38,12 @@ SETTINGS = {
     "clmt": {"members": 2, "steps": 12},
     "clmt_published": {"epochs": 1, "batch": 512},
     "clmt_repaired": {"epochs": 1, "batch": 512},
+    "cldr": {"updates": 12, "alignment": "soft", "text_width": 16, "text_heads": 2},
     "stack": {"inner": 2},
     "kernel_head": {"steps": 4},
 }
 TOLERANCE = {  # by the first word of the name; of everything else 1e-5
-    "clmt": 5e-3,  # last bits grow with every step
+    **dict.fromkeys(("clmt", "cldr"), 5e-3),  # last bits grow with every step
     **dict.fromkeys(("kernel", "learned", "stack"), 2e-4),  # solved to a relative residual of 1e-5
 }
 
