@@ -120,6 +120,15 @@ def test_the_alignment_is_the_mean_of_blocks_of_the_plain_loss(world, within):
     assert torch.allclose(found, rank_n_contrast(z, inputs.label[rows], groups=groups), atol=1e-6)
 
 
+@pytest.mark.parametrize("within", [False, True])
+def test_fewer_blocks_read_fewer_rows(world, within):
+    model, inputs, net = made(world, alignment="soft", within=within, block=10, blocks=2)
+    rows = torch.arange(80)
+    z = net.embedded(inputs, inputs.pairs[rows]).detach().requires_grad_()
+    cldr.alignment(net, inputs, rows, z, model.config).backward()
+    assert 0 < (z.grad.abs().sum(1) > 0).sum() <= 20
+
+
 def test_the_alignment_of_entities_equals_a_loop_over_lines_and_over_drugs(world):
     benchmark, split = world
     model, inputs, net = made(world, alignment="entities")
