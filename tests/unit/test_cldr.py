@@ -123,7 +123,7 @@ def test_the_alignment_is_the_mean_of_blocks_of_the_plain_loss(world, within):
 @pytest.mark.parametrize("within", [False, True])
 def test_fewer_blocks_read_fewer_rows(world, within):
     model, inputs, net = made(world, alignment="soft", within=within, block=10, blocks=2)
-    rows = torch.arange(80)
+    rows = torch.nonzero(inputs.pairs[:, 1] < 4)[:, 0]
     z = net.embedded(inputs, inputs.pairs[rows]).detach().requires_grad_()
     cldr.alignment(net, inputs, rows, z, model.config).backward()
     assert 0 < (z.grad.abs().sum(1) > 0).sum() <= 20
