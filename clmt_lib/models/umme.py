@@ -234,33 +234,7 @@ def prepare(
         A side lacks a modality that is asked for, or has none at all.
     """
     pairs, y = benchmark.pairs[split.train], benchmark.y[split.train]
-    wanted = (config.row_views, config.column_views)
-    x, present, recipes, filler, seen, same = ([] for _ in range(6))  # type: ignore[var-annotated]
-    for axis, side in enumerate(benchmark.sides):
-        rows = np.unique(pairs[:, axis])
-        known = np.zeros(len(side), dtype=bool)
-        known[rows] = True
-        kinds = modalities(side, wanted[axis], config.kernel_rows)
-        if not kinds and not config.identity:
-            raise DataError(
-                f"the {side.name}s of {benchmark.name} have no modality",
-                remedy="give them a view, or allow identity=true",
-            )
-        recipes.append({name: how.fit(side, rows) for name, how in kinds.items()})
-        views = make_views(side, recipes[-1])
-        x.append({name: view.tensor(device) for name, view in views.items()})
-        present.append({name: view.mask(device) for name, view in views.items()})
-        seen.append(torch.as_tensor(known, device=device))
-        code = np.unique(side.keys[side.identity], return_inverse=True)[1]
-        same.append(torch.as_tensor(code[:, None] == code[None], device=device))
-        filler.append({})
-        if config.missing == "mean":
-            filler[-1] = {
-                name: value[present[-1][name] & seen[-1]].mean(0)
-                for name, value in x[-1].items()
-                if torch.is_tensor(value) and value.is_floating_point()
-            }
-            _fill(x[-1], present[-1], filler[-1])
+    first, second = (_side_inputs(benchmark, axis, pairs, config, device) for axis in (0, 1))
     binary = bool(np.isin(y, (0.0, 1.0)).all())
     mean, effects = _base(benchmark, split, "none" if binary else config.base)
     rest = y - mean - effects[0][pairs[:, 0]] - effects[1][pairs[:, 1]]
@@ -270,12 +244,7 @@ def prepare(
         held = _held_in(benchmark, split, config)
     target = y if binary else rest / spread
     return Inputs(
-        x=(x[0], x[1]),
-        present=(present[0], present[1]),
-        recipes=(recipes[0], recipes[1]),
-        filler=(filler[0], filler[1]),
-        seen=(seen[0], seen[1]),
-        same=(same[0], same[1]),
+        **{name: (first[name], second[name]) for name in first},
         pairs=torch.as_tensor(pairs, device=device),
         target=torch.as_tensor(target, dtype=torch.float32, device=device),
         held=torch.as_tensor(held, device=device),
@@ -284,6 +253,37 @@ def prepare(
         effects=effects,
         binary=binary,
     )
+
+
+def _side_inputs(
+    benchmark: Any, axis: int, pairs: np.ndarray, config: UMMEConfig, device: Any
+) -> dict[str, Any]:
+    """What `Inputs` keeps of one side, by the names of its fields."""
+    side, rows = benchmark.sides[axis], np.unique(pairs[:, axis])
+    wanted = (config.row_views, config.column_views)[axis]
+    kinds = modalities(side, wanted, config.kernel_rows)
+    if not kinds and not config.identity:
+        raise DataError(
+            f"the {side.name}s of {benchmark.name} have no modality",
+            remedy="give them a view, or allow identity=true",
+        )
+    recipes = {name: how.fit(side, rows) for name, how in kinds.items()}
+    views = make_views(side, recipes)
+    x = {name: view.tensor(device) for name, view in views.items()}
+    present = {name: view.mask(device) for name, view in views.items()}
+    seen = torch.as_tensor(np.isin(np.arange(len(side)), rows), device=device)
+    filler = {}
+    if config.missing == "mean":
+        filler = {
+            name: value[present[name] & seen].mean(0)
+            for name, value in x.items()
+            if torch.is_tensor(value) and value.is_floating_point()
+        }
+        _fill(x, present, filler)
+    code = np.unique(side.keys[side.identity], return_inverse=True)[1]
+    same = torch.as_tensor(code[:, None] == code[None], device=device)
+    found = {"x": x, "present": present, "recipes": recipes, "filler": filler}
+    return {**found, "seen": seen, "same": same}
 
 
 def _held_in(benchmark: Any, split: Any, config: UMMEConfig) -> np.ndarray:
@@ -408,7 +408,7 @@ class Network(nn.Module):
         self.temperature = Temperature(config.temperature)
         self.level = nn.ModuleList([nn.Linear(config.dim, 1) for _ in (0, 1)])
         if config.head == "attention":
-            self.cross: nn.Module = CrossAttention(config.dim, config.drop)
+            self.cross: nn.Module = CrossAttention(config.dim)
         else:
             self.parts = nn.ModuleList([nn.Linear(config.dim, config.hidden) for _ in (0, 1)])
             self.mlp = nn.Sequential(
@@ -471,6 +471,8 @@ class Network(nn.Module):
         side: Any = self.sides[axis]
         tokens, there = stacked(z, present, side.null)
         weight = self.weights(axis)
+        if not there[:, -1].any():  # nobody is empty: the null token would be carried for nothing
+            tokens, there, weight = tokens[:, :-1], there[:, :-1], weight[:-1]
         return side.attention(tokens, there, weight), tokens, there, weight
 
     def head(

@@ -115,7 +115,6 @@ class CrossAttention(nn.Module):
     Parameters
     ----------
     dim : width of an embedding
-    drop : dropout of the values
 
     Shapes
     ------
@@ -123,7 +122,7 @@ class CrossAttention(nn.Module):
     side; out : [rows, columns], or [pairs] with pairs [pairs, 2]
     """
 
-    def __init__(self, dim: int, drop: float = 0.0) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
         self.ask, self.key, self.value = (
             nn.ModuleList([nn.Linear(dim, dim) for _ in range(2)]) for _ in range(3)
@@ -131,7 +130,7 @@ class CrossAttention(nn.Module):
         for ask in self.ask:  # before training every token that is there counts alike
             nn.init.zeros_(ask.weight)
             nn.init.zeros_(ask.bias)
-        self.drop, self.scale = nn.Dropout(drop), 1 / math.sqrt(dim)
+        self.scale = 1 / math.sqrt(dim)
 
     def forward(
         self,
@@ -144,7 +143,7 @@ class CrossAttention(nn.Module):
         ask, key, value = (
             [self.ask[axis](side[0]) for axis, side in enumerate(sides)],  # [n, dim]
             [self.key[axis](side[1]) for axis, side in enumerate(sides)],  # [n, tokens, dim]
-            [self.drop(self.value[axis](side[1])) for axis, side in enumerate(sides)],
+            [self.value[axis](side[1]) for axis, side in enumerate(sides)],
         )
         if pairs is None:
             dots = torch.einsum("rnd,cmd->rcnm", *value)

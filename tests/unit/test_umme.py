@@ -3,15 +3,19 @@ that are identities where they should be, and the invented world they are tried 
 """
 
 from dataclasses import replace
+from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from clmt_lib import data, models
+from clmt_lib import data, models, records
 from clmt_lib.audit import audit, proves_blind
+from clmt_lib.book import plotting
 from clmt_lib.data import Benchmark, Side
 from clmt_lib.data.interaction import simulated
 from clmt_lib.io import DataError
@@ -25,6 +29,7 @@ from clmt_lib.views.base import Alike, Letters, Measured
 SMALL = {"dim": 8, "hidden": 16, "steps": 12, "evaluate_every": 6, "drop": 0.2}
 ACMO = {"curriculum": "reliability", "modality_dropout": "scheduled", "align": 0.1}
 CPU = torch.device("cpu")
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
 
 @pytest.fixture(scope="module")
@@ -526,3 +531,74 @@ def test_registered_models_are_switches_of_one():
     assert (acmo.config.curriculum, acmo.config.modality_dropout) == ("reliability", "scheduled")
     assert models.build("umme", "drug_blind").config.identity is False
     assert models.build("deep_dta").config.head == models.build("graph_dta").config.head == "mlp"
+
+
+# What the chapter draws
+
+
+def test_the_figures_show_what_they_are_given():
+    matplotlib.use("agg", force=True)
+    over = np.linspace(0, 1, 9)
+    axes = plotting.curriculum(over, {"a": over, "b": 1 - over}, ends=0.5)
+    assert [line.get_label() for line in axes.get_lines()[1:]] == ["a", "b"]
+    long = pd.DataFrame(
+        [("t", seed, m, 0.5) for seed in range(2) for m in "xy"],
+        columns=["truth", "seed", "modality", "reliability"],
+    )
+    panel = plotting.reliabilities(long, {"t": {"x": 0.1, "y": 0.9}})[0]
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["y\n0.90", "x\n0.10"]
+    assert len(panel.get_lines()) == 2
+    rows = pd.DataFrame({"mean": [1.0, 0.1], "low": [0.5, -1], "high": [2.0, 1.0]}, ["p", "q"])
+    axes = plotting.changes(rows, "gain")
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["q", "p"]
+    hollow = [line.get_mfc() == "none" for line in axes.get_lines() if line.get_marker() == "o"]
+    assert hollow == [True, False]
+    dots = plotting.withheld(pd.DataFrame({"many": [1, 1, 2], "score": [3.0, 1.0, 1.0]}), "MSE")
+    assert dots.get_lines()[1].get_ydata().tolist() == [2.0, 1.0]
+    plt.close("all")
+
+
+# What the record of the invented worlds says; the ledger holds claims against these
+
+
+def worlds():
+    frame = pd.DataFrame(records.read("umme-world", EXPERIMENTS).metrics["rows"])
+    frame[["truth", "seed", "variant"]] = frame["key"].str.split("/", n=2, expand=True).to_numpy()
+    return frame
+
+
+def gap(a, b, metric="mse"):
+    """(mean, low, high) of the paired difference a - b over the worlds of three truths."""
+    frame = worlds()
+    frame = frame[frame["truth"] != "barcode"]
+    table = frame.pivot_table(index=["truth", "seed"], columns="variant", values=metric)
+    found = (table[a] - table[b]).dropna()
+    assert len(found) == 15
+    half = 2.14 * found.std(ddof=1) / np.sqrt(len(found))
+    return found.mean(), found.mean() - half, found.mean() + half
+
+
+def test_reliabilities_judged_by_held_in_drugs_rank_modalities_as_they_were_made():
+    frame = worlds()
+    frame = frame[(frame["variant"] == "reliability first") & (frame["truth"] != "barcode")]
+    right = 0
+    for _, row in frame.iterrows():
+        worth = simulated.TRUTHS[row["truth"]].worth
+        found = row["reliability"]
+        right += sorted(worth, key=worth.get) == sorted(found, key=found.get)
+    assert len(frame) == 15 and right >= 13
+
+
+def test_a_judge_of_pairs_trusts_a_barcode_more_than_a_judge_of_drugs_does():
+    frame = worlds().set_index(["variant", "seed"])
+    trust = [
+        [row["assays"] for row in frame.loc[f"judged by held-in {who}", "reliability"]]
+        for who in ("pairs", "drugs")
+    ]
+    pairs, drugs = (np.array(part[: min(map(len, trust))]) for part in trust)
+    assert len(pairs) >= 4 and (pairs > drugs).all() and pairs.mean() > 0.25
+
+
+def test_reliability_first_predicts_no_better_than_equal_weights():
+    mean, low, high = gap("reliability first", "equal weights")
+    assert low < 0 < high and abs(mean) < 0.01

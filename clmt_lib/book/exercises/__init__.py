@@ -26,6 +26,7 @@ from clmt_lib.book.exercises import (  # noqa: F401, each registers its checks
     textworth,
     training,
     transfer,
+    umme,
 )
 from clmt_lib.book.exercises.core import CHECKS, check, exercise
 

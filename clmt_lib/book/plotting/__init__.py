@@ -63,6 +63,7 @@ from clmt_lib.book.plotting.training import (
     threshold,
 )
 from clmt_lib.book.plotting.transfer import across_laboratories, kinds_of_new, transfer_scores
+from clmt_lib.book.plotting.umme import changes, curriculum, reliabilities, withheld
 
 __all__ = [
     "Cards",
@@ -78,11 +79,13 @@ __all__ = [
     "beside_published",
     "by_drug",
     "cases",
+    "changes",
     "choices",
     "company",
     "contents",
     "copies",
     "copying",
+    "curriculum",
     "curve",
     "depth",
     "descent",
@@ -117,6 +120,7 @@ __all__ = [
     "race",
     "ratchet",
     "recall",
+    "reliabilities",
     "replicate_noise",
     "residual_map",
     "response_graphs",
@@ -143,6 +147,7 @@ __all__ = [
     "verdict_counts",
     "whose_gain",
     "widths",
+    "withheld",
     "worth",
     "worths",
 ]

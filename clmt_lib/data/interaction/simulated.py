@@ -22,8 +22,8 @@ likelier for a weak drug (by the logit, `STRENGTH` times its level), as database
 that work.
 
 In the truth "barcode" the last modality is a random code of the drug, with the highest reliability
-there can be and no share in the match: it says who the drug is, and nothing of what it does.
-Whoever judges a modality by held-in pairs of known drugs will trust it first.
+there can be and no share in the match: it says who the drug is, and nothing of what it does. Half
+of the variance there is the drug's own level, which no modality shows and only a measurement tells.
 """
 
 from collections.abc import Mapping
@@ -40,6 +40,7 @@ MEAN, SD = 6.5, 1.2  # of a pKd
 BLOCK = 2  # traits a block
 FEATURES, TEXTURE = 12, 0.2  # of each modality: columns, and the spread of what means nothing
 SHARES = {"drug": 0.1, "protein": 0.1, "match": 0.7, "noise": 0.1}
+CODE = 128  # numbers of a barcode: as good as a column a drug
 MEASURED = 0.6  # share of the pairs
 STRENGTH = 1.5
 OF_DRUGS = ("structure", "words", "genes", "assays")
@@ -57,6 +58,7 @@ class Truth:
     share : block -> share of the match; "common" is block 0
     missing : modality of drugs -> share of drugs without it
     barcode : modality that names the drug and shows nothing of it, or ""
+    terms : share of the variance of y of the drug's level, the protein's, the match and the noise
     """
 
     reliability: Mapping[str, float]
@@ -71,6 +73,7 @@ class Truth:
         )
     )
     barcode: str = ""
+    terms: Mapping[str, float] = field(default_factory=lambda: MappingProxyType(SHARES))
 
     @property
     def worth(self) -> dict[str, float]:
@@ -90,11 +93,12 @@ def _truth(*reliability: float, **more: object) -> Truth:
 
 
 _SHIFTED = {"common": 0.4, "structure": 0.2, "words": 0.2, "genes": 0.2, "assays": 0.0}
+_LEVELS = {"drug": 0.5, "protein": 0.1, "match": 0.3, "noise": 0.1}
 TRUTHS = {
     "structure": _truth(0.95, 0.7, 0.4, 0.1),
     "words": _truth(0.4, 0.95, 0.1, 0.7),
     "genes": _truth(0.7, 0.1, 0.95, 0.4),
-    "barcode": _truth(0.6, 0.6, 0.6, 1.0, barcode="assays", share=_SHIFTED),
+    "barcode": _truth(0.6, 0.6, 0.6, 1.0, barcode="assays", share=_SHIFTED, terms=_LEVELS),
 }
 
 
@@ -139,10 +143,9 @@ def load(
     }
     views = {}
     for name in OF_DRUGS:
-        hidden = u[:, blocks[name]]
-        if name == made.barcode:  # as many columns, and nothing in them but who it is
-            hidden = rng.standard_normal(hidden.shape)
-        views[name] = _shown(hidden, made.reliability[name], rng)
+        views[name] = _shown(u[:, blocks[name]], made.reliability[name], rng)
+        if name == made.barcode:  # nothing in it but who it is
+            views[name] = np.random.default_rng([seed, 9]).standard_normal((drugs, CODE))
     present = {
         name: _present(
             made.missing[name] * rate, level if missing == "informative" else None, drugs, rng
@@ -182,7 +185,7 @@ def _affinities(
     level, sites = rng.standard_normal(len(u)), rng.standard_normal(len(v))
     noise = rng.standard_normal(match.shape)
     terms = {"drug": level[None], "protein": sites[:, None], "match": match, "noise": noise}
-    total = sum(np.sqrt(SHARES[name]) * term for name, term in terms.items())
+    total = sum(np.sqrt(made.terms[name]) * term for name, term in terms.items())
     return MEAN + SD * np.asarray(total), level
 
 
