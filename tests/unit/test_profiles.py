@@ -617,8 +617,24 @@ def test_retrieval_beats_shuffled_pairs_and_chance_in_every_large_space():
             rows.loc[(space, "contrast"), "there_top10_interval"][0]
             > rows.loc[(space, "contrast"), "chance_top10"]
         )
-    # not just two libraries told apart, and ridge is at least as good
+    # not just two libraries told apart
     assert rows.loc[("comas_profiles", "contrast, within"), "there_place_interval"][1] < 0.4
+
+
+def test_a_closed_form_finds_profiles_better_than_contrast_does():
+    rows = pd.DataFrame(
+        records.read("profiles-retrieval", ROOT / "experiments").metrics["retrieval"]
+    )
+    rows = rows.set_index(["space", "method"])
     for space in ("comas_references", "comas_profiles", "cmap"):
         place = [rows.loc[(space, method), "there_place"] for method in ("ridge", "contrast")]
-        assert place[0] < place[1]
+        assert place[0] < place[1] - 0.02
+
+
+def test_an_aligned_encoder_does_not_help_the_drug_kernel():
+    """On drug-blind GDSC2: beside the fingerprint it adds less than anybody could see."""
+    rows = records.read("profiles-aligned", ROOT / "experiments").metrics["home"]["rows"]
+    gain = {row["row"]: (row["gain"], row["interval"]) for row in rows}
+    low, high = gain["fingerprint + aligned"][1]
+    assert low < 0 < high < 0.01
+    assert gain["aligned"][1][1] < 0.01 and gain["fingerprint + imputed"][1][1] < 0.01
