@@ -21,10 +21,9 @@ from clmt_lib.models.known import joined, training_set
 from clmt_lib.nn.kernel_ridge import press_residuals
 
 RIDGES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-VIEWS = {  # of a drug, that its level is predicted from
-    "text, fingerprint": ("text", "fingerprint"),
-    "all": ("text", "text, wide", "fingerprint", "targets", "pathway", "steps"),
-}
+# what the level of a drug is predicted from
+ALONE = ("text", "fingerprint")
+WITH_DOSE = ("text", "text, wide", "fingerprint", "targets", "pathway", "steps")
 
 
 def _view(benchmark: Benchmark, name: str) -> np.ndarray | float:
@@ -95,15 +94,15 @@ class Level(TableModel):
     by a level that is predicted from what the drug is.
 
     The level is a kernel ridge on the mean responses of the training drugs, K = 0.3 + text +
-    fingerprint + 0.5 [same compound], or with a third of text at two scales, fingerprint, targets,
-    pathway and steps instead; which one, and the ridge, are chosen by leaving out one compound
-    after the other (in closed form). How the lines are ranked does not change.
+    fingerprint + 0.5 [same compound], its ridge chosen by leaving out one compound after the other
+    (in closed form). How the lines are ranked does not change.
 
     Parameters
     ----------
     of : name of the model
     settings : what overrides its defaults
-    dose : read the highest concentration that was tested, too. It is known before anything is
+    dose : read the highest concentration that was tested, too, beside a third of each of text at
+        two scales, fingerprint, targets, pathway and steps. It is known before anything is
         measured, but it was set by people who guessed how potent the drug is: a fact of the
         screen's plan, not of the drug
     ridges : tried
@@ -138,13 +137,10 @@ class Level(TableModel):
         lines, drugs = (np.unique(column) for column in benchmark.pairs[split.train].T)
         compound = same_entity(self.known, 1).argmax(1)  # the first id of each
         among = np.ix_(drugs, drugs)
-        kernels = {views: self._kernel(benchmark, drugs, views) for views in VIEWS}
-        press, self.views, self.ridge = min(
-            (self._press(kernel[among], compound, ridge), views, ridge)
-            for views, kernel in kernels.items()
-            for ridge in self.ridges
+        kernel = self._kernel(benchmark, drugs)
+        press, self.ridge = min(
+            (self._press(kernel[among], compound, ridge), ridge) for ridge in self.ridges
         )
-        kernel = kernels[self.views]
         self.weights = np.linalg.solve(
             kernel[among] + self.ridge * np.eye(len(drugs)), self.means - self.means.mean()
         )
@@ -153,8 +149,7 @@ class Level(TableModel):
         new = np.setdiff1d(np.arange(benchmark.shape[1]), drugs)
         level = self.means.mean() + kernel[new][:, drugs] @ self.weights
         self.table[:, new] += level - self.table[np.ix_(lines, new)].mean(0)
-        of_levels = {"views": self.views, "ridge": self.ridge, "press": press}
-        self.chosen = {**self.model.chosen, "level": of_levels}
+        self.chosen = {**self.model.chosen, "level": {"ridge": self.ridge, "press": press}}
         self.also_read = {**self.model.also_read, **({"dose": "MAX_CONC"} if self.dose else {})}
         self.history, self.device_used = self.model.history, self.model.device_used
         self.fitted = {**self.model.state(), "levels": self.weights, "means": self.means}
@@ -163,9 +158,9 @@ class Level(TableModel):
     def _dosed(self, benchmark: Benchmark) -> Benchmark:
         return highest_concentration(benchmark) if self.dose else benchmark
 
-    def _kernel(self, benchmark: Benchmark, drugs: np.ndarray, views: str) -> np.ndarray:
+    def _kernel(self, benchmark: Benchmark, drugs: np.ndarray) -> np.ndarray:
         """[D, D] kernel of levels; the concentration is standardised over the training `drugs`."""
-        parts = [_view(benchmark, name) for name in VIEWS[views]]
+        parts = [_view(benchmark, name) for name in (WITH_DOSE if self.dose else ALONE)]
         kernel = 0.3 + 2 / len(parts) * sum(parts) + 0.5 * same_entity(benchmark, 1)
         if not self.dose:
             return kernel
@@ -191,7 +186,7 @@ class Level(TableModel):
         pairs = np.stack(np.meshgrid(asked, columns, indexing="ij"), -1).reshape(-1, 2)
         found = predicted(self.model, pairs, joint).reshape(len(asked), len(columns))
         new = columns >= m
-        kernel = self._kernel(joint, np.arange(m), self.views)[columns[new]][:, :m]
+        kernel = self._kernel(joint, np.arange(m))[columns[new]][:, :m]
         level = self.means.mean() + kernel @ self.weights
         found[:, new] += level - found[:n, new].mean(0)
         return found[n:]

@@ -104,7 +104,7 @@ def test_a_level_is_a_kernel_ridge_on_drug_means_and_moves_new_drugs_alone(world
     new = np.setdiff1d(np.arange(world.n_drugs), known)
     means = np.array([np.nanmean(y[:, drug]) for drug in known])
     parts = [drug_kernels(world, "text")[1][1], drug_kernels(world, "fingerprint")[0][1]]
-    if model.views == "all":
+    if dose:
         parts += [drug_kernels(world, name)[0][1] for name in ("text", "targets", "pathway")]
         parts = [*parts, np.zeros_like(parts[0])]  # an invented world has no steps
     kernel = 0.3 + 2 / len(parts) * sum(parts) + 0.5 * same_entity(world, 1)
@@ -128,7 +128,7 @@ def test_the_error_of_levels_is_that_of_leaving_each_compound_out(world):
     known = np.flatnonzero(np.isfinite(y).any(0))
     means = np.array([np.nanmean(y[:, drug]) for drug in known])
     rest, compound = means - means.mean(), world.drugs["compound"].to_numpy()[known]
-    kernel = model._kernel(world, known, model.views)[np.ix_(known, known)]
+    kernel = model._kernel(world, known)[np.ix_(known, known)]
     errors = []
     for i, own in enumerate(compound):
         others = np.flatnonzero(compound != own)
