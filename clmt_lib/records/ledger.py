@@ -105,7 +105,7 @@ def check_claim(
         )
     for test in claim.tests:
         splits = test.get("splits", [test.get("split", "mixed")])
-        unknown = [split for split in splits if split not in KINDS]
+        unknown = [split for split in splits if split not in (*KINDS, *INTERACTION_KINDS)]
         if test.get("metric", "rmse") not in REPORTED or unknown or len(splits) == 0:
             raise DataError(
                 f"claim {claim.id!r}: metric {test.get('metric')!r}, splits {splits}",
@@ -282,6 +282,7 @@ def _decided(holds, folds, why, tie=False, command=None):
     }
 
 
+INTERACTION_KINDS = ("published", "published_refit", "compound_blind", "protein_blind")
 GRID = "clmt run --grid experiments/configs/grid.yaml, then clmt report"
 WORDS = {
     "better": "better, and the interval says so",

@@ -15,7 +15,8 @@ from clmt_lib.records import store
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / "experiments"
 TABLES = ("ccle", "gdsc2", "tgsa")  # of drug response
-OTHERS = ("davis", "tox21")
+OTHERS = ("davis", "tox21", "kiba", "human")
+ERRORS = {"tox21": "auroc_per_assay", "human": "auroc"}
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +45,7 @@ def test_no_run_was_lost_when_folders_became_tables(lines):
     assert all(counted[table] >= number for table, number in least.items())
     assert len(lines) >= 2151 + 152
     for line in lines.values():
-        error = "auroc_per_assay" if line["config"]["dataset"] == "tox21" else "rmse"
-        assert np.isfinite(line["test"][error])
+        assert np.isfinite(line["test"][ERRORS.get(line["config"]["dataset"], "rmse")])
     kinds = Counter(name.split("-")[0] for name in store.derived("*", HOME))
     assert kinds >= Counter(summary=19, study=5, drugs=4, transfer=3, bench=3, noise=2, chapters=1)
 
