@@ -15,7 +15,9 @@ import sys
 import numpy as np
 
 from clmt_lib import data, tasks
-from clmt_lib.records import RunConfig, provenance, read_study, run, runs, write_derived
+from clmt_lib.config import Study, load
+from clmt_lib.records import RunConfig, provenance, run, write_derived
+from clmt_lib.records.store import runs
 from clmt_lib.tasks import metrics
 
 STUDY = "experiments/configs/studies/modalities.yaml"
@@ -84,7 +86,7 @@ def leak(benchmark, folder=None):
     """What annotation is worth for a new drug, with and without the pairs that it names: [{variant,
     group, pairs, mse, gain, share}]; gain over the base of the study, share of the whole gain.
     """
-    study = read_study(STUDY)
+    study = load(Study, STUDY, "study")
     named, rows, whole = named_pairs(benchmark), [], {}
     for name, change in {"base": {}, **study.variants}.items():
         if name not in ("base", "mechanism", "struck", "dealt", "presence", "targets"):
