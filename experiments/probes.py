@@ -31,7 +31,8 @@ from clmt_lib.models import ceiling, probes
 from clmt_lib.models.imputation import fit_components, impute, impute_donors
 from clmt_lib.models.kernels import KernelRidge
 from clmt_lib.nn.encoders import Tower
-from clmt_lib.records import provenance, write_derived
+from clmt_lib.records import provenance, read, write_derived
+from clmt_lib.records.store import derived_file
 from clmt_lib.tasks import bootstrap_of, evaluate, interval
 from clmt_lib.views.molecules import fingerprints, tanimoto
 
@@ -40,7 +41,7 @@ KEPT = HERE / "runs" / "probes"
 CONFIG = yaml.safe_load((HERE / "configs" / "probes.yaml").read_text(encoding="utf-8"))
 BOTH = ("counts", "descriptors")
 BLEND = ("both", "forest", "kernel_counts", "kernel")  # subsets are looked at on valid
-BASE, DRAWS, TREES, INNER = "both", 1000, 100, 5
+BASE, DRAWS, TREES, INNER = "both", 1000, 100, 3
 
 
 def linear(*names):
@@ -134,7 +135,7 @@ def name_of(table, rule, seed, model, percent=100, variant=""):
 
 
 def cut(benchmark, split, variant):
-    """The split of a variant: "inner0" to "inner4" hold a fifth of the scaffolds of train and valid
+    """The split of a variant: "inner0" to "inner2" hold a third of the scaffolds of train and valid
     out as validation set; "refit" trains on both. The test set stays, and nobody reads it.
     """
     if not variant:
@@ -303,15 +304,18 @@ def sets_apart(benchmark, split):
     }
 
 
-def tables(only=None):
+def tables(only=None, models=None):
     """Rows of every table, split and model; each assay; who is helped by known stereoisomers."""
     rows, tasks, apart, missing = [], [], [], []
+    known = known_rows() if only == "" else {}
     for entry in CONFIG["tables"]:
         if only and entry["table"] != only:
             continue
         for seed in entry["seeds"]:
             found, about = {}, {}
             for model in entry["models"]:
+                if models and model not in models:
+                    continue
                 part = entry["table"], entry["rule"], seed, model
                 if not (KEPT / f"{name_of(*part)}.npz").exists() and only == "":
                     missing.append(name_of(*part))
@@ -326,19 +330,42 @@ def tables(only=None):
             sizes = np.bincount(published.roles(benchmark.sides[0], entry["rule"], seed))
             for name, table in found.items():
                 base = found.get(BASE) if name != BASE else None
-                row = summary(benchmark, split, table, base)
-                rows.append({**where, "model": name, **about[name], **row})
-                rows[-1]["molecules"] = sizes.tolist()
+                row = known.get(("tables", *where.values(), name))
+                if (
+                    row is None
+                    or about[name]["chosen"] != row["chosen"]
+                    or (base is not None and "difference" not in row)
+                ):
+                    row = {**where, "model": name, **about[name]}
+                    row |= summary(benchmark, split, table, base)
+                rows.append({**row, "molecules": sizes.tolist()})
                 if seed == 0 and entry["rule"] != "random":
                     tasks += each_assay(where, name, benchmark, split, table)
             for part, cut in sets_apart(benchmark, split).items():
                 for name, table in found.items():
-                    row = summary(benchmark, cut, table)
-                    keep = ("test_all", "test", "interval", "assays")
-                    apart.append(
-                        {**where, "part": part, "model": name, **{key: row[key] for key in keep}}
-                    )
+                    row = known.get((part, *where.values(), name))
+                    if row is None:
+                        new = summary(benchmark, cut, table)
+                        keep = ("test_all", "test", "interval", "assays")
+                        row = {**where, "part": part, "model": name}
+                        row |= {key: new[key] for key in keep}
+                    apart.append(row)
     return rows, tasks, apart, missing
+
+
+def known_rows():
+    """Rows of the record as it is, which `write` does not compute again: {(part, table, rule, seed,
+    model): row}.
+    """
+    if not derived_file("probes-tables").exists():
+        return {}
+    found = read("probes-tables").metrics
+    out = {}
+    for part in ("tables", "stereo"):
+        for row in found[part]:
+            name = row.get("part", "tables")
+            out[name, row["table"], row["rule"], row["seed"], row["model"]] = row
+    return out
 
 
 def each_assay(where, name, benchmark, split, table):
@@ -395,11 +422,16 @@ def with_imputed():
     return rows
 
 
-def worth():
-    """Rows of the ceiling: structure, with a measured and an imputed profile, and less."""
+def worth(finished=False):
+    """Rows of the ceiling: structure, with a measured and an imputed profile, and less; only of
+    what is there already, where that is asked for.
+    """
     rows = []
     for entry in CONFIG["ceiling"]["rows"]:
         table, space = entry["table"], entry["space"]
+        files = [ceiling_file(table, space, seed) for seed in range(CONFIG["ceiling"]["repeats"])]
+        if finished and not all(file.exists() for file in files):
+            continue
         benchmark = data.load(table, **({} if table == "tox21" else {"molecules": "connectivity"}))
         benchmark = asked_of(beside(benchmark, profiles.load(spaces=[space]), [space]), space)
         benchmark = with_view(benchmark, fingerprint=fingerprints(benchmark.sides[0].frame))
@@ -471,9 +503,14 @@ def structure(benchmark, split):
     return probes.features(benchmark, split, BOTH).toarray()
 
 
+def ceiling_file(table, space, seed):
+    """Where the scores of one repeat are kept."""
+    return KEPT / f"ceiling-{table}-{space}-{seed}.npz"
+
+
 def kept_ceiling(benchmark, entry, seed):
     """{"asked": positions, row: scores} of one repeat; made once."""
-    file = KEPT / f"ceiling-{entry['table']}-{entry['space']}-{seed}.npz"
+    file = ceiling_file(entry["table"], entry["space"], seed)
     kept = read_cached(file)
     if kept is None:
         started = time.process_time()
@@ -509,9 +546,10 @@ def main():
     parser.add_argument(
         "--only", nargs="+", help="label tables: make their scores, and write no record"
     )
+    parser.add_argument("--models", nargs="+", help="with --only: these models alone")
     asked = parser.parse_args()
     for table in asked.only or ():
-        tables(table)
+        tables(table, asked.models)
     if asked.only:
         return
     if "tables" in asked.parts or "write" in asked.parts:
@@ -526,8 +564,8 @@ def main():
         write("probes-imputed", imputed=with_imputed())
     if "inner" in asked.parts:
         write("probes-inner", inner=inner())
-    if "ceiling" in asked.parts:
-        write("probes-ceiling", ceiling=worth())
+    if "ceiling" in asked.parts or "write" in asked.parts:
+        write("probes-ceiling", ceiling=worth("write" in asked.parts))
 
 
 if __name__ == "__main__":

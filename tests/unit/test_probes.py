@@ -9,7 +9,7 @@ from scipy.special import expit
 from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
-from clmt_lib import data
+from clmt_lib import data, records
 from clmt_lib.audit import audit, proves_blind
 from clmt_lib.data import Benchmark, DataError, Side, published
 from clmt_lib.data.probes import tables
@@ -463,3 +463,48 @@ def test_the_ceiling_is_asked_of_measured_molecules_and_keeps_the_others_as_dono
     want = benchmark.matrix()[has]
     enough = [min(np.nansum(want[:, t]), np.nansum(1 - want[:, t])) >= 3 for t in range(4)]
     assert np.array_equal(cut.matrix(), want[:, enough], equal_nan=True)
+
+
+# The committed records
+
+
+def record(name, part):
+    return pd.DataFrame(records.read(name).metrics[part])
+
+
+def row_of(frame, **where):
+    found = frame[np.logical_and.reduce([frame[key] == value for key, value in where.items()])]
+    assert len(found) == 1, (where, len(found))
+    return found.iloc[0]
+
+
+def test_records_say_what_the_issue_asks_of_the_published_tables():
+    found = record("probes-tables", "tables")
+    chembl = {"table": "chembl2k", "rule": "infoalign", "seed": 0}
+    probe = row_of(found, **chembl, model="both")
+    assert probe["test_all"] == pytest.approx(0.808, abs=2e-3)  # 41 assays, as papers count
+    assert probe["molecules"] == list(published.STATED["chembl2k"])
+    assert probe["assays"] + probe["dropped"] == 41
+    hard, soft = (row_of(found, **chembl, model=m) for m in ("forest_hard", "forest_counts"))
+    printed = row_of(
+        record("probes-tables", "printed"), table="chembl2k", model="forest on fingerprints"
+    )
+    assert soft["test_all"] - hard["test_all"] > 0.15
+    assert abs(hard["test_all"] - printed["value"]) < 0.04 < soft["test_all"] - printed["value"]
+    aligned = row_of(record("probes-tables", "printed"), table="biogen", model="InfoAlign")
+    best = row_of(found, table="biogen", rule="infoalign", seed=0, model="chosen")
+    assert best["test_all"] < aligned["value"]  # a mean absolute error
+
+
+def test_a_measured_profile_is_worth_something_on_tox21_and_an_imputed_one_is_not():
+    found = record("probes-ceiling", "ceiling")
+    tox = {"table": "tox21", "space": "comas_references"}
+    measured = row_of(found, **tox, row="+ measured")
+    assert measured["molecules"] == 501 and measured["assays"] == 11
+    assert measured["gain"] > 0.02 and measured["gain_interval"][0] > 0
+    imputed = row_of(found, **tox, row="+ imputed")
+    assert imputed["gain_interval"][0] < 0 < imputed["gain_interval"][1]
+    assert (
+        row_of(found, **tox, row="cell count")["auroc"]
+        < row_of(found, **tox, row="structure")["auroc"]
+    )
