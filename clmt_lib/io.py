@@ -214,7 +214,8 @@ def _arrow_errors() -> type[Exception]:
     return ArrowException
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> Any:
+    """The bytes of a file, unpacked where its name ends in .gz."""
     return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else open(path, "rb")
 
 

@@ -124,12 +124,11 @@ class CrossAttention(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.ask, self.key, self.value = (
-            nn.ModuleList([nn.Linear(dim, dim) for _ in range(2)]) for _ in range(3)
-        )
-        for ask in self.ask:  # before training every token that is there counts alike
+        asks, keys, values = ([nn.Linear(dim, dim) for _ in range(2)] for _ in range(3))
+        for ask in asks:  # before training every token that is there counts alike
             nn.init.zeros_(ask.weight)
             nn.init.zeros_(ask.bias)
+        self.ask, self.key, self.value = map(nn.ModuleList, (asks, keys, values))
         self.scale = 1 / math.sqrt(dim)
 
     def forward(

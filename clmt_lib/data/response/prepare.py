@@ -254,7 +254,7 @@ def _note_joins(tables: Mapping[str, pd.DataFrame], keep: Collection[str] | None
     if keep is not None:
         for kind, name in (("expression", "expression_scale"), ("copy number", "cna_log2")):
             table = tables.get(f"gdsc/{name}")
-            lost = sorted(keep - set(table["symbol"])) if table is not None else []
+            lost = sorted(set(keep) - set(table["symbol"])) if table is not None else []
             if lost:
                 done.notes.append(
                     f"{len(lost)} of {len(keep)} wanted genes are not in the {kind} table: "
@@ -561,7 +561,8 @@ def _read_drug_list(path: Path, notes: list[str]) -> dict[int, int]:
     frame.columns = [name.strip().lower().replace(" ", "_") for name in frame.columns]
     require_columns(frame.columns, ("drug_id", "pubchem"), path)
     ids = numbers(frame, "drug_id", path)
-    out, strange = {}, []
+    out: dict[int, int] = {}
+    strange = []
     for row, (drug, cell) in enumerate(zip(ids, frame["pubchem"], strict=True), start=2):
         word = cell.strip().lower() if isinstance(cell, str) else ""
         if word in NO_CID:
@@ -618,7 +619,7 @@ def _read_structures(path: Path, notes: list[str]) -> list[dict]:
                     remedy="correct it, or leave it empty: a missing structure is allowed",
                 )
             same[smiles] = Chem.MolToSmiles(molecule)
-    maps = []
+    maps: list[dict] = []
     for key, value in (("cid", "smiles"), ("drug_id", "smiles"), ("drug_id", "cid")):
         if not {key, value} <= set(frame):
             maps.append({})
