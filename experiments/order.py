@@ -129,11 +129,13 @@ def kept(config, benchmark, folder=None):
 def known(benchmark, folder=None):
     """(variant, split) -> (settings, measures of each fold), of what has been measured."""
     found: dict = {}
-    for variant, config in records.read_study(STUDY):
+    plan = records.read_study(STUDY)
+    base = plan[0][1].settings  # of the first row, which changes nothing
+    for variant, config in plan:
         path = kept(config, benchmark, folder)
         if path.exists():
             told = json.loads(path.read_text(encoding="utf-8"))
-            name = "mse" if variant == "base" and not config.settings else variant
+            name = "mse" if config.settings == base else variant
             key = name, config.split, json.dumps(config.settings, sort_keys=True)
             found.setdefault(key, (config.settings, {}))[1][config.fold] = told
     return found
@@ -145,10 +147,15 @@ def orders(found):
     """
     rows = []
     for (arm, kind, _), (settings, folds) in found.items():
-        if arm == "base" or "share" in settings:
+        if arm == "base" or "share" in settings or settings.get("target") == "normalised":
             continue
         ends = next(
-            told for (name, split, _), (_, told) in found.items() if (name, split) == ("mse", kind)
+            (
+                told
+                for (name, split, _), (_, told) in found.items()
+                if (name, split) == ("mse", kind)
+            ),
+            {},
         )
         both = sorted(set(folds) & set(ends))
         for row in folds[both[0]]["rows"] if both else ():
