@@ -481,7 +481,10 @@ def asked_of(benchmark, space, fewest=15):
     kept = (positive >= fewest) & (np.bincount(pairs[:, 1], 1 - y, minlength=size) >= fewest)
     rows = kept[pairs[:, 1]]
     if not rows.any():
-        raise DataError(f"no assay of {benchmark.name} has {fewest} of both classes", remedy="")
+        raise DataError(
+            f"no assay of {benchmark.name} has {fewest} of both classes",
+            remedy="use another space or table",
+        )
     assays = benchmark.sides[1]
     places = np.cumsum(has) - 1, np.cumsum(kept) - 1
     cut = np.column_stack([place[part] for place, part in zip(places, pairs[rows].T, strict=True)])

@@ -508,3 +508,15 @@ def test_a_measured_profile_is_worth_something_on_tox21_and_an_imputed_one_is_no
         row_of(found, **tox, row="cell count")["auroc"]
         < row_of(found, **tox, row="structure")["auroc"]
     )
+
+
+def test_structure_alone_reaches_what_pre_training_is_printed_for():
+    """Chosen inside train and valid, on the published split; both choices are in the records."""
+    found = record("probes-inner", "inner")
+    tried, chosen = found[found["what"] == "inner"], row_of(found, what="chosen")
+    assert len(tried) == 15 == chosen["looked"]
+    assert chosen["models"] == tried.loc[tried["valid"].idxmax(), "models"]
+    printed = record("probes-tables", "printed")
+    aligned = row_of(printed, table="chembl2k", model="InfoAlign")["value"]
+    assert chosen["test_all"] > max(0.82, aligned)
+    assert row_of(found, what="chosen, trained on valid, too")["test_all"] > 0.83
