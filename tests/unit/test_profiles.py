@@ -638,3 +638,12 @@ def test_an_aligned_encoder_does_not_help_the_drug_kernel():
     low, high = gain["fingerprint + aligned"][1]
     assert low < 0 < high < 0.01
     assert gain["aligned"][1][1] < 0.01 and gain["fingerprint + imputed"][1][1] < 0.01
+
+
+def test_alignment_adds_nothing_to_a_probe_that_our_splits_can_see():
+    found = records.read("profiles-aligned", ROOT / "experiments").metrics["scaffold"]
+    rows = {row["row"]: row for row in found["rows"]}
+    assert len(found["tasks"]) >= 3 and "+ aligned, shuffled" in rows
+    for row in ("+ aligned", "+ imputed"):
+        for key in ("interval", "interval_all"):
+            assert rows[row][key][0] < 0, (row, key)
