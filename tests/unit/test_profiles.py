@@ -647,3 +647,16 @@ def test_alignment_adds_nothing_to_a_probe_that_our_splits_can_see():
     for row in ("+ aligned", "+ imputed"):
         for key in ("interval", "interval_all"):
             assert rows[row][key][0] < 0, (row, key)
+    low, high = rows["+ aligned"]["interval"]
+    assert low < 0 < high < 0.01  # a gain of a hundredth would have been seen
+    assert rows["+ predicted activities"]["gain"][0] < 0  # the control does not help either
+
+
+def test_a_measured_profile_adds_to_structure_on_tox21_and_a_predicted_one_does_not():
+    rows = records.read("probes-ceiling", ROOT / "experiments").metrics["ceiling"]
+    gain = {row["row"]: row["gain_interval"] for row in rows if row["table"] == "tox21"}
+    assert gain["+ measured"][0] > 0.01
+    assert gain["+ imputed"][0] < 0 < gain["+ imputed"][1] < gain["+ measured"][0]
+    assert gain["cell count"][1] < 0  # the number of cells alone is no rival here
+    gain = {row["row"]: row["gain_interval"] for row in rows if row["table"] == "chembl2k"}
+    assert gain["+ measured"][0] < 0 < gain["+ imputed"][0]  # and there it is the other way round
