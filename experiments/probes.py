@@ -32,7 +32,7 @@ from clmt_lib.models.imputation import fit_components, impute, impute_donors
 from clmt_lib.models.kernels import KernelRidge
 from clmt_lib.nn.encoders import Tower
 from clmt_lib.records import provenance, read, write_derived
-from clmt_lib.records.store import derived_file
+from clmt_lib.records.store import is_derived
 from clmt_lib.tasks import bootstrap_of, evaluate, interval
 from clmt_lib.views.molecules import fingerprints, tanimoto
 
@@ -357,7 +357,7 @@ def known_rows():
     """Rows of the record as it is, which `write` does not compute again: {(part, table, rule, seed,
     model): row}.
     """
-    if not derived_file("probes-tables").exists():
+    if not is_derived("probes-tables"):
         return {}
     found = read("probes-tables").metrics
     out = {}

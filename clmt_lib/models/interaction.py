@@ -160,7 +160,8 @@ def _listed(words: Sequence[str]) -> np.ndarray:
     """[n, n] Jaccard of "a; b" lists; an empty list resembles nothing."""
     member = molecules.membership([text.replace(",", " ").replace(";", ",") for text in words])
     out = molecules.jaccard(member)
-    return out * (member.any(1)[:, None] & member.any(1)[None])
+    known = np.asarray(member.any(1))  # [n]
+    return out * np.logical_and.outer(known, known)
 
 
 def _measured(side: Side, name: str, rows: np.ndarray) -> np.ndarray:
@@ -374,7 +375,7 @@ class StagedRidge(TableModel):
     stages: tuple[dict[str, Any], ...] = (FEATURES,)
     ridges: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.5)
     shrink: float = 1.0
-    tolerance: float = 3e-3
+    tolerance: float = 3e-3  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         checked_stages(self.stages)
@@ -431,7 +432,7 @@ class KibaFeatures(StagedRidge):
 
     stages: tuple[dict[str, Any], ...] = KIBA_FEATURES
     ridges: tuple[float, ...] = (0.2,)
-    tolerance: float = 1e-2
+    tolerance: float = 1e-2  # type: ignore[misc]
 
 
 @dataclass
@@ -440,7 +441,7 @@ class KibaLearned(StagedRidge):
 
     stages: tuple[dict[str, Any], ...] = ({"factors": 10, "ridge": 5.0}, LEARNED)
     ridges: tuple[float, ...] = (0.2,)
-    tolerance: float = 1e-2
+    tolerance: float = 1e-2  # type: ignore[misc]
 
 
 @dataclass
@@ -550,7 +551,7 @@ class InteractionStack(TableModel):
         }
     )
     shrink: float = 1.0
-    tolerance: float = 3e-3
+    tolerance: float = 3e-3  # type: ignore[misc]
     neighbours: int = 8
     closest: str = "features"
     seeds: int = 2
@@ -607,7 +608,7 @@ class InteractionStack(TableModel):
                         names.append(f"{chain} {number + 1}")
                         tables.append((base + known[path]).astype(np.float32))
                 before = known[path]
-            last = before if chain == self.closest or not last.any() else last
+            last = before if chain == self.closest or not last.any() else last  # type: ignore[assignment]
         values = np.where(seen, base + rest, np.nan)
         alike = tuple(
             0.5 * correlations(part) + 0.5 * likeness[axis, "own"]
@@ -759,7 +760,7 @@ class KibaStack(InteractionStack):
             "feature_fraction": 0.3,
         }
     )
-    tolerance: float = 1e-2
+    tolerance: float = 1e-2  # type: ignore[misc]
     seeds: int = 1
 
 

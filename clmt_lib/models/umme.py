@@ -390,7 +390,8 @@ class SideNet(nn.Module):
 
     def reliability(self, softness: float) -> torch.Tensor:
         """[tokens] shares: softmax of minus the running losses; the null token has none."""
-        return F.pad((-self.running[:-1] / softness).softmax(0), (0, 1))
+        running = torch.as_tensor(self.running)  # [tokens]
+        return F.pad((-running[:-1] / softness).softmax(0), (0, 1))
 
 
 class Network(nn.Module):
@@ -419,7 +420,7 @@ class Network(nn.Module):
     def progress(self) -> float:
         """rho, from 0 at the first step to 1 when the curriculum has ended."""
         end = self.config.ramp * self.config.steps
-        return min(1.0, int(self.step) / end) if end else 1.0
+        return min(1.0, int(torch.as_tensor(self.step)) / end) if end else 1.0
 
     def weights(self, axis: int) -> torch.Tensor:
         """[tokens] w = (1 - rho) M r + rho of the M modalities of a side; the null token's is 1."""
@@ -522,11 +523,11 @@ def objective(net: Network, inputs: Inputs, config: UMMEConfig) -> LossOutput:
     total = error
     if config.align:
         aligned = config.align * sum(_aligned(net, inputs, zs[a], present[a], a) for a in (0, 1))
-        total, parts["alignment"] = total + aligned, aligned.detach()
+        total, parts["alignment"] = total + aligned, torch.as_tensor(aligned).detach()
     if probing:
         probed = config.probe * _probed(net, inputs, zs, present, [side[0] for side in sides])
         total, parts["probe"] = total + probed, probed.detach()
-    net.step += 1
+    torch.as_tensor(net.step).add_(1)  # the buffer itself
     return LossOutput(total, parts)
 
 
@@ -651,7 +652,8 @@ class UMME(NetworkModel):
     def reliabilities(self, member: int = 0) -> dict[str, dict[str, float]]:
         """Side ("row", "column") -> modality -> ACMO's reliability as it ended; shares of one."""
         out = {}
-        for name, side in zip(("row", "column"), self.networks[member].sides, strict=True):
+        sides: Any = self.networks[member].sides
+        for name, side in zip(("row", "column"), sides, strict=True):
             shares = side.reliability(self.config.softness).tolist()
             out[name] = dict(zip(side.names, shares[:-1], strict=True))
         return out
@@ -700,7 +702,7 @@ def _extended(inputs: Inputs, axis: int, side: Any) -> Inputs:
         "seen": F.pad(inputs.seen[axis], (0, len(side))),
         "effects": np.append(inputs.effects[axis], np.zeros(len(side))),
     }
-    both = {
+    both: dict[str, Any] = {
         name: tuple(value if a == axis else getattr(inputs, name)[a] for a in (0, 1))
         for name, value in grown.items()
     }

@@ -7,7 +7,8 @@ Below the home of the records (`experiments/`):
 * `results/machines.jsonl`: versions and hardware, once;
 * `results/histories/<benchmark>.jsonl`: the learning curves of models that are trained in steps;
 * `results/draws/<benchmark>.npz`: bootstrap draws of the models that new ones are compared with;
-* `results/derived/<name>.json`: what is made of runs (summaries, studies, transfers, benches);
+* `results/derived/<kind>.json`: what is made of runs (summaries, studies, transfers, benches), a
+  page each;
 * `runs/<id>/`: `run.json`, history, predictions and draws of a finished run; not committed.
 
 A run writes its own folder and nothing else; `collect` folds finished folders into the tables. A
@@ -22,6 +23,7 @@ import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -513,27 +515,62 @@ def write_derived(name: str, parts: dict[str, Any], folder: str | Path | None = 
     """
     path = derived_file(name, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    body = {"config": plain(parts["config"])} | {
+    body = {"id": name, "config": plain(parts["config"])} | {
         part: rounded(parts[part]) for part in ("metrics", "provenance")
     }
-    with lock(path.parent), atomic_write(path) as file:
-        file.write(page_of(body) + "\n")
+    with lock(path):
+        pages = {**read_pages(path), name: page_of(body)}
+        with atomic_write(path) as file:
+            file.write("\n\n".join(pages[key] for key in sorted(pages)) + "\n")
     return read(name, folder)
 
 
 def derived_file(name: str, folder: str | Path | None = None) -> Path:
-    """File of a derived record, there or not."""
-    return results(folder) / "derived" / f"{name}.json"
+    """File that holds a derived record, and the others whose names begin with the same word."""
+    return results(folder) / "derived" / f"{name.split('-')[0]}.json"
+
+
+def read_pages(path: Path) -> dict[str, str]:
+    """name -> text of each record of a file of derived records; empty where there is none.
+
+    Raises
+    ------
+    DataError
+        The file was cut, or its records are twice there or out of order.
+    """
+    if not path.exists():
+        return {}
+    stat = path.stat()
+    return _read_pages(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _read_pages(path: Path, *stamp: int) -> dict[str, str]:
+    pages = path.read_text(encoding="utf-8").rstrip("\n").split("\n\n")
+    try:
+        names = [json.loads(page)["id"] for page in pages]
+    except (ValueError, KeyError, TypeError):
+        raise DataError("not whole: it was cut or damaged", file=path, remedy=RESTORE) from None
+    if names != sorted(set(names)):
+        raise DataError("records are twice there or out of order", file=path, remedy=RESTORE)
+    return dict(zip(names, pages, strict=True))
 
 
 def derived(pattern: str, folder: str | Path | None = None) -> list[str]:
     """Names of the derived records that fit a pattern such as "summary-*", sorted."""
-    return sorted(path.stem for path in derived_file("", folder).parent.glob(f"{pattern}.json"))
+    paths = derived_file("", folder).parent.glob("*.json")
+    names = (name for path in paths for name in read_pages(path))
+    return sorted(name for name in names if fnmatchcase(name, pattern))
+
+
+def is_derived(name: str, folder: str | Path | None = None) -> bool:
+    """Whether there is such a derived record."""
+    return name in read_pages(derived_file(name, folder))
 
 
 def exists(name: str, folder: str | Path | None = None) -> bool:
     """Whether there is such a run, or such a derived record."""
-    return derived_file(name, folder).exists() or find(name, folder) is not None
+    return is_derived(name, folder) or find(name, folder) is not None
 
 
 def read(name: str, folder: str | Path | None = None) -> Record:
@@ -545,8 +582,9 @@ def read(name: str, folder: str | Path | None = None) -> Record:
         It is not there, or it was changed since it was written.
     """
     path = derived_file(name, folder)
-    if path.exists():
-        body = _untabled(body_of(path.read_text(encoding="utf-8"), path))
+    page = read_pages(path).get(name)
+    if page is not None:
+        body = _untabled(body_of(page, path))
         return Record(name, path, *(body[part] for part in ("config", "metrics", "provenance")))
     found = find(name, folder)
     if found is None:

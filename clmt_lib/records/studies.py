@@ -188,7 +188,7 @@ def summarise_study(
     loaded: dict = {}
     name = f"study-{path.stem}"
     known: dict = {}
-    if store.derived_file(name, folder).exists():
+    if store.is_derived(name, folder):
         known = {_key(row): row for row in store.read(name, folder).metrics["rows"]}
     rows, planned, left_out = [], 0, 0
     for about, pairs in _comparisons(path, study).items():
@@ -323,7 +323,7 @@ def study(name: str, folder: str | Path | None = None, metric: str | None = None
     on which the variant was better. Empty where the study has no record.
     """
     record, rows = f"study-{name}", []
-    there = store.derived_file(record, folder).exists()
+    there = store.is_derived(record, folder)
     for row in store.read(record, folder).metrics["rows"] if there else ():
         key = metric or tasks.get(row.get("task", "response")).headline(row["split"])
         gap = row["difference"][key]

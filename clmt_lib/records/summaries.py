@@ -167,7 +167,7 @@ def summarise(
         return None
     name = summary_name(first.label, first.split, grid)
     earlier: dict = {"models": {}, "differences": []}
-    if store.derived_file(name, folder).exists():
+    if store.is_derived(name, folder):
         earlier = store.read(name, folder).metrics
     pooled = Pooled(benchmark, first.split)
     means, differences, left_out = _compare(found, pooled, earlier)

@@ -429,7 +429,7 @@ def transfers(
     target : "ccle", "ccle-act_area", "ctrp"
     """
     name, rows = f"transfer-{source}-{target}", []
-    there = store.derived_file(name, folder).exists()
+    there = store.is_derived(name, folder)
     for row in store.read(name, folder).metrics["rows"] if there else ():
         if row["metric"] != metric:
             continue
@@ -455,7 +455,7 @@ def transfer_counts(
 ) -> dict[str, Any] | None:
     """{"counts", "words"} of a transfer's record, or None where there is none."""
     name = f"transfer-{source}-{target}"
-    if not store.derived_file(name, folder).exists():
+    if not store.is_derived(name, folder):
         return None
     body = store.read(name, folder).metrics
     return {key: body[key] for key in ("counts", "words")}

@@ -130,8 +130,10 @@ def test_a_verdict_flips_when_the_numbers_flip(tmp_path, gap, better, otherwise)
 
 def test_a_comparison_may_come_from_another_grid(tmp_path):
     summary(tmp_path / "records", (-0.02, -0.03, -0.01))
-    made = tmp_path / "records" / "results" / "derived" / "summary-toy-mixed.json"
-    made.rename(made.with_name("summary-text-toy-mixed.json"))
+    made = records.read("summary-toy-mixed", tmp_path / "records")
+    made.path.unlink()
+    parts = {part: getattr(made, part) for part in ("config", "metrics", "provenance")}
+    records.write_derived("summary-text-toy-mixed", parts, tmp_path / "records")
     assert judged(tmp_path, {**COMPARE, "grid": "text"})[0] == "reproduced"
     verdict, why = judged(tmp_path, {**COMPARE, "grid": "other"})
     assert verdict == "open" and "--grid experiments/configs/other.yaml" in why

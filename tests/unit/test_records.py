@@ -197,11 +197,28 @@ def test_a_changed_derived_record_is_refused(tmp_path):
     assert record.config == {"ridge": 1e-7} and record.metrics == {"rmse": 0.123457}
     text = record.path.read_text()
     record.path.write_text(text.replace("0.123457", "0.123456"))
-    with pytest.raises(DataError, match="summary-x.json.*changed by hand"):
+    with pytest.raises(DataError, match="summary.json.*of summary-x.*changed by hand"):
         records.read("summary-x", tmp_path)
     record.path.write_text(text[:-20])
-    with pytest.raises(DataError, match="summary-x.json.*cut or damaged"):
+    with pytest.raises(DataError, match="summary.json.*cut or damaged"):
         records.read("summary-x", tmp_path)
+
+
+def test_derived_records_of_one_kind_share_a_file_and_leave_each_other_alone(tmp_path):
+    parts = {"config": {}, "metrics": {"rmse": 1.0}, "provenance": {}}
+    for name in ("study-b", "study-a", "summary-x"):
+        records.write_derived(name, parts, tmp_path)
+    records.write_derived("study-b", {**parts, "metrics": {"rmse": 2.0}}, tmp_path)
+    assert records.derived("*", tmp_path) == ["study-a", "study-b", "summary-x"]
+    assert [records.read(name, tmp_path).metrics["rmse"] for name in ("study-a", "study-b")] == [
+        1.0,
+        2.0,
+    ]
+    path = records.read("study-a", tmp_path).path
+    pages = path.read_text().rstrip("\n").split("\n\n")
+    path.write_text("\n\n".join(pages[::-1]) + "\n")
+    with pytest.raises(DataError, match="study.json.*out of order"):
+        records.read("study-a", tmp_path)
 
 
 def test_a_run_folder_that_was_copied_by_half_is_not_done(tmp_path, world):

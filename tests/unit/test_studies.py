@@ -209,7 +209,7 @@ def test_draws_that_were_not_kept_are_made_again_and_that_is_said(copy):
     path, folder = copy
     before = records.read("study-small", folder).metrics
     shutil.rmtree(folder / "runs")
-    (folder / "results" / "derived" / "study-small.json").unlink()
+    (folder / "results" / "derived" / "study.json").unlink()
     assert records.summarise_study(path, folder, remake=False) is None
     said = []
     assert records.summarise_study(path, folder, say=said.append).metrics == before
@@ -228,7 +228,7 @@ def test_a_comparison_whose_runs_are_elsewhere_is_kept_and_a_new_run_is_counted(
     store.write_lines(table, lines.values())
     counted = {"planned": 5, "left_out": 0}
     assert records.summarise_study(path, folder).metrics["runs"] == {"done": 5, **counted}
-    (folder / "results" / "derived" / "study-small.json").unlink()
+    (folder / "results" / "derived" / "study.json").unlink()
     assert records.summarise_study(path, folder).metrics["runs"] == {"done": 4, **counted}
     assert records.study("small", folder).query("variant == 'means'")["folds"].item() == 1
     records.run_study(path, folder, say=lambda line: None)
