@@ -288,9 +288,9 @@ def blended(found, benchmark, split):
     return out
 
 
-def sets_apart(benchmark, split):
+def sets_apart(benchmark, split, fewest=probes.FEWEST):
     """{name: split} whose test set is that part with, and without, a stereoisomer in train or
-    valid.
+    valid; nothing where either part has no assay to score.
     """
     skeleton = skeletons(benchmark.sides[0].frame["inchikey"]).to_numpy()
     rows = benchmark.pairs[:, 0]
@@ -298,10 +298,14 @@ def sets_apart(benchmark, split):
     known = seen[rows[split.test]]
     if not known.any():
         return {}
-    return {
+    halves = {
         "stereoisomer known": replace(split, test=split.test[known]),
         "new": replace(split, test=split.test[~known]),
     }
+    enough = [
+        probes.Scored.of(benchmark, part, fewest=fewest).kept.any() for part in halves.values()
+    ]
+    return halves if all(enough) else {}
 
 
 def tables(only=None, models=None):
@@ -341,11 +345,11 @@ def tables(only=None, models=None):
                 rows.append({**row, "molecules": sizes.tolist()})
                 if seed == 0 and entry["rule"] != "random":
                     tasks += each_assay(where, name, benchmark, split, table)
-            for part, cut in sets_apart(benchmark, split).items():
+            for part, half in sets_apart(benchmark, split).items():
                 for name, table in found.items():
                     row = known.get((part, *where.values(), name))
                     if row is None:
-                        new = summary(benchmark, cut, table)
+                        new = summary(benchmark, half, table)
                         keep = ("test_all", "test", "interval", "assays")
                         row = {**where, "part": part, "model": name}
                         row |= {key: new[key] for key in keep}
