@@ -523,3 +523,16 @@ def test_structure_alone_reaches_what_pre_training_is_printed_for():
     aligned = row_of(printed, table="chembl2k", model="InfoAlign")["value"]
     assert chosen["test_all"] > max(0.82, aligned)
     assert row_of(found, what="chosen, trained on valid, too")["test_all"] > 0.83
+
+
+def test_a_forest_is_better_on_stereoisomers_of_molecules_it_knows_and_the_probe_is_not():
+    found = record("probes-tables", "stereo")
+    gap = {
+        model: row_of(found, model=model, part="stereoisomer known")["test_all"]
+        - row_of(found, model=model, part="new")["test_all"]
+        for model in ("forest_counts", "both")
+    }
+    assert gap["forest_counts"] > 0.03 > 0.0 > gap["both"]
+    best = record("probes-tables", "tables")
+    ranks = row_of(best, table="broad6k", rule="infoalign", seed=0, model="chosen")
+    assert ranks["test_all"] > 0.70
