@@ -187,7 +187,8 @@ def _read(path: Path, columns: list[str] | None, options: dict[str, Any]) -> pd.
     _as_named(path)
     separator = "," if plain.endswith(".csv") else "\t"
     if "nrows" not in options:  # a look at the first rows leaves the rest for the next reader
-        header = _equal_rows(path, separator)
+        before = 0 if "header" in options else options.get("skiprows", 0)  # lines above the header
+        header = _equal_rows(path, separator, before)
         twice = [column for column in columns or () if header.count(column) > 1]
         if twice:
             raise DataError(
@@ -261,8 +262,10 @@ def _as_named(path: Path) -> None:
         )
 
 
-def _equal_rows(path: Path, separator: str) -> list[str]:
-    """The cells of the first row; raises where a later one has more cells or fewer."""
+def _equal_rows(path: Path, separator: str, before: int = 0) -> list[str]:
+    """The cells of the first row; raises where a later one has more cells or fewer. So many lines
+    `before` it are passed over.
+    """
     first: list[str] = []
     row, began, held = 0, 1, ""
     with _opened(path) as lines:
@@ -276,7 +279,7 @@ def _equal_rows(path: Path, separator: str) -> list[str]:
                 held, count = "", len(cells)
             else:
                 count = line.count(separator) + 1
-            if not line.strip():
+            if number <= before or not line.strip():
                 began = number + 1
                 continue
             row += 1

@@ -10,6 +10,7 @@ Others join by a decorator, or are named by their place::
 """
 
 import inspect
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -395,7 +396,7 @@ def check_values(name: str, settings: Mapping[str, Any]) -> None:
             highest, words = LARGEST_RANK, f"1 to {LARGEST_RANK}"
         for one in values:
             number = isinstance(one, (int, float)) and not isinstance(one, bool)
-            if number and not lowest <= one <= highest:
+            if number and math.isfinite(one) and not lowest <= one <= highest:
                 raise DataError(f"model {name!r}: {key} is {one}", remedy=f"give a number {words}")
 
 

@@ -416,7 +416,7 @@ def test_data_folder_that_points_nowhere_says_how_to_get_data(tmp_path, monkeypa
 
 
 def test_unknown_benchmark_names_those_there():
-    assert_refused(lambda: load("gdsc3"), "'gdsc3'", "simulated, gdsc2, tgsa")
+    assert_refused(lambda: load("gdsc3"), "'gdsc3'", "simulated, interactions, gdsc2, tgsa")
 
 
 def test_bad_input_leaves_nothing_behind(folder):

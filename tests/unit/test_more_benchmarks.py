@@ -15,7 +15,7 @@ import tiny
 from clmt_lib import models, records, tasks
 from clmt_lib.audit import audit
 from clmt_lib.cli import main
-from clmt_lib.data import BENCHMARKS, RESPONSES, DrugResponse, load, make_split
+from clmt_lib.data import BENCHMARKS, RESPONSES, DrugResponse, load, make_split, table_of
 from clmt_lib.data.response import auxiliary
 from clmt_lib.data.response.joins import one_line_each
 from clmt_lib.io import DataError
@@ -711,7 +711,9 @@ def test_data_check_lists_what_is_there_and_names_what_is_not(folder, capsys):
     for name in NEW:
         (folder / RESPONSES[name]).unlink()
     assert main(["data", "check", str(folder)]) == 0
-    assert capsys.readouterr().out.count("not in this folder") == 6
+    tables = [table_of(name, folder) for name in BENCHMARKS]
+    lost = sum(path is not None and not path.exists() for path in tables)
+    assert capsys.readouterr().out.count("not in this folder") == lost >= 6
 
 
 def test_run_tells_that_bounds_were_read_as_measured(folder, tmp_path, monkeypatch, capsys):
