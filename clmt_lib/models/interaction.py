@@ -608,7 +608,7 @@ class InteractionStack(TableModel):
                         names.append(f"{chain} {number + 1}")
                         tables.append((base + known[path]).astype(np.float32))
                 before = known[path]
-            last = before if chain == self.closest or not last.any() else last  # type: ignore[assignment]
+            last = before if chain == self.closest or not last.any() else last  # type: ignore
         values = np.where(seen, base + rest, np.nan)
         alike = tuple(
             0.5 * correlations(part) + 0.5 * likeness[axis, "own"]

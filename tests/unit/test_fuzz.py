@@ -111,7 +111,7 @@ def readers(lines):
 
 
 @pytest.mark.parametrize("place", range(8))
-def test_no_spoiled_file_ends_in_a_traceback(place, invented, lines, tmp_path_factory):  # noqa: F811
+def test_no_spoiled_file_is_a_traceback(place, invented, lines, tmp_path_factory):  # noqa: F811
     name, read = list(readers(lines).items())[place]
     files = {**invented[0], "OmicsExpressionProteinCodingGenesTPMLogp1.csv": depmap(invented[1])}
     folder = tmp_path_factory.mktemp("spoiled")

@@ -181,7 +181,9 @@ def test_no_committed_run_has_a_setting_out_of_range():
 
 @pytest.mark.parametrize("name", models.names())
 def test_the_defaults_of_every_model_are_in_range(name):
-    check_values(name, models.resolve(name))
+    settings = models.resolve(name)
+    check_values(name, settings)  # raises where one is not
+    assert isinstance(settings, dict)
 
 
 def test_anchors_of_a_sound_file_are_read(tmp_path):
