@@ -9,6 +9,7 @@ checksum of the first copy is recorded in `checksums.json` beside it and require
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -278,8 +279,8 @@ def _make(folder: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         os.listdir(folder)
-        (folder / f".{os.getpid()}.tmp").touch()
-        (folder / f".{os.getpid()}.tmp").unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise DataError(
             f"folder cannot be made, read and written ({error.strerror})",

@@ -648,7 +648,8 @@ def real_downloads(real, folder, genes, cosmic, models):
         .set_index("COSMIC_ID")
         .loc[cosmic, genes]
     )
-    z.set_axis(relative.columns, axis=1).set_axis(relative.index).to_csv(
+    logs = z - z.min()  # a logarithm of TPM + 1 is not negative; z-scores know no shift
+    logs.set_axis(relative.columns, axis=1).set_axis(relative.index).to_csv(
         folder / "OmicsExpressionProteinCodingGenesTPMLogp1.csv"
     )
     return z, copy, long
