@@ -4,7 +4,7 @@ For a notebook or a script: nothing is written to disk. `records` runs many mode
 found and resumes what was killed; both score by the benchmark's task.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,22 +147,31 @@ def _maker(
     return first.display_name or first.__name__, model
 
 
-def compare(a: Validation, b: Validation, level: float = 0.95) -> pd.DataFrame:
-    """What `a` has more than `b` of every reported metric, with paired bootstrap intervals.
+def compare(a: Validation, *others: Validation, level: float = 0.95) -> pd.DataFrame:
+    """What `a` has more than each of `others` of every reported metric, with paired bootstrap
+    intervals.
 
     Both are asked about the same pairs and the same draws of entities, so what is hard for both
     cancels; folds are pooled draw by draw (`tasks.pool`).
 
     Returns
     -------
-    One row a metric: difference (a - b) of the means over folds, low, high, draws it is made of,
-    and verdict: "better" or "worse" where the interval leaves zero out, else "no difference found".
+    One row a model and metric: difference (a - model) of the means over folds, low, high, draws it
+    is made of, and verdict: "better" or "worse" where the interval leaves zero out, else "no
+    difference found".
 
     Raises
     ------
     DataError
-        Another benchmark, kind of split, seed, folds or number of draws.
+        Nothing to compare with; another benchmark, kind of split, seed, folds or number of draws.
     """
+    if not others:
+        raise DataError("nothing to compare with", remedy="give the validation of another model")
+    rows = [row for b in others for row in _differences(a, b, level)]
+    return pd.DataFrame(rows).set_index(["model", "metric"])
+
+
+def _differences(a: Validation, b: Validation, level: float) -> Iterator[dict[str, Any]]:
     for what in ("benchmark", "kind", "seed"):
         if getattr(a, what) != getattr(b, what):
             raise DataError(
@@ -173,7 +182,6 @@ def compare(a: Validation, b: Validation, level: float = 0.95) -> pd.DataFrame:
         raise DataError("not the same folds", remedy="cross-validate both on the same folds")
     if any(a.draws[metric].shape != b.draws[metric].shape for metric in a.draws):
         raise DataError("not the same number of draws", remedy="give both the same draws=")
-    rows = {}
     for metric in a.draws:
         pooled = pool(a.draws[metric] - b.draws[metric], a.weights[metric])
         low, high = interval(pooled, level)
@@ -181,11 +189,12 @@ def compare(a: Validation, b: Validation, level: float = 0.95) -> pd.DataFrame:
         verdict = "no difference found"
         if low > 0 or high < 0:
             verdict = "better" if sign * low > 0 or sign * high > 0 else "worse"
-        rows[metric] = {
+        yield {
+            "model": b.model,
+            "metric": metric,
             "difference": float(a.metrics[metric].mean() - b.metrics[metric].mean()),
             "low": low,
             "high": high,
             "draws": draws_used(pooled),
             "verdict": verdict,
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")

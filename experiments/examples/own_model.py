@@ -42,22 +42,18 @@ class SimilarLines(models.TableModel):
 def main(name: str = "simulated", kind: str = "cell_blind", folds: int = 3, **options) -> None:
     """Print the comparison, then the predictions for a new line and a new drug."""
     benchmark = data.load(name, **options)
-    mine = models.cross_validate("similar_lines", benchmark, kind, folds=folds)
-    print(mine.summary().round(3))
-    for other in ("drug_mean", "tissue_drug_mean", "ridge"):
-        found = models.cross_validate(other, benchmark, kind, folds=folds)
-        print(f"\nsimilar lines - {other}\n{models.compare(mine, found).round(3)}")
+    names = ["similar_lines", "drug_mean", "tissue_drug_mean", "ridge"]
+    found = [models.cross_validate(name, benchmark, kind, folds=folds) for name in names]
+    print(found[0].summary().round(3), models.compare(*found).round(3).to_string(), sep="\n\n")
 
-    model = models.build("similar_lines", lines=5).fit(benchmark, data.make_split(benchmark, kind))
-    with tempfile.TemporaryDirectory() as folder:
-        again = models.load(model.save(f"{folder}/mine"))
+    mine = models.build("similar_lines").fit(benchmark, data.make_split(benchmark, kind))
+    again = models.load(mine.save(f"{tempfile.mkdtemp()}/mine"))
     x = benchmark.omics["expression"].iloc[:1].set_axis(["my line"])
     line = data.Side("cell", pd.DataFrame({"name": ["mine"]}, ["my line"]), {"expression": x})
     drug = data.Side("drug", pd.DataFrame({"name": ["new"], "smiles": ["CCO"]}, ["my drug"]))
     wider = benchmark.extended(line, drug)
     asked = [("my line", benchmark.drugs.index[0]), ("my line", "my drug")]
-    for pair, y in zip(asked, again.predict(wider.locate(asked), wider)):
-        print(*pair, f"{y:.2f} {benchmark.units}", sep=", ")
+    print(pd.Series(again.predict(wider.locate(asked), wider), asked, name=benchmark.units))
 
 
 if __name__ == "__main__":

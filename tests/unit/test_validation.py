@@ -69,7 +69,8 @@ def test_settings_that_suit_the_kind_of_split_are_used(world):
 
 def test_a_difference_is_paired_and_has_a_direction(found):
     a, b = found["tissue_drug_mean"], found["global_mean"]
-    there, back = models.compare(a, b), models.compare(b, a)
+    there = models.compare(a, b).droplevel("model")
+    back = models.compare(b, a).droplevel("model")
     assert np.allclose(there["difference"], -back["difference"])
     assert np.allclose(there["low"], -back["high"])
     apart = pool(a.draws["rmse"], a.weights["rmse"]) - pool(b.draws["rmse"], b.weights["rmse"])
@@ -80,6 +81,11 @@ def test_a_difference_is_paired_and_has_a_direction(found):
     assert there.loc["pcc_per_drug", "verdict"] == "better"  # higher is better
     same = models.compare(a, a)
     assert (same["verdict"] == "no difference found").all() and (same["difference"] == 0).all()
+    both = models.compare(a, b, found["drug_mean"])
+    assert both.loc["global_mean"].equals(there)
+    assert both.loc["drug_mean"].equals(models.compare(a, found["drug_mean"]).loc["drug_mean"])
+    with pytest.raises(DataError, match="nothing to compare with"):
+        models.compare(a)
 
 
 def test_what_cannot_be_compared_is_refused(world, found):
@@ -116,8 +122,8 @@ def test_a_strangers_model_runs_from_its_script():
     call = [sys.executable, "-c", code + "own_model.main(cells=48)"]
     done = subprocess.run(call, capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert sum("similar lines - " in line for line in lines) == 3
-    assert sum(line.startswith("rmse") for line in lines) == 4
-    said = [float(line.split(", ")[2].split()[0]) for line in lines[-2:]]
-    assert lines[-1].startswith("my line, my drug, ") and lines[-1].endswith("ln(uM)")
+    told = [name for name in ("drug_mean", "tissue_drug_mean", "ridge") if name in done.stdout]
+    assert len(told) == 3 and done.stdout.count("rmse") == 4
+    said = [float(line.rsplit(maxsplit=1)[1]) for line in lines[-3:-1]]
+    assert lines[-2].startswith("(my line, my drug)") and "Name: ln(uM)" in lines[-1]
     assert all(-10 < value < 10 for value in said) and said[0] != said[1]
