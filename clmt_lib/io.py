@@ -21,6 +21,10 @@ import pandas as pd
 class DataError(ValueError):
     """Bad input. The message names what is wrong, where (file, row) and what to do about it, in one
     line, whatever the value that it quotes.
+
+    Attributes
+    ----------
+    what, file, row, remedy : the parts of the message
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class DataError(ValueError):
         row: int | None = None,
         remedy: str | None = None,
     ) -> None:
+        self.what, self.file, self.row, self.remedy = what, file, row, remedy
         where = ", ".join(
             part
             for part in (str(file) if file else "", f"row {row}" if row is not None else "")

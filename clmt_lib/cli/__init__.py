@@ -18,6 +18,7 @@ from clmt_lib.cli.plan import plan
 from clmt_lib.cli.report import report
 from clmt_lib.cli.run import run
 from clmt_lib.cli.score import score, split
+from clmt_lib.cli.screen import new
 from clmt_lib.cli.study import study
 from clmt_lib.cli.transfer import transfer
 
@@ -29,7 +30,7 @@ def clmt() -> None:
     """Multimodal contrastive learning for drug response: data, runs, audits and reports."""
 
 
-for command in (data, split, run, collect, score, study, plan, report, transfer, audit):
+for command in (data, new, split, run, collect, score, study, plan, report, transfer, audit):
     clmt.add_command(command)
 
 

@@ -111,13 +111,17 @@ def prepare_tables(downloads: str, out: str, genes: str | None, scale: tuple[str
 @command("check")
 @click.argument("folder", metavar="[FOLDER]", required=False)
 def check(folder: str | None) -> None:
-    """Entities, pairs and checksum of every benchmark in a folder.
+    """Entities, pairs and checksum of every benchmark in a folder; or all that is wrong with a
+    screen of your own.
 
-    FOLDER holds prepared tables (default: the environment's CLMT_DATA).
+    FOLDER holds prepared tables (default: the environment's CLMT_DATA), or the tables of a screen,
+    see `clmt new`.
     """
-    from clmt_lib.data import BENCHMARKS, TABLES, load, table_of
+    from clmt_lib.data import BENCHMARKS, TABLES, is_screen, load, table_of
     from clmt_lib.io import DataError, locate
 
+    if folder is not None and is_screen(folder):
+        return check_screen(folder)
     place = locate(folder)
     tables = {name: table_of(name, folder) for name in BENCHMARKS}
     real = {name: path for name, path in tables.items() if path is not None}
@@ -151,6 +155,31 @@ def check(folder: str | None) -> None:
             file=place,
             remedy="mend what the lines above name",
         )
+
+
+def check_screen(folder: str) -> None:
+    """Print every mistake and note of a screen's folder.
+
+    Raises
+    ------
+    DataError
+        It has mistakes.
+    """
+    from clmt_lib.data.response import screen
+    from clmt_lib.io import DataError
+
+    found = screen.check(folder)
+    for note in found.notes:
+        say(f"note: {note}")
+    for number, mistake in enumerate(found.mistakes, start=1):
+        click.echo(f"{number:>3}. {mistake}")
+    if found.mistakes:
+        raise DataError(
+            f"{len(found.mistakes)} mistakes", file=folder, remedy="mend what the lines above name"
+        )
+    benchmark = found.benchmark()
+    click.echo(f"{benchmark}, checksum {benchmark.checksum}: no mistake found")
+    say(f"next: clmt compare {folder}")
 
 
 def _about(benchmark: Any) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from clmt_lib.data.base import Benchmark, Side
 from clmt_lib.data.probes.tables import TABLES as LABEL_TABLES
 from clmt_lib.data.response.base import DrugResponse
+from clmt_lib.data.response.screen import is_screen
+from clmt_lib.data.response.screen import load as load_screen
 from clmt_lib.data.splits import (
     KINDS,
     Split,
@@ -88,7 +90,8 @@ def table_of(name: str, folder: str | os.PathLike | None = None) -> Path | None:
 
 def load(name: str, **options: Any) -> Benchmark:
     """Read one benchmark by name; `options` go to its reader (`folder=` for the real ones, `seed=`
-    for the simulated world, `target="act_area"` for ccle).
+    for the simulated world, `target="act_area"` for ccle). The folder of a screen of your own is a
+    name, too.
 
     Raises
     ------
@@ -96,6 +99,8 @@ def load(name: str, **options: Any) -> Benchmark:
         Unknown name, or the folder named by `CLMT_DATA` is missing or incomplete.
     """
     if name not in _READERS:
+        if not options and is_screen(name):
+            return load_screen(name)
         raise DataError(
             f"unknown benchmark {name!r}", remedy=f"use one of: {', '.join(BENCHMARKS)}"
         )
