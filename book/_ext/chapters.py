@@ -86,10 +86,25 @@ def renew_assets(app, env, added, changed, removed):
     return [app.config.root_doc] if stale else []
 
 
+def fill_in(app, config):
+    """What pages name between double braces: sentences and tables made from the records. Raise
+    where a sentence no longer holds.
+    """
+    from clmt_lib.book import findings
+    from clmt_lib.io import DataError
+
+    try:
+        told = findings.substitutions(Path(app.srcdir).parent / "experiments")
+    except DataError as error:
+        raise ExtensionError(str(error)) from error
+    config.myst_substitutions = {**(config.myst_substitutions or {}), **told}
+
+
 def setup(app):
     """Called by Sphinx before it looks for source files."""
     bring_chapters(Path(app.srcdir))
     unpack_mathjax(Path(app.srcdir))
+    app.connect("config-inited", fill_in)
     app.connect("env-get-outdated", renew_assets)
     app.connect("html-page-context", drop_thebe, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,4 @@
-"""Figures draw what they are given: every rung, every interval, hollow where folds are missing,
-readable on white and on black.
-"""
+"""The figures show what they are given: every partner, rank and fold, and where chance lies."""
 
 import matplotlib
 
@@ -10,9 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 
 from clmt_lib import models
 from clmt_lib.book import plotting
+from clmt_lib.data import make_split
+from clmt_lib.views.geometry import flat_drawing
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +21,9 @@ def clean():
     with matplotlib.rc_context():
         yield
     plt.close("all")
+
+
+# --- Figures draw what they are given: every rung, every interval, hollow where folds are missi
 
 
 def frame():
@@ -214,3 +218,394 @@ def test_differences_and_the_extrapolation_of_a_curve():
     assert len(plotting.curve(rows).lines) == 1
     dashed = plotting.curve(rows, 800).lines[1]
     assert dashed.get_ydata()[-1] == pytest.approx(0.4) and dashed.get_linestyle() == "--"
+
+
+# --- The figures of chapter 01 draw what they are given
+
+
+def picture(ax):
+    return np.ma.filled(ax.images[0].get_array().astype(float), np.nan)
+
+
+def test_anatomy_shows_the_responses_and_leaves_holes_open():
+    benchmark = tiny.benchmark()
+    axes = plotting.anatomy(benchmark, lines=21, drugs=15, genes=6)
+    assert np.array_equal(picture(axes[1, 1]), benchmark.matrix(), equal_nan=True)
+    assert np.allclose(picture(axes[1, 0]), benchmark.omics["expression"])
+    assert picture(axes[0, 1]).shape == (
+        benchmark.drugs["pathway"].nunique(),
+        benchmark.n_drugs,
+    )  # a row a pathway
+
+
+def test_anatomy_copes_with_fewer_entities_than_it_samples():
+    assert picture(plotting.anatomy(tiny.benchmark(lines=9))[1, 1]).shape == (9, 15)
+
+
+def test_an_ic50_is_marked_where_its_curve_crosses_one_half():
+    ax = plotting.dose_response({"one": (0.5, 1.0), "two": (4.0, 2.0)}, highest=10)
+    marks = [line for line in ax.lines if line.get_label().startswith(("one", "two"))]
+    assert [line.get_xydata().tolist() for line in marks] == [[[0.5, 0.5]], [[4.0, 0.5]]]
+    tested = [line for line in ax.lines if len(line.get_xdata()) == 7]
+    assert len(tested) == 2 and all(
+        np.isclose(line.get_xdata().max(), np.log(10)) for line in tested
+    )
+
+
+def test_shares_are_stacked_to_their_sum():
+    frame = pd.DataFrame(
+        {"drug": [0.6, 0.5], "cell": [0.1, 0.1], "rest": [0.3, np.nan], "noise": [np.nan, 0.4]},
+        index=["a", "b"],
+    )
+    ax = plotting.shares(frame)
+    ends = [
+        max(
+            bar.get_x() + bar.get_width()
+            for bar in ax.patches
+            if round(bar.get_y() + bar.get_height() / 2) == row
+        )
+        for row in (0, 1)
+    ]
+    assert np.allclose(ends, 1.0)
+    assert {text.get_text() for text in ax.texts} == {"60%", "50%", "10%", "30%", "40%"}
+
+
+@pytest.mark.parametrize("kind", ["mixed", "cell_blind", "drug_blind"])
+def test_a_split_map_colours_every_pair_by_its_role(kind):
+    benchmark = tiny.benchmark()
+    split = make_split(benchmark, kind)
+    ax = plotting.split_maps(
+        benchmark, {kind: split}, drug_order=np.arange(benchmark.n_drugs)[::-1]
+    )[0]
+    shown = picture(ax)[:, ::-1]
+    for code, positions in enumerate(split.sets().values()):
+        assert (shown[tuple(benchmark.pairs[positions].T)] == code).all()
+    assert np.isfinite(shown).sum() == len(benchmark)
+
+
+def test_a_split_map_samples_a_large_benchmark():
+    benchmark = tiny.benchmark()
+    ax = plotting.split_maps(benchmark, {"mixed": make_split(benchmark, "mixed")}, most=5)[0]
+    assert picture(ax).shape == (5, 5)
+
+
+# --- The figures of chapter 02 draw every token, leave padding open, and name the common labels
+
+
+def test_pooling_shows_each_token_and_the_mean():
+    vectors = np.random.default_rng(0).normal(size=(4, 10))
+    vectors[3] = np.nan  # padding
+    axes = plotting.pooling(
+        ["facts: A", "template: A drug."],
+        ["[CLS]", "a", "[SEP]", "[PAD]"],
+        vectors,
+        vectors[:3].mean(0),
+        dims=6,
+    )
+    plt.gcf().canvas.draw()
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == [
+        "[CLS]",
+        "a",
+        "[SEP]",
+        "[PAD]",
+    ]
+    drawn, mean = (ax.images[0].get_array() for ax in axes)
+    assert (
+        drawn.shape == (4, 6)
+        and drawn.mask[3].all()
+        and not drawn.mask[:3].any()
+        and np.allclose(mean, vectors[:3, :6].mean(0))
+    )
+    assert (
+        axes[0].get_title(loc="left") == "facts: A\ntemplate: A drug."
+        and "6 of 10" in axes[1].get_xlabel()
+    )
+
+
+def test_a_text_map_names_the_common_labels_and_draws_the_rest_grey():
+    label = ["a_b"] * 4 + ["c"] * 3 + ["d"] + ["e"]
+    ax = plotting.text_map(np.arange(18.0).reshape(9, 2), label, "title", most=2)
+    assert [entry.get_text() for entry in ax.get_legend().get_texts()] == ["a b", "c"]
+    assert [len(line.get_xdata()) for line in ax.lines] == [2, 4, 3] and ax.lines[
+        0
+    ].get_color() == plotting.GREY
+    assert len({line.get_marker() for line in ax.lines}) == 3 and ax.get_title() == "title"
+
+
+def test_text_lengths_draw_every_text_and_state_the_share_beyond_the_limit():
+    lengths = {
+        "tokens": {"short": [5, 9, 256], "long": [200, 300, 400, 500]},
+        "characters": {"short": [20, 30, 40], "long": [900, 700, 800, 801]},
+    }
+    axes = plotting.text_lengths(
+        lengths, {"tokens": (256, "cut"), "characters": (800, "read from")}
+    )
+    plt.gcf().canvas.draw()
+    assert [[note.get_text() for note in ax.texts] for ax in axes] == [
+        ["0%", "75%", "beyond"],
+        ["0%", "50%", "beyond"],
+    ]
+    assert [sum(len(line.get_xdata()) for line in ax.lines[:-1]) for ax in axes] == [7, 7]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["short", "long"] and axes[
+        1
+    ].get_title() == "dashed, 800: read from"
+
+
+# --- Drawings of chapter 03 show what they are given
+
+
+def test_a_molecule_has_a_line_a_bond_and_a_disc_a_weight():
+    drawing = flat_drawing("CC(N)=O")
+    ax = plotting.molecule(drawing, weights=[0.5, -0.5, 0.0, 1.0])
+    assert len(ax.lines) == 4  # two single bonds, and two lines for the double one
+    blue, orange = (len(points.get_offsets()) for points in ax.collections)
+    assert (blue, orange) == (2, 1) and [text.get_text() for text in ax.texts] == ["", "", "N", "O"]
+
+
+def test_a_molecule_of_one_atom_can_be_drawn():
+    assert not plotting.molecule(flat_drawing("C"), weights=[0.0], numbered=True).lines
+
+
+def test_every_set_bit_and_every_strip_is_drawn():
+    bits = np.zeros(128)
+    bits[[3, 70]] = 1
+    axes = plotting.attributes(
+        flat_drawing("CCO"),
+        bits,
+        {"expression": [1, -2, 0.0], "copy_number": [0, 0, 0.0]},
+        corner=(0, 1, 2),
+    )
+    assert axes[1].lines[0].get_xdata().tolist() == [3, 6] and axes[1].lines[
+        0
+    ].get_ydata().tolist() == [0, 1]
+    assert len(axes) == 4 and axes[3].get_yticklabels()[0].get_text() == "copy number"
+
+
+def test_fold_scores_show_every_fold_their_mean_and_chance_at_zero():
+    ax = plotting.fold_scores(pd.DataFrame({"one": [0.1, 0.3], "two": [0.5, 0.5]}), (-0.2, 0.3))
+    assert ax.lines[0].get_xdata()[0] == 0  # chance
+    assert ax.lines[1].get_xdata().tolist() == [0.1, 0.3] and ax.lines[
+        2
+    ].get_xdata() == pytest.approx([0.2, 0.2])
+
+
+def test_company_shows_every_batch():
+    ax = plotting.company({"repaired": np.ones(5), "broken": np.arange(5.0)}, truth=0.5)
+    assert (
+        ax.lines[1].get_xdata().tolist() == [0, 1, 2, 3, 4]
+        and len(np.unique(ax.lines[0].get_ydata())) == 5
+    )
+
+
+# --- The figures of chapter 04 draw every edge once, in the look of its sign, and count who hea
+
+
+def test_a_response_graph_draws_measured_pairs_alike_and_then_by_sign():
+    residual = np.array([[-1.0, 2.0, np.nan], [0.5, np.nan, -0.1]])
+    similar = np.array([[0, 1], [0, 0]])
+    axes = plotting.response_graphs(
+        ["a", "b"], ["x", "y", "z"], residual, similar, np.zeros((3, 3))
+    )
+    plt.gcf().canvas.draw()
+    for ax in axes:
+        edges = [line for line in ax.lines if list(line.get_xdata()) == [0, 1]]
+        assert (
+            len(edges) == 4 and len([line for line in ax.lines if len(line.get_xdata()) == 30]) == 1
+        )  # one arc
+        assert [text.get_text() for text in ax.texts] == ["a", "b", "x", "y", "z"]
+    looks = [
+        {
+            (line.get_color(), line.get_linestyle())
+            for line in ax.lines
+            if list(line.get_xdata()) == [0, 1]
+        }
+        for ax in axes
+    ]
+    assert len(looks[0]) == 1 and len(looks[1]) == 2
+    widths = [line.get_linewidth() for line in axes[1].lines if list(line.get_xdata()) == [0, 1]]
+    assert sorted(widths) == pytest.approx([0.56, 1.2, 2.0, 3.6])  # by the size of the residual
+
+
+def test_agreement_marks_the_mean_of_each_graph():
+    ax = plotting.agreement({"one": [0.0, 0.2], "two": [0.5, 0.7, 0.9]})
+    means = [line.get_xdata()[0] for line in ax.lines if line.get_linewidth() == 3.5]
+    assert means == pytest.approx([0.1, 0.7]) and [
+        label.get_text() for label in ax.get_yticklabels()
+    ] == ["one", "two"]
+    assert sorted(len(line.get_xdata()) for line in ax.lines if line.get_marker() in "oD") == [2, 3]
+
+
+def test_hearers_counts_those_who_hear_nobody():
+    axes = plotting.hearers({"lines": np.array([3, 3, 3]), "drugs": np.array([0, 0, 9])}, 3)
+    assert [ax.get_title() for ax in axes] == ["lines: 0 hear nobody", "drugs: 2 hear nobody"]
+    assert [sum(bar.get_height() for bar in ax.patches) for ax in axes] == [3, 3]
+
+
+def test_depth_begins_before_the_first_layer():
+    axes = plotting.depth({"lines": [0, 0.5, 1]}, {"lines": [1, 0.4, 0.2]}, "title")
+    assert [list(ax.lines[0].get_xdata()) for ax in axes] == [[0, 1, 2]] * 2 and list(
+        axes[1].lines[0].get_ydata()
+    ) == [1, 0.4, 0.2]
+
+
+def test_copying_tells_train_from_valid_by_more_than_colour():
+    ax = plotting.copying([1, 10], {"in": ([0, 0.1], [2, 1]), "out": ([0.5, 0.6], [1, 0.9])})
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "--"] * 2 and len(
+        {line.get_marker() for line in ax.lines}
+    ) == 2
+    assert [entry.get_text() for entry in ax.get_legend().get_texts()] == [
+        "in: valid",
+        "in: train",
+        "out: valid",
+        "out: train",
+    ]
+
+
+# --- The figures of chapter 05 show what they are given: every partner, every rank, every fold,
+
+
+def test_partners_share_a_colour_and_lie_in_their_own_direction():
+    a, b = np.array([[3.0, 0.0], [0.0, 2.0]]), np.array([[0.0, 1.0], [0.0, 5.0]])
+    ax = plotting.partners({"before": (a, b), "after": (a, a)})[0]
+    line, dot, square = ax.lines[1:4]  # the circle comes first
+    assert np.allclose(np.ravel(dot.get_xydata()), [1, 0]) and np.allclose(
+        np.ravel(square.get_xydata()), [0, 0.86]
+    )
+    assert line.get_color() == dot.get_color() == square.get_color() != ax.lines[4].get_color()
+
+
+def test_recall_counts_ranks_up_to_k_and_draws_chance():
+    ax = plotting.recall({"found": [1, 1.5, 3, 4]}, 4)
+    chance, found = ax.lines
+    assert found.get_ydata().tolist() == [
+        0,
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+    ]  # a tie at the top is not a first place
+    assert np.allclose(chance.get_ydata(), np.arange(5) / 4)
+
+
+def test_copies_are_shares_of_anchors_with_the_tail_together():
+    ax = plotting.copies(
+        {"drugs": np.array([1, 2, 2, 9]), "lines": np.array([1, 1, 1, 12])}, most=3
+    )
+    height = [bar.get_height() for bar in ax.patches]
+    assert height == [0.25, 0.5, 0.25, 0.75, 0, 0.25] and [
+        t.get_text() for t in ax.get_xticklabels()
+    ] == ["1", "2", "3+"]
+
+
+def test_pull_draws_each_loss_and_its_slope():
+    lead = np.linspace(-1, 1, 5)
+    axes = plotting.pull(lead, {"a": lead, "b": -lead}, {"a": lead**2, "b": lead})
+    assert [len(ax.lines) for ax in axes] == [3, 3] and np.allclose(
+        axes[1].lines[0].get_ydata(), lead**2
+    )
+    assert (
+        axes[0].lines[0].get_linestyle() != axes[0].lines[1].get_linestyle()
+    )  # told apart without colour
+
+
+def test_temperatures_show_the_place_with_its_interval_and_label_every_point():
+    frame = pd.DataFrame(
+        {
+            "place": [0.3, 0.4],
+            "low": [0.2, 0.3],
+            "high": [0.5, 0.6],
+            "distance": [1.0, 0.5],
+            "uniformity": [-1.0, -2.0],
+        },
+        index=[0.1, 1.0],
+    )
+    left, right = plotting.temperatures(frame)
+    assert left.get_xscale() == "log" and left.collections[0].get_segments()[1].tolist() == [
+        [1.0, 0.3],
+        [1.0, 0.6],
+    ]
+    assert [text.get_text() for text in right.texts] == ["0.1", "1"]
+
+
+def test_knowledge_shows_every_fold_and_their_mean():
+    folds = pd.DataFrame(
+        {"tissue": [0.2, 0.4, 0.9], "beyond": [0.1, 0.1, 0.5]}, index=["tower", "tower", "itself"]
+    )
+    axes = plotting.knowledge(
+        folds, {"tissue": "tissue", "beyond": "beyond"}, chance={"tissue": 0.1}
+    )
+    ticks, mean = axes[0].lines[:2]
+    assert ticks.get_xdata().tolist() == [0.2, 0.4] and mean.get_xdata()[0] == pytest.approx(0.3)
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["tower", "itself"]
+    assert len(axes[0].lines) == 5 and len(axes[1].lines) == 4  # one of them has a chance line
+
+
+# --- The figures of chapter 14 draw what they are given, all of it
+
+
+def words(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_every_pair_has_its_two_squares_and_every_entity_its_one():
+    pairs = np.array([[0, 0], [0, 1], [2, 1]])
+    left, right = plotting.two_ways(pairs, 3, 2)
+    assert len(left.patches) == 6 and len(right.patches) == 5
+    assert "6 encodings" in left.get_title() and "5 encodings" in right.get_title()
+    assert sum(len(line.get_xdata()) for line in right.lines) == len(pairs)
+
+
+def test_the_longest_part_is_on_top_and_shares_add_up():
+    ax = plotting.parts({"short": 0.1, "long": 0.3})
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "short",
+        "long",
+    ]  # bars grow upwards
+    assert sum(bar.get_width() for bar in ax.patches) == pytest.approx(1.0)
+    assert words(ax) == ["25%, 100 ms", "75%, 300 ms"]
+    assert max(ax.get_xticks()) <= 1.0001
+
+
+def test_growth_draws_every_series_and_the_slope_it_is_asked_for():
+    ax = plotting.growth(
+        {"pairs": ([1, 2, 4], [1, 1.1, 1.2]), "lines": ([1, 2], [1, 2])}, "x", "y", slope=1
+    )
+    assert ax.get_xscale() == ax.get_yscale() == "log" and len(ax.lines) == 3
+    guide = ax.lines[-1].get_xydata()
+    assert guide[1, 1] / guide[0, 1] == pytest.approx(guide[1, 0] / guide[0, 0])
+
+
+def test_speeds_are_told_as_times_of_the_base():
+    ax = plotting.speeds({"plain": 100.0, "fast": 9000.0}, "pairs a second", "plain")
+    assert words(ax) == ["100", "9,000  (90 x)"]
+
+
+def test_lanes_keep_their_colours_whatever_the_order():
+    jobs = [(0, 5, 0, "trees"), (0, 2, 1, "network"), (2, 4, 1, "trees")]
+    colours = []
+    for order in (jobs, jobs[::-1]):
+        ax = plotting.lanes(order, 2)
+        assert len(ax.patches) == len(jobs)
+        colours.append(
+            {
+                text.get_text(): patch.get_facecolor()
+                for text, patch in zip(
+                    ax.get_legend().get_texts(), ax.get_legend().get_patches(), strict=True
+                )
+            }
+        )
+    assert colours[0] == colours[1] and len(set(colours[0].values())) == 2
+
+
+def test_time_to_accuracy_and_a_race_show_every_competitor():
+    ax = plotting.time_to_accuracy(
+        {"als": (3.0, 0.9), "my_rung": (0.0, 1.1)}, ([1, 2], [1.0, 0.9]), 0.9, names=("als",)
+    )
+    assert words(ax) == ["factorisation (ALS)"] and len(ax.lines) == 4
+    assert ax.lines[1].get_xdata()[0] > 0  # nothing at zero seconds on a logarithmic axis
+    assert plotting.time_to_accuracy({}, None, 0.9).get_xscale() == "log"
+    assert len(plotting.race({"a": ([1, 2], [3, 2]), "b": ([1], [3])}, "x", "y").lines) == 2
+
+
+def test_a_missing_record_names_its_command():
+    assert "bench.py curves" in words(plotting.not_yet("python experiments/bench.py curves"))[0]
