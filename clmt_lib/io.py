@@ -113,7 +113,8 @@ def read_table(
     """Read CSV, TSV (plain or gzipped) or Parquet into a frame, with errors that say what to do.
 
     Every row of a text table has as many cells as the first: a file that was cut in the middle of a
-    row, or whose rows end in a further separator, is refused.
+    row, or whose rows end in a further separator, is refused. Columns are found whatever spaces
+    stand around their names, and in capitals or not.
 
     Parameters
     ----------
@@ -161,7 +162,7 @@ def read_table(
         ) from None
     except pd.errors.EmptyDataError:
         raise DataError("empty table", file=path, remedy="fetch or export it again") from None
-    except (pd.errors.ParserError, OSError, ValueError, _arrow_errors()) as error:
+    except (pd.errors.ParserError, csv.Error, OSError, ValueError, _arrow_errors()) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(
@@ -191,10 +192,22 @@ def _read(path: Path, columns: list[str] | None, options: dict[str, Any]) -> pd.
         )
     _as_named(path)
     separator = "," if plain.endswith(".csv") else "\t"
-    if "nrows" not in options:  # a look at the first rows leaves the rest for the next reader
+    names: dict[str, str] = {}
+    if "nrows" in options:  # a look at the first rows leaves the rest for the next reader
+        with _opened(path) as lines:
+            line = next((line for line in lines if line.strip()), b"").decode("utf-8-sig")
+        _right_separator(path, line, separator)
+    else:
         before = 0 if "header" in options else options.get("skiprows", 0)  # lines above the header
         header = _equal_rows(path, separator, before)
-        twice = [column for column in columns or () if header.count(column) > 1]
+        dtype = options.get("dtype")
+        text = list(dtype) if isinstance(dtype, dict) else []
+        names = spelt(header, [*(columns or ()), *text])
+        if names and isinstance(dtype, dict):
+            written = {name: cell for cell, name in names.items()}
+            options = {**options, "dtype": {written.get(n, n): kind for n, kind in dtype.items()}}
+        bare = [_bare(cell) for cell in header]
+        twice = [column for column in columns or () if bare.count(column) > 1]
         if twice:
             raise DataError(
                 f"two columns are called {twice[0]!r}",
@@ -209,8 +222,32 @@ def _read(path: Path, columns: list[str] | None, options: dict[str, Any]) -> pd.
         compression="gzip" if name.endswith(".gz") else None,
         **options,
     )
+    if "header" not in options:
+        frame = frame.rename(columns=lambda name: names.get(name) or _bare(name))
     require_columns(frame.columns, columns, path)
     return frame if columns is None else frame[columns]
+
+
+def _bare(name: Any) -> Any:
+    return name.strip().strip("\ufeff") if isinstance(name, str) else name
+
+
+def spelt(found: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
+    """Names as they are written in a header -> as they are wanted, where they differ by capitals,
+    or by spaces around them, alone.
+
+    >>> spelt([" drug_id", "SMILES", "smiles", "x"], ["DRUG_ID", "smiles"])
+    {' drug_id': 'DRUG_ID'}
+    """
+    written: dict[str, list[str]] = {}
+    found = list(found)
+    for cell in found:
+        written.setdefault(_bare(cell).casefold(), []).append(cell)
+    return {
+        written[name.casefold()][0]: name
+        for name in wanted
+        if name not in found and len(written.get(name.casefold(), ())) == 1
+    }
 
 
 def _arrow_errors() -> type[Exception]:
@@ -226,6 +263,7 @@ def _opened(path: Path) -> Any:
 
 
 KINDS_OF_FILE = (  # first bytes -> (what it is, what to do); {name} is the file's
+    (b"\xff\xfe\0\0", "is text in UTF-32", "convert it: `iconv -f UTF-32 -t UTF-8`"),
     (b"\x1f\x8b", "is gzip under another name", "rename it to {name}.gz, or unpack it"),
     (b"PK", "is a zip file or an Excel workbook", "unpack it, or save the sheet as CSV (UTF-8)"),
     (b"\xd0\xcf\x11\xe0", "is an old Excel workbook", "open it and save the sheet as CSV (UTF-8)"),
@@ -241,6 +279,17 @@ KINDS_OF_FILE = (  # first bytes -> (what it is, what to do); {name} is the file
         "convert it: `iconv -f UTF-16 -t UTF-8`, or save it as UTF-8",
     ),
     (b"BZh", "is bzip2", "unpack it (bunzip2)"),
+    (b"\x28\xb5\x2f\xfd", "is zstd", "unpack it (unzstd)"),
+    (b"7z\xbc\xaf", "is a 7z archive", "unpack it"),
+    (b"Rar!", "is a RAR archive", "unpack it"),
+    (b"\x89HDF", "is HDF5", "export the table as CSV (UTF-8)"),
+    (b"RDX", "is a file of R", "write the table as CSV from R"),
+    (
+        b"version https://git-lfs",
+        "is a pointer of Git LFS",
+        "fetch the table itself (git lfs pull)",
+    ),
+    (b"{", "is JSON", "fetch the table itself: a server may have answered with a message"),
     (b"\xfd7zXZ", "is xz", "unpack it (unxz)"),
     (b"%PDF", "is a PDF", "fetch the table itself"),
 )
@@ -255,11 +304,18 @@ def _as_named(path: Path) -> None:
             raise DataError(
                 f"{what}, not a text table", file=path, remedy=remedy.format(name=path.name)
             )
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+    page = (b"<!doctype", b"<html", b"<head", b"<body", b"<title", b"<?xml", b"<!--")
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(page):
         raise DataError(
             "is a web page, not a table",
             file=path,
             remedy="the server answered with a login or error page: fetch the file again",
+        )
+    if start[1::2].count(0) > len(start) // 4 or start[::2].count(0) > len(start) // 4:
+        raise DataError(
+            "is text in UTF-16",
+            file=path,
+            remedy="convert it: `iconv -f UTF-16LE -t UTF-8`, or save it as UTF-8",
         )
     if b"\0" in start:
         raise DataError(
@@ -276,6 +332,17 @@ def _equal_rows(path: Path, separator: str, before: int = 0) -> list[str]:
     with _opened(path) as lines:
         for number, raw in enumerate(lines, start=1):
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            if "\0" in line or ("\r" in line and '"' not in line and not held):
+                raise DataError(
+                    "holds bytes that are no text"
+                    if "\0" in line
+                    else "rows end in a carriage return alone",
+                    file=path,
+                    row=number,
+                    remedy="a disk or a download has damaged it: fetch or export it again"
+                    if "\0" in line
+                    else "save it with the line ends of Unix or Windows (`tr '\\r' '\\n'`)",
+                )
             if held or '"' in line:
                 held = f"{held}\n{line}" if held else line
                 if held.count('"') % 2:  # the quoted cell goes on in the next line

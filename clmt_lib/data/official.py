@@ -6,6 +6,7 @@ DepMap's matrix (models are rows), and both providers' mutation lists. Columns a
 labels, scales are recognised by their values, and what was repaired or left out is said.
 """
 
+import gzip
 import os
 import re
 from collections.abc import Collection, Iterable
@@ -19,10 +20,19 @@ from clmt_lib.io import DataError, numbers, read_table
 
 UNCHANGED = "use the Cell Model Passports' or DepMap's own file, unchanged"
 SYMBOL_LABELS = ("gene_symbol", "symbol", "hgnc_symbol")
-MONTHS = "jan feb mar apr may jun jul aug sep sept oct nov dec".split()
+MONTHS = (
+    "jan feb mar apr may jun jul aug sep sept oct nov dec january february march april june july "
+    "august september october november december"
+).split()
+OTHER_MONTHS = (  # of German, French, Spanish, Italian, Portuguese and Dutch spreadsheets
+    "jän mrz mär märz mai okt dez janv févr fév mars avr juin juil août déc ene abr ago dic gen "
+    "mag giu lug set ott fev out mrt mei maart"
+).split()
 AS_A_DATE = re.compile(
-    rf"(\d{{1,2}}-({'|'.join(MONTHS)})|({'|'.join(MONTHS)})-\d{{1,4}}"
-    r"|\d{1,2}/\d{1,2}/\d{2,4}|\d{4}-\d{2}-\d{2}.*)",
+    rf"(\d{{1,2}}[-. /]+({'|'.join([*MONTHS, *OTHER_MONTHS])})\.?([-. /]+\d{{2,4}})?"
+    rf"|({'|'.join(MONTHS)})\.?[-. /]+\d{{1,4}}"
+    r"|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}.*|\d{1,2}/\d{1,2}"
+    r"|\d{1,2}月\d{1,2}日)",
     re.IGNORECASE,
 )  # MARCH1 and SEPT9 after a spreadsheet has seen them
 AS_A_NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
@@ -53,8 +63,15 @@ PROTEIN_CHANGES = frozenset(
     """missense nonsense frameshift inframe ess_splice start_lost stop_lost cds_disrupted
     complex_sub missense_variant stop_gained frameshift_variant inframe_insertion
     inframe_deletion splice_acceptor_variant splice_donor_variant protein_altering_variant
-    frame_shift_ins frame_shift_del in_frame_ins in_frame_del splice_site nonstop""".split()
+    frame_shift_ins frame_shift_del in_frame_ins in_frame_del splice_site nonstop missense_mutation
+    nonsense_mutation nonstop_mutation translation_start_site start_codon_snp start_codon_ins
+    start_codon_del stop_codon_ins stop_codon_del de_novo_start_outofframe""".split()
 )  # the words of both providers, old and new
+MUTATION_COLUMNS = {  # of the model -> (of the gene, of the effect, of its Entrez id)
+    "ModelID": ("HugoSymbol", ("MolecularConsequence", "VariantInfo"), "EntrezGeneID"),
+    "DepMap_ID": ("Hugo_Symbol", ("Variant_Classification",), "Entrez_Gene_Id"),  # until 22Q2
+    "model_id": ("gene_symbol", ("effect",), "EntrezGeneID"),
+}
 
 
 @dataclass(frozen=True)
@@ -212,6 +229,7 @@ def _passports_matrix(
         raise DataError(
             "no rows of genes below the header rows", file=path, row=len(head), remedy=UNCHANGED
         )
+    start = _line_of(path, start)
     body = read_table(path, header=None, skiprows=start)
     known = body[gene].dropna().astype(str)
     if len(known) and known.str.fullmatch(OTHER_IDS).all():
@@ -246,7 +264,9 @@ def _passports_matrix(
                 missing=True,
                 label=top[column],
             )
-    out = body[columns].astype("float64").T
+    out = body[columns].astype("float64")
+    _finite(out.set_axis(top[columns], axis=1), path, start + 1)
+    out = out.T
     out.index, out.columns = top[columns].to_numpy(), symbols[body.index].to_numpy()
     return out
 
@@ -315,14 +335,10 @@ def _depmap_matrix(
     default row of each model.
     """
     model = next((place for place, name in enumerate(first) if name == "ModelID"), 0)
-    frame = read_table(path, header=None, skiprows=1)
+    start = _line_of(path, 1)
+    frame = read_table(path, header=None, skiprows=start)
     for place in (place for place, name in enumerate(first) if name == "IsDefaultEntryForModel"):
-        default = frame[place].astype(str).str.lower().isin(("yes", "true", "1"))
-        if not default.all():
-            notes.append(f"{int((~default).sum())} rows of {path.name} left out: not the default")
-        frame = frame[default]
-    if frame.empty:
-        raise DataError("no row is a model's default entry", file=path, remedy=UNCHANGED)
+        frame = frame[_default_rows(frame[place], "rows", path, notes)]
     frame = frame.copy()
     frame[model] = frame[model].astype(str).str.strip()
     bad = ~frame[model].str.fullmatch(r"ACH-\d+").astype(bool)
@@ -330,7 +346,7 @@ def _depmap_matrix(
         raise DataError(
             f"{frame.loc[bad, model].iloc[0]!r} is not a DepMap model id",
             file=path,
-            row=int(bad.idxmax()) + 2,
+            row=int(bad.idxmax()) + start + 1,
             remedy=UNCHANGED,
         )
     places = {symbol: place for place, symbol in enumerate(symbols) if isinstance(symbol, str)}
@@ -340,7 +356,45 @@ def _depmap_matrix(
         else numbers(frame, place, path, whole=False, missing=True, label=symbol)
         for symbol, place in places.items()
     }
-    return pd.DataFrame(body).set_index(frame[model])
+    table = pd.DataFrame(body, index=frame.index)
+    _finite(table, path, start + 1)
+    return table.set_index(frame[model])
+
+
+def _default_rows(marks: pd.Series, what: str, path: Path, notes: list[str]) -> pd.Series:
+    """Which rows are a model's default entry; raises DataError where none is."""
+    default = marks.astype(str).str.strip().str.lower().isin(("yes", "true", "1", "1.0"))
+    if not default.any():
+        raise DataError("no row is a model's default entry", file=path, remedy=UNCHANGED)
+    if not default.all():
+        notes.append(f"{int((~default).sum())} {what} of {path.name} left out: not the default")
+    return default
+
+
+def _line_of(path: Path, rows: int) -> int:
+    """Lines of a file up to the end of so many rows: blank ones are no rows."""
+    with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as lines:
+        seen = 0
+        for number, line in enumerate(lines, start=1):
+            seen += bool(line.strip())
+            if seen == rows:
+                return number
+    return rows
+
+
+def _finite(frame: pd.DataFrame, path: Path, first_row: int) -> None:
+    """Raise for the first infinite value of a table [rows, columns]: an empty cell is a missing
+    value, an infinite one is an error of whoever wrote it.
+    """
+    endless = np.isinf(frame.to_numpy(dtype="float64"))
+    if endless.any():
+        row, column = map(int, np.argwhere(endless)[0])
+        raise DataError(
+            f"{frame.columns[column]} is infinite",
+            file=path,
+            row=int(frame.index[row]) + first_row,
+            remedy="leave the cell empty where nothing was measured",
+        )
 
 
 def _by_cosmic(
@@ -361,7 +415,13 @@ def _by_cosmic(
             remedy="use a model list and an omics table of the same provider and about the same "
             "date",
         )
-    frame = frame.groupby(level=0).mean() if frame.index.has_duplicates else frame
+    if frame.index.has_duplicates:
+        again = frame.index[frame.index.duplicated()].unique()
+        notes.append(
+            f"{len(again)} models of {path.name} were measured more than once: their means are "
+            f"taken ({again[0]})"
+        )
+        frame = frame.groupby(level=0).mean()
     frame = frame.loc[link[key]]
     frame.index = pd.Index(link["COSMIC_ID"].astype("int64"), name="COSMIC_ID")
     frame = frame.groupby(level=0).mean() if frame.index.has_duplicates else frame
@@ -381,7 +441,7 @@ def _matched(what: str, path: Path, found: Collection, known: set) -> str:
 
 # Scales
 
-RESPONSE_SCALES = ("ln_uM", "log10_uM", "ln_nM", "log10_nM")
+RESPONSE_SCALES = ("ln_uM", "log10_uM", "ln_nM", "log10_nM", "uM", "nM", "log10_M", "pIC50")
 EXPRESSION_SCALES = ("tpm", "log2_tpm_plus_1")
 COPY_NUMBER_SCALES = ("absolute", "ratio", "log2_ratio_plus_1", "log2_ratio")
 SCALES = {
@@ -390,6 +450,7 @@ SCALES = {
     "copy number": COPY_NUMBER_SCALES,
 }
 LARGEST_LOG_TPM = 20.0  # log2 of a million
+LARGEST_TPM_SUM = 1.05e6  # a million, but for rounding
 LARGEST_LOG_RATIO = 10.0  # log2(ratio + 1) of a thousand copies
 NARROW_LN_IC50, HIGH_LN_IC50 = 1.3, 7.5  # GDSC2: deviation 2.8, median 3.2
 
@@ -434,10 +495,31 @@ def to_ln_um(values: pd.Series, path: str | os.PathLike, scale: str | None = Non
                 "response",
                 path,
             )
-    if scale in ("log10_uM", "log10_nM"):
+        if values.min() > 0:
+            raise ask_scale(
+                "LN_IC50 may not be a natural logarithm of uM",
+                f"every value is positive (lowest {values.min():.3g}), as concentrations are",
+                "response",
+                path,
+            )
+    if scale in ("uM", "nM"):
+        below = values <= 0
+        if below.any():
+            raise DataError(
+                f"LN_IC50 is {values[below].iloc[0]:g}, and a concentration is above 0",
+                file=path,
+                row=int(below.idxmax()) + 2,
+                remedy="say what the values are, or drop the row",
+            )
+        values = np.log(values)
+    if scale == "pIC50":
+        values = -values
+    if scale in ("log10_uM", "log10_nM", "log10_M", "pIC50"):
         values = values * np.log(10.0)
-    if scale in ("ln_nM", "log10_nM"):
-        values = values - np.log(1000.0)
+    if scale in ("ln_nM", "log10_nM", "nM"):
+        values = values - np.log(1e3)
+    if scale in ("log10_M", "pIC50"):
+        values = values + np.log(1e6)
     return values
 
 
@@ -459,10 +541,22 @@ def expression_scale(
             file=path,
             remedy="use the table of TPM values, not of z-scores or other logarithms",
         )
+    largest = float(np.nanmax(values.to_numpy(), initial=0.0))
+    if scale == "tpm" or (scale is None and largest > LARGEST_LOG_TPM):
+        total = values.sum(axis=1)
+        if total.max() > LARGEST_TPM_SUM:
+            raise DataError(
+                f"no TPM: those of line {total.idxmax()} sum to {total.max():.3g}, and TPM to a "
+                "million",
+                file=path,
+                remedy="use the table of TPM, not of counts",
+            )
     if scale is not None:
         notes.append(f"{path.name} read as {scale}, as was said")
         return scale
-    largest = float(np.nanmax(values.to_numpy(), initial=0.0))
+    some = np.nan_to_num(values.to_numpy())
+    if some.size >= 100 and largest > LARGEST_LOG_TPM and not (some % 1).any():
+        raise ask_scale("TPM may be counts", "every value is a whole number", "expression", path)
     if depmap and largest > LARGEST_LOG_TPM:
         notes.append(
             f"{path.name} holds TPM, not their logarithms (the largest value is {largest:.0f}): "
@@ -508,6 +602,10 @@ def copy_number_scale(
         notes.append(f"{path.name} read as absolute copy numbers ({seen})")
         return "absolute"
     name = "log2_ratio_plus_1" if "wgs" not in path.name.lower() else "ratio"
+    if lowest < 0 and whole:
+        raise ask_scale(
+            "copy numbers may be calls, such as -1 for a loss", seen, "copy number", path
+        )
     if lowest < 0:
         by_value = "log2_ratio"
     elif whole and middle >= 2:
@@ -545,12 +643,14 @@ def read_mutations(path: Path, lines: pd.DataFrame, notes: list[str]) -> pd.Data
         Missing column, no known word for an effect, no line with a COSMIC id.
     """
     there = list(read_table(path, nrows=5).columns)
-    depmap = "ModelID" in there
-    model, symbol = ("ModelID", "HugoSymbol") if depmap else ("model_id", "gene_symbol")
-    words = ("MolecularConsequence", "VariantInfo") if depmap else ("effect",)
+    model = next((name for name in MUTATION_COLUMNS if name in there), "model_id")
+    symbol, words, number = MUTATION_COLUMNS[model]
     effect = next((name for name in words if name in there), words[0])
-    entrez = [name for name in ("EntrezGeneID",) if name in there]
-    calls = read_table(path, [model, symbol, effect, *entrez])
+    entrez = [number] if number in there else []
+    default = [name for name in ("IsDefaultEntryForModel",) if name in there]
+    calls = read_table(path, [model, symbol, effect, *entrez, *default])
+    if default:
+        calls = calls[_default_rows(calls[default[0]], "calls", path, notes)]
     unnamed = calls[[model, symbol]].isna().any(axis=1)
     if unnamed.any():
         notes.append(f"{int(unnamed.sum())} calls of {path.name} left out: no model or no gene")
@@ -578,7 +678,7 @@ def read_mutations(path: Path, lines: pd.DataFrame, notes: list[str]) -> pd.Data
             + (f" and {len(silent) - 8} more" if len(silent) > 8 else "")
         )
     link = (
-        lines[["DEPMAP_ID" if depmap else "SANGER_MODEL_ID", "COSMIC_ID"]]
+        lines[["SANGER_MODEL_ID" if model == "model_id" else "DEPMAP_ID", "COSMIC_ID"]]
         .dropna()
         .drop_duplicates()
     )

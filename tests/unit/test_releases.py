@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from clmt_lib import data
-from clmt_lib.data.official import to_ln_um, wanted_genes
+from clmt_lib.data.official import gene_symbols, to_ln_um, wanted_genes
 from clmt_lib.data.response.gdsc import RESPONSE_COLUMNS
 from clmt_lib.data.response.prepare import prepare
 from clmt_lib.io import DataError, numbers, read_table
@@ -158,7 +158,7 @@ def test_gene_columns_of_the_passports_are_found_by_their_labels(
         ("OmicsCNGeneWGS.csv", [0.0, 0.5, 2.0, 4.0], [-5, -1, 1, 2]),
         ("PortalOmicsCNGeneLog2.csv", [0.0, 1.0, np.log2(3), 2.0], [-5, 0, 1, np.log2(3)]),
         ("OmicsCNGene.csv", [1.0, 0.5, 2.0, 16.0], [0, -1, 1, 4]),  # 16 is no log2(ratio + 1)
-        ("OmicsCNGene.csv", [-1.0, 0.0, 1.0, 2.0], [-1, 0, 1, 2]),  # nor is -1
+        ("OmicsCNGene.csv", [-1.0, 0.0, 1.0, 1.5], [-1, 0, 1, 1.5]),  # nor is -1
     ],
 )
 def test_the_scale_of_copy_numbers_is_recognised(downloads, tmp_path, name, values, expected):
@@ -280,6 +280,78 @@ def test_a_line_that_was_hardly_measured_is_left_out_alone(downloads, tmp_path):
     assert any("most genes missing (700077)" in note for note in done.notes)
 
 
+def before_2022(values):
+    """DepMap's matrix as of 22Q2."""
+    head = ["", *(f"{gene} ({7000 + i})" for i, gene in enumerate(GENES))]
+    rows = [[f"ACH-{900000 + i}", *values[:, i]] for i in range(len(MODELS))]
+    return "".join(",".join(map(str, row)) + "\n" for row in [head, *rows])
+
+
+def test_the_files_of_depmap_of_2022_are_read(downloads, tmp_path, invented):
+    _, before = prepared(downloads, tmp_path)
+    rows = [f"{gene},1,Missense_Mutation,ACH-900000" for gene in GENES]
+    rows += [f"TP53,1,Silent,ACH-{900000 + i}" for i in range(1, 12)]
+    calls = "\n".join(["Hugo_Symbol,Entrez_Gene_Id,Variant_Classification,DepMap_ID", *rows])
+    replace(downloads, TPM, "CCLE_expression.csv", before_2022(np.log2(invented[1] + 1)))
+    replace(downloads, COPIES, "CCLE_gene_cn.csv", before_2022(np.log2(invented[2] / 2 + 1)))
+    replace(downloads, CALLS, "CCLE_mutations.csv", calls + "\n")
+    lines = pd.read_csv(downloads / LIST, dtype=str)
+    names = {"model_id": "Sanger_Model_ID", "COSMIC_ID": "COSMICID", "BROAD_ID": "DepMap_ID"}
+    names |= {"model_name": "cell_line_name", "tissue": "lineage", "cancer_type": "primary_disease"}
+    replace(downloads, LIST, "sample_info.csv", lines.rename(columns=names).to_csv(index=False))
+    prepare(downloads, tmp_path / "again")
+    after = data.load("gdsc2", folder=tmp_path / "again")
+    assert np.allclose(after.omics["expression"][GENES], before.omics["expression"][GENES], 1e-4)
+    mutated = after.omics["mutation"][GENES].to_numpy()
+    assert mutated[0].all() and not mutated[1:].any()
+    ratio = np.log2(np.maximum(invented[2] / 2, 2.0**-5)).T
+    assert np.allclose(after.omics["copy_number"][GENES], ratio, atol=1e-5)
+
+
+def test_the_model_table_of_depmap_stands_for_the_list(downloads, tmp_path):
+    lines = pd.read_csv(downloads / LIST, dtype=str).drop(columns="msi_status")
+    names = {"model_id": "SangerModelID", "COSMIC_ID": "COSMICID", "BROAD_ID": "ModelID"}
+    names |= {"model_name": "CellLineName", "tissue": "OncotreeLineage"}
+    names |= {"cancer_type": "OncotreePrimaryDisease"}
+    replace(downloads, LIST, "Model.csv", lines.rename(columns=names).to_csv(index=False))
+    assert prepared(downloads, tmp_path)[1].shape == (12, 8)
+
+
+def test_calls_of_another_than_the_default_entry_are_left_out(downloads, tmp_path):
+    rows = [f"ACH-{900000 + i},Yes,TP53,7157,missense_variant" for i in range(12)]
+    rows.append("ACH-900000,No,EGFR,1956,missense_variant")
+    head = "ModelID,IsDefaultEntryForModel,HugoSymbol,EntrezGeneID,MolecularConsequence"
+    replace(downloads, CALLS, "OmicsSomaticMutations.csv", "\n".join([head, *rows]) + "\n")
+    done, benchmark = prepared(downloads, tmp_path)
+    assert list(benchmark.omics["mutation"].columns) == ["TP53"]
+    assert any(note.startswith("1 calls of OmicsSomatic") for note in done.notes)
+    assert any("1 of 12 genes of expression are among the 1 of mut" in note for note in done.notes)
+
+
+@pytest.mark.parametrize(
+    "name, change_of",
+    [
+        (RESPONSE, lambda text: text.replace("COSMIC_ID", " cosmic_id ", 1)),
+        (RESPONSE, lambda text: text.replace("GDSC2,", "gdsc2 ,")),
+        (RESPONSE, lambda text: "\ufeff\ufeff" + text),
+        (LIST, lambda text: "\ufeff" + text.replace("model_id", "Model_ID", 1)),
+        (COPIES, lambda text: "\ufeff" + text),
+        (TPM, lambda text: text.replace("\n", "\n\n")),
+        (TPM, lambda text: text.replace("\n", ",\r\n")),
+        (STRUCTURES, lambda text: text.replace("SMILES", "CanonicalSMILES", 1)),
+        (CALLS, lambda text: text.replace("missense", "Missense_Mutation")),
+    ],
+)
+def test_what_a_label_or_a_line_end_is_written_like_is_no_matter(
+    downloads, tmp_path, name, change_of
+):
+    text = change_of((downloads / name).read_text())
+    (downloads / name).write_text(text, newline="")
+    done, benchmark = prepared(downloads, tmp_path)
+    assert benchmark.shape == (12, 8) and benchmark.omics["mutation"].shape == (12, len(GENES))
+    assert not any("left out" in note or "repaired" in note for note in done.notes)
+
+
 # --- refused, in one line that names file, row and remedy
 
 
@@ -329,6 +401,32 @@ def scaled(column, factor, shift=0.0):
     return spoil
 
 
+def recomputed(column, change_of):
+    def spoil(path):
+        frame = pd.read_csv(path)
+        more = (frame,) if change_of.__code__.co_argcount == 2 else ()
+        frame[column] = change_of(frame[column], *more)
+        frame.to_csv(path, index=False)
+
+    return spoil
+
+
+def rescaled(factor, digits=2):
+    def spoil(path):
+        rows = [row.split(",") for row in path.read_text().splitlines()]
+        for row in rows[3:]:
+            row[2:] = [f"{float(cell) * factor:.{digits}f}" for cell in row[2:]]
+        path.write_text("".join(",".join(row) + "\n" for row in rows))
+
+    return spoil
+
+
+def in_row(gene, cell):
+    return lambda path: path.write_text(
+        re.sub(rf"(,{gene},)[\d.]+", rf"\g<1>{cell}", path.read_text())
+    )
+
+
 def logged(path):
     rows = [row.split(",") for row in path.read_text().splitlines()]
     for row in rows[3:]:
@@ -363,6 +461,61 @@ REFUSED = {
     "a date for a gene": (TPM, lambda p: change(p, "MARCH1", "1-Mar"), "row 8: gene '1-Mar'"),
     "another date": (TPM, lambda p: change(p, "SEPT9", "Sep-09"), "gene 'Sep-09'"),
     "a date in the calls": (CALLS, lambda p: change(p, "MARCH1", "2026-03-01"), "spreadsheet"),
+    "counts for TPM": (TPM, rescaled(1e5), "no TPM: those of line .* sum to .*of counts"),
+    "whole numbers for TPM": (TPM, rescaled(1e2, 0), "TPM may be counts.*--scale expression"),
+    "an endless TPM": (TPM, in_row("TP53", "inf"), "row 4: SIDM90000 is infinite"),
+    "a word for a TPM": (TPM, in_row("TP53", "#VALUE!"), "row 4: SIDM90000 '#VALUE!'"),
+    "calls of copy number": (
+        COPIES,
+        lambda path: path.write_text(path.read_text().replace(",1", ",-1").replace(",4", ",0")),
+        "copy numbers are not absolute.*--scale copy_number",
+    ),
+    "concentrations": (
+        RESPONSE,
+        recomputed("LN_IC50", lambda value: np.exp(value / 4)),
+        "every value is positive",
+    ),
+    "ln of mol/l": (RESPONSE, scaled("LN_IC50", 1, -np.log(1e6)), "LN_IC50 is -1.*--scale"),
+    "a missing value in figures": (
+        RESPONSE,
+        recomputed("LN_IC50", lambda value: value.where(value.index != 3, -999.0)),
+        "row 5: LN_IC50 is -999, out of range",
+    ),
+    "the sign of another": (
+        RESPONSE,
+        recomputed("AUC", lambda value, frame: 1 / (1 + np.exp(frame["LN_IC50"]))),
+        "LN_IC50 is lower where more cells live.*pIC50",
+    ),
+    "areas in percent": (RESPONSE, scaled("AUC", 100), "row 2: AUC is 50, and AUC is from 0 to 1"),
+    "doses the other way round": (RESPONSE, scaled("MIN_CONC", 1e4), "row 2: MIN_CONC is 100"),
+    "a dose of nothing": (RESPONSE, scaled("MAX_CONC", 0), "row 2: MAX_CONC is 0"),
+    "an error below none": (RESPONSE, scaled("RMSE", -1), "row 2: RMSE is -0.07"),
+    "a column in another order": (
+        LIST,
+        recomputed("COSMIC_ID", lambda value: value.to_numpy()[::-1]),
+        "12 of 12 models have other COSMIC ids than in the responses: SIDM90000 is 700000",
+    ),
+    "structures of other drugs": (
+        STRUCTURES,
+        lambda path: change(path, "\n10", "\n90"),
+        "no response has all omics and a structure.*0 of 8 screened drugs",
+    ),
+    "a response under another ending": (
+        RESPONSE,
+        lambda path: path.rename(path.with_suffix(".csv.part")),
+        r"no file for response.*\(there: GDSC2_fitted_dose_response_27Oct23.csv.part",
+    ),
+    "DepMap's list under tabs": (TPM, lambda p: change(p, ",", "\t"), "separated by tabs"),
+    "numbers with commas": (
+        TPM,
+        lambda path: path.write_text(path.read_text().replace(",", ";").replace(".", ",")),
+        "separated by semicolons",
+    ),
+    "bytes of a broken disk": (
+        RESPONSE,
+        lambda path: path.write_bytes(path.read_bytes()[:-200] + bytes(4096)),
+        "holds bytes that are no text",
+    ),
     "shortened ids": (
         LIST,
         lambda path: change(path, ",700014,", ",7.0001E+05,"),
@@ -489,7 +642,59 @@ def test_an_unknown_scale_is_refused(downloads, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "scale, value", [(None, 2.0), ("log10_uM", 2 * np.log(10)), ("ln_nM", 2 - np.log(1000))]
+    "cell",
+    "1-Mar 01-Mar Mar-01 1.Mar 1/3 1/3/26 01.03.2026 2026-03-01 2026/03/01 01-Mar-26 SEP-9 1-Mrz "
+    "1-mars 1-ene 3月1日 43160 43160.0 2.31E+13".split()
+    + ["1 Mar", "March 1", "1. Mär", "Sep 9", "2026-03-01 00:00:00"],
+)
+def test_what_a_spreadsheet_makes_of_a_gene_is_no_symbol(cell):
+    with pytest.raises(DataError, match="row 7: gene .* is no symbol: a spreadsheet"):
+        gene_symbols(["TP53", cell], "x.csv", 6, [])
+
+
+def test_symbols_that_look_like_dates_are_symbols():
+    cells = ["HLA-A", "MT-CO1", "DEC1", "SEP15", "NKX2-1", "7SK", "1-8D", "MARCHF1", "KRTAP1-1"]
+    notes = []
+    assert gene_symbols(cells, "x.csv", 1, notes) == cells and not notes
+
+
+@pytest.mark.parametrize(
+    "start, said",
+    [
+        (b"\x28\xb5\x2f\xfdxx", "is zstd"),
+        (b"7z\xbc\xaf\x27\x1c", "is a 7z archive"),
+        (b"Rar!\x1a\x07\0", "is a RAR archive"),
+        (b"BZh91AY", "is bzip2"),
+        (b"\x89HDF\r\n", "is HDF5"),
+        (b'{"error": "not found"}', "is JSON"),
+        (b"\n<HEAD><title>404", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+        ("a,b\n1,2\n".encode("utf-32"), "is text in UTF-32"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "is text in UTF-16"),
+        (b"a,b\r1,2\r", "row 1: rows end in a carriage return alone"),
+        (b"a,b\n1,2\n\0\0,3\n", "row 3: holds bytes that are no text|holds bytes"),
+        (b"a\n" + b"x" * 200_000 + b'"\n', "a quotation mark is never closed"),
+        (b'a\n"' + b"x" * 200_000 + b'"\n', "cannot be parsed .field larger"),
+    ],
+)
+def test_other_kinds_of_file_are_told_for_what_they_are(tmp_path, start, said):
+    path = tmp_path / "x.csv"
+    path.write_bytes(start)
+    with pytest.raises(DataError, match=said):
+        read_table(path)
+
+
+@pytest.mark.parametrize(
+    "scale, value",
+    [
+        (None, 2.0),
+        ("log10_uM", 2 * np.log(10)),
+        ("ln_nM", 2 - np.log(1000)),
+        ("uM", np.log(2)),
+        ("nM", np.log(0.002)),
+        ("log10_M", 8 * np.log(10)),
+        ("pIC50", 4 * np.log(10)),
+    ],
 )
 def test_concentrations_become_ln_um(scale, value):
     assert to_ln_um(pd.Series([2.0]), "x.csv", scale)[0] == pytest.approx(value)

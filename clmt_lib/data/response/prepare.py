@@ -36,30 +36,40 @@ from clmt_lib.data.official import (
     read_mutations,
     to_ln_um,
 )
+from clmt_lib.data.response.base import LARGEST_LN_UM
 from clmt_lib.data.response.gdsc import EMPTY_COPY_NUMBER, RESPONSE_COLUMNS
-from clmt_lib.io import DataError, expanded, numbers, read_table, require_columns
+from clmt_lib.io import DataError, expanded, numbers, read_table, require_columns, spelt
 
 LOWEST_RATIO = 2.0**-5  # a deleted gene has ratio 0, whose logarithm is not finite
 INPUTS = {  # kind -> file names, best first
     "response": (r"GDSC2_fitted_dose_response.*\.(csv|csv\.gz|xlsx|parquet)",),
-    "models": (r"model_list.*\.csv(\.gz)?",),
+    "models": (
+        r"model_list.*\.csv(\.gz)?",
+        r"model\.csv(\.gz)?",
+        r"(depmap_)?sample_info\.csv(\.gz)?",
+    ),
     "compounds": (r"screened_comp.*\.csv",),
     "drug list": (r"drug_?list.*\.csv",),
     "structures": (r"pubchem_smiles\.(tsv|csv)", r".*smiles.*\.(tsv|csv)"),
     "expression": (
         r"rnaseq.*_tpm_.*\.csv(\.gz)?",
-        r"OmicsExpression.*ProteinCodingGenes.*\.csv(\.gz)?",
+        r"OmicsExpression(?!.*(Count|Length|Profile)).*ProteinCodingGenes.*\.csv(\.gz)?",
+        r"CCLE_expression\.csv(\.gz)?",
+        r"OmicsExpression(?!.*(Count|Length|Profile)).*AllGenes.*\.csv(\.gz)?",
+        r"CCLE_expression_full\.csv(\.gz)?",
         r"rnaseq_latest\.csv(\.gz)?",
     ),
     "mutations": (
         r"mutations_all.*\.csv(\.gz)?",
         r"OmicsSomaticMutations(?!Matrix|Profile).*\.csv(\.gz)?",
+        r"CCLE_mutations\.csv(\.gz)?",
     ),
     "copy number": (
         r"WES_pureCN_CNV_genes_total_copy_number.*\.csv(\.gz)?",
         r"WES_pureCN_CNV_genes_(\d+|latest)\.csv(\.gz)?",
         r"(Portal)?OmicsCNGene.*\.csv(\.gz)?",
         r"OmicsAbsoluteCNGene.*\.csv(\.gz)?",
+        r"CCLE_gene_cn\.csv(\.gz)?",
     ),
 }
 NO_CID = ("", "none", "several", "not available", "n/a", "na", "-")  # words of the drug list
@@ -87,6 +97,21 @@ CELL_COLUMNS = {  # the model list's names -> ours; the readers need these
     "tissue": "tissue",
     "cancer_type": "cancer_type",
     "msi_status": "msi_status",
+}
+DEPMAP_CELL_COLUMNS = {  # DepMap's names, now and until 22Q2 -> those of the model list
+    "SangerModelID": "model_id",
+    "COSMICID": "COSMIC_ID",
+    "ModelID": "BROAD_ID",
+    "CellLineName": "model_name",
+    "OncotreeLineage": "tissue",
+    "OncotreePrimaryDisease": "cancer_type",
+    "CCLEName": "CCLE_ID",
+    "Sanger_Model_ID": "model_id",
+    "DepMap_ID": "BROAD_ID",
+    "cell_line_name": "model_name",
+    "lineage": "tissue",
+    "primary_disease": "cancer_type",
+    "CCLE_Name": "CCLE_ID",
 }
 MORE_CELL_COLUMNS = {
     "CCLE_ID": "CCLE_NAME",
@@ -157,6 +182,7 @@ def prepare(
         found = _find_inputs(downloads, new / ".unpacked", done)
         lines = _cell_lines(found["models"])
         response = _response(found["response"], said.get("response"), done)
+        _same_ids(lines, response, found["models"], done)
         measured = _one_model_each(lines, response, found["models"], done)
         tables = {
             "ids/cell_lines": lines,
@@ -223,6 +249,31 @@ def _one_model_each(
     return lines.drop(index=drop)
 
 
+def _same_ids(lines: pd.DataFrame, response: pd.DataFrame, path: Path, done: Prepared) -> None:
+    """Say which screened models have another COSMIC id in the model list; raises DataError where
+    that is more than one in ten (and more than two).
+    """
+    known = lines[["SANGER_MODEL_ID", "COSMIC_ID"]].dropna()
+    listed = known.groupby("SANGER_MODEL_ID")["COSMIC_ID"].agg(set)
+    asked = response[["SANGER_MODEL_ID", "COSMIC_ID"]].dropna().drop_duplicates()
+    asked = asked[asked["SANGER_MODEL_ID"].isin(listed.index)]
+    other = [
+        f"{model} is {cosmic} in the responses and {min(listed[model])} in the model list"
+        for model, cosmic in zip(asked["SANGER_MODEL_ID"], asked["COSMIC_ID"], strict=True)
+        if cosmic not in listed[model]
+    ]
+    if len(other) > max(2, len(asked) // 10):
+        raise DataError(
+            f"{len(other)} of {len(asked)} models have other COSMIC ids than in the responses: "
+            f"{other[0]}",
+            file=path,
+            remedy="a column of one of the tables is in another order than its rows: fetch both "
+            "again",
+        )
+    if other:
+        done.notes.append(f"{len(other)} models have another COSMIC id: {'; '.join(other[:3])}")
+
+
 def _note_joins(tables: Mapping[str, pd.DataFrame], keep: Collection[str] | None, done: Prepared):
     """Say how much of the responses has everything that the readers join, and what is lost."""
     response, drugs = tables["gdsc/response_gdsc2"], tables["gdsc/drugs"]
@@ -251,6 +302,14 @@ def _note_joins(tables: Mapping[str, pd.DataFrame], keep: Collection[str] | None
         f"{usable} of {len(response)} responses have all omics and a structure"
         + (f" (no {', no '.join(sorted(missing))})" if missing else "")
     )
+    if not usable and not missing and "structures" in done.sources:
+        raise DataError(
+            f"no response has all omics and a structure: {'; '.join(done.notes[-5:-1])}",
+            file=done.folder,
+            remedy="use responses, model list, omics and structures that name the same lines and "
+            "drugs",
+        )
+    _note_genes(tables, done)
     if keep is not None:
         for kind, name in (("expression", "expression_scale"), ("copy number", "cna_log2")):
             table = tables.get(f"gdsc/{name}")
@@ -260,6 +319,23 @@ def _note_joins(tables: Mapping[str, pd.DataFrame], keep: Collection[str] | None
                     f"{len(lost)} of {len(keep)} wanted genes are not in the {kind} table: "
                     f"{', '.join(lost[:3])}"
                 )
+
+
+def _note_genes(tables: Mapping[str, pd.DataFrame], done: Prepared) -> None:
+    """Say how many genes of the expression table the other omics know."""
+    if "gdsc/expression_scale" not in tables:
+        return
+    genes = list(tables["gdsc/expression_scale"]["symbol"])
+    for kind, name in (("mutations", "mutation_genes"), ("copy number", "cna_log2")):
+        if f"gdsc/{name}" not in tables:
+            continue
+        known = set(tables[f"gdsc/{name}"]["symbol"])
+        lost = [gene for gene in genes if gene not in known]
+        more = f"; not, for example, {', '.join(lost[:3])}" if lost else ""
+        done.notes.append(
+            f"{len(genes) - len(lost)} of {len(genes)} genes of expression are among the "
+            f"{len(known)} of {kind}{more}"
+        )
 
 
 def drug_cids(folder: str | os.PathLike) -> dict[int, int]:
@@ -363,8 +439,9 @@ def _find_inputs(downloads: str | os.PathLike, unpacked: Path, done: Prepared) -
     found = {kind: path for kind, path in picked.items() if path is not None}
     for kind in NEEDED:
         if kind not in found:
+            there = ", ".join(path.name for path in listed[:8]) or "nothing"
             raise DataError(
-                f"no file for {kind}: a name like {INPUTS[kind][0]}",
+                f"no file for {kind}: a name like {INPUTS[kind][0]} (there: {there})",
                 file=downloads,
                 remedy="`clmt data list` names the official file; `clmt data fetch` gets it",
             )
@@ -469,6 +546,7 @@ def _response(path: Path, scale: str | None, done: Prepared) -> pd.DataFrame:
     frame = _read(path, RESPONSE_COLUMNS, text=ids)
     empty = frame.isna().all(axis=1)
     frame = frame[~empty].copy()
+    frame["DATASET"] = frame["DATASET"].astype(str).str.strip().str.upper()
     other = frame["DATASET"] != "GDSC2"
     if other.any():
         raise DataError(
@@ -481,7 +559,18 @@ def _response(path: Path, scale: str | None, done: Prepared) -> pd.DataFrame:
         frame[column] = numbers(frame, column, path)
     for column in ("MIN_CONC", "MAX_CONC", "LN_IC50", "AUC", "RMSE", "Z_SCORE"):
         frame[column] = numbers(frame, column, path, whole=False)
+    _possible(frame, path)
     frame["LN_IC50"] = to_ln_um(frame["LN_IC50"], path, scale)
+    beyond = frame["LN_IC50"].abs() > LARGEST_LN_UM
+    if beyond.any():
+        row = int(beyond.idxmax())
+        raise DataError(
+            f"LN_IC50 is {frame.loc[row, 'LN_IC50']:g}, out of range for ln(uM)",
+            file=path,
+            row=row + 2,
+            remedy="drop the row, or say what the values are: --scale response="
+            f"{' or '.join(SCALES['response'])}",
+        )
     twice = frame.duplicated(["COSMIC_ID", "DRUG_ID"])
     if twice.any():
         row = twice.idxmax()
@@ -496,11 +585,41 @@ def _response(path: Path, scale: str | None, done: Prepared) -> pd.DataFrame:
         ("DRUG_ID", "DRUG_NAME"),
         ("COSMIC_ID", "CELL_LINE_NAME"),
         ("COSMIC_ID", "SANGER_MODEL_ID"),
+        ("SANGER_MODEL_ID", "COSMIC_ID"),
     ):
         _one_value_each(frame, column, name, path)
     if empty.any():
         done.notes.append(f"{int(empty.sum())} empty rows of {path.name} left out")
     return frame.reset_index(drop=True)
+
+
+def _possible(frame: pd.DataFrame, path: Path) -> None:
+    """Raise for doses, areas and errors of a fit that cannot be, and for a concentration that is
+    higher where cells die more: its sign was changed.
+    """
+    for column, wrong, why in (
+        ("MAX_CONC", frame["MAX_CONC"] <= 0, "a concentration is above 0"),
+        ("MIN_CONC", frame["MIN_CONC"] >= frame["MAX_CONC"], "MIN_CONC is below MAX_CONC"),
+        ("AUC", (frame["AUC"] < 0) | (frame["AUC"] > 1), "AUC is from 0 to 1"),
+        ("RMSE", frame["RMSE"] < 0, "an error is not below 0"),
+    ):
+        if wrong.any():
+            row = int(wrong.idxmax())
+            raise DataError(
+                f"{column} is {frame.loc[row, column]:g}, and {why}",
+                file=path,
+                row=row + 2,
+                remedy="use the provider's table, unchanged",
+            )
+    if len(frame) >= 50 and frame["AUC"].std() > 0.01:
+        together = float(frame["LN_IC50"].rank().corr(frame["AUC"].rank()))
+        if together < -0.3:
+            raise DataError(
+                "LN_IC50 is lower where more cells live (rank correlation with AUC "
+                f"{together:.2f}; of GDSC2 it is above 0.5)",
+                file=path,
+                remedy="if it is a pIC50, say --scale response=pIC50; else turn its sign",
+            )
 
 
 def _one_value_each(frame: pd.DataFrame, key: str, column: str, path: Path) -> None:
@@ -525,7 +644,13 @@ def _cell_lines(path: Path) -> pd.DataFrame:
     """[lines] the model list with our column names; a model with several COSMIC or DepMap ids has a
     row for each.
     """
-    frame = read_table(path, text=("model_id", "COSMIC_ID", "BROAD_ID"))
+    ids = ("model_id", "COSMIC_ID", "BROAD_ID")
+    theirs = [name for name, ours in DEPMAP_CELL_COLUMNS.items() if ours in ids]
+    frame = read_table(path, text=(*ids, *theirs))
+    if "model_id" not in frame:
+        frame = frame.rename(columns=DEPMAP_CELL_COLUMNS)
+        frame = frame.assign(msi_status=None) if "msi_status" not in frame else frame
+    frame = frame.rename(columns=spelt(frame.columns, CELL_COLUMNS))
     require_columns(frame.columns, CELL_COLUMNS, path)
     frame = frame.map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
     for column in CELL_COLUMNS:
@@ -595,6 +720,9 @@ def _read_structures(path: Path, notes: list[str]) -> list[dict]:
         {"pubchem_cid": "cid"}.get(name.strip().lower(), name.strip().lower())
         for name in frame.columns
     ]
+    named = [name for name in frame if name.replace("_", "").endswith("smiles")]
+    if "smiles" not in named and len(named) == 1:
+        frame = frame.rename(columns={named[0]: "smiles"})
     require_columns(frame.columns, ("smiles", "drug_id" if "cid" not in frame else "cid"), path)
     other = [name for name in frame if name not in ("smiles", "drug_id", "cid")]
     if other:
