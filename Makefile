@@ -28,10 +28,11 @@ comma := ,
 space := $(subst ,, )
 
 .DEFAULT_GOAL = help
-.PHONY: help setup book build check test notebooks experiments grid bench mutants portability lock clean
+.PHONY: help setup book build release check test notebooks experiments grid bench mutants portability lock clean
 
 help:
 	@echo "make book         set up, build the book from the stored outputs, executing what is not current"
+	@echo "make release      make book, then the pages as a zip, a PDF and an EPUB in dist/ (needs Chromium or Chrome)"
 	@echo "make check        format, lint and types of the code (ruff, mypy); FIX=1 repairs what can be repaired"
 	@echo "make test         set up, run every test: library, notebooks, built book"
 	@echo "make notebooks    execute the chapters, store their outputs in notebooks/ and say what they were made from"
@@ -73,6 +74,11 @@ build: $(SETUP)
 
 book: build
 	@echo "The book is built. Next: open _build/html/index.html in a browser"
+
+release: build
+	@echo "== zip, PDF, EPUB and checksums"
+	@$(PY) book/release.py
+	@echo "dist/ holds the release. Next: sha256sum -c SHA256SUMS, in dist/"
 
 check: $(SETUP)
 	@$(PY) -m ruff format --quiet $(if $(FIX),,--check) .
@@ -124,4 +130,4 @@ lock: $(SETUP)
 	@$(PY) book/lock.py
 
 clean:
-	rm -rf _build book/notebooks book/api
+	rm -rf _build book/notebooks book/api dist

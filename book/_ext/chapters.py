@@ -5,7 +5,10 @@ Where it has not run, or a notebook is newer than its executed copy, the committ
 its stored outputs) is copied there.
 """
 
+import json
 import lzma
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -86,9 +89,82 @@ def renew_assets(app, env, added, changed, removed):
     return [app.config.root_doc] if stale else []
 
 
+FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
+TOLD = re.compile(r"(\d+) s, peak memory (\d+) MB")
+
+
+def size_of(notebook):
+    """How long a chapter (parsed JSON) is: words of prose, code cells that a reader sees, figures,
+    minutes to read, and the seconds and MB that its last line tells ("" where it does not).
+
+    Minutes are words / 180 + lines of visible code / 12 + half a minute a figure; the rest of an
+    hour is for exercises.
+    """
+    prose = [c for c in notebook["cells"] if c["cell_type"] == "markdown"]
+    code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
+    words = sum(len(re.findall(r"[^\W\d_]{2,}", "".join(c["source"]))) for c in prose)
+    seen = ["".join(c["source"]) for c in code if not FOLDED & set(c["metadata"].get("tags", []))]
+    lines = sum(len([line for line in text.splitlines() if line.strip()]) for text in seen)
+    figures = sum(
+        1
+        for c in code
+        for output in c["outputs"]
+        if {"image/png", "image/svg+xml"} & set(output.get("data", {}))
+    )
+    told = TOLD.findall(json.dumps(code[-1]["outputs"])) if code else []
+    seconds, memory = told[-1] if told else ("", "")
+    minutes = round(words / 180 + lines / 12 + figures / 2)
+    return {
+        "words": words,
+        "cells": len(seen),
+        "figures": figures,
+        "minutes": minutes,
+        "seconds": seconds,
+        "memory": memory,
+    }
+
+
+def size_table(book):
+    """The sizes of all chapters of `_toc.yml`, as a markdown table."""
+    toc = yaml.safe_load((book / "_toc.yml").read_text(encoding="utf-8"))
+    rows = [
+        "| chapter | words | visible cells | figures | minutes to read | seconds to run | MB |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name in named_in(toc):
+        if name.startswith("notebooks/"):
+            path = book.parent / f"{name}.ipynb"
+            size = size_of(json.loads(path.read_text(encoding="utf-8")))
+            cells = " | ".join(str(value) for value in size.values())
+            rows.append(f"| {{doc}}`/{name}` | {cells} |")
+    return "\n".join(rows)
+
+
+def launch_options(url):
+    """Theme options for a book whose repository is public at `url` (such as
+    https://github.com/somebody/clmt): buttons to the source, to issues, and to run a chapter on
+    Binder or Colab. Empty without an address.
+    """
+    if not url:
+        return {}
+    return {
+        "repository_url": url.removesuffix("/").removesuffix(".git"),
+        "repository_branch": "main",
+        "path_to_docs": "",  # notebooks/NAME.ipynb lies there under the same path
+        "use_repository_button": True,
+        "use_issues_button": True,
+        "launch_buttons": {
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+            "notebook_interface": "jupyterlab",
+        },
+    }
+
+
 def fill_in(app, config):
-    """What pages name between double braces: sentences and tables made from the records. Raise
-    where a sentence no longer holds.
+    """What pages name between double braces: sentences and tables made from the records, and the
+    sizes of chapters; and buttons that need a public repository, where CLMT_REPOSITORY names one.
+    Raise where a sentence no longer holds.
     """
     from clmt_lib.book import findings
     from clmt_lib.io import DataError
@@ -97,7 +173,10 @@ def fill_in(app, config):
         told = findings.substitutions(Path(app.srcdir).parent / "experiments")
     except DataError as error:
         raise ExtensionError(str(error)) from error
+    told["sizes"] = size_table(Path(app.srcdir))
     config.myst_substitutions = {**(config.myst_substitutions or {}), **told}
+    offered = launch_options(os.environ.get("CLMT_REPOSITORY", ""))
+    config.html_theme_options = {**config.html_theme_options, **offered}
 
 
 def setup(app):

@@ -1,28 +1,25 @@
-"""The built book in a real browser with the network cut."""
+"""The built book in a real browser with the network cut, and what `make release` makes of it."""
 
-import fcntl
-import functools
-import http.server
 import json
-import os
-import select
-import shutil
-import subprocess
-import threading
-from pathlib import Path
+import zipfile
+from posixpath import dirname, join, normpath
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
+import browser as headless
 import chapters as extension
 import pytest
+import release
 import yaml
+from browser import BROWSER, Chromium
 from bs4 import BeautifulSoup
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = release.ROOT
 SITE = ROOT / "_build" / "html"
 TOC = extension.named_in(yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8")))
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+FEW = ("index", "clmt_in_one_page", "notation", "notebooks/01_data", "glossary")
+WHOLE = """JSON.stringify([document.documentElement.outerHTML,
+  document.documentElement.scrollWidth - document.documentElement.clientWidth])"""
 
 pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine"),
@@ -35,104 +32,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def server():
     """The site on loopback; the list collects what was asked for and could not be given."""
-    failed = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *details):
-            pass
-
-        def send_error(self, code, *details, **more):
-            failed.append((code, self.path))
-            super().send_error(code, *details, **more)
-
-    service = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Handler, directory=SITE)
-    )
-    threading.Thread(target=service.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{service.server_port}", failed
-    service.shutdown()
-    service.server_close()
-
-
-class Chromium:
-    """One browser for all pages, every other host unresolvable, driven over its debugging pipe:
-    JSON messages with a NUL byte behind each (the Chrome DevTools Protocol).
-    """
-
-    def __init__(self, folder):
-        inside, self.write = os.pipe()
-        self.read, outside = os.pipe()
-        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-        command += ["--disable-background-networking", f"--user-data-dir={folder / 'profile'}"]
-        command += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-        command += ["--remote-debugging-pipe"]
-
-        def connect():  # it reads descriptor 3 and writes descriptor 4
-            away = [fcntl.fcntl(each, fcntl.F_DUPFD, 10) for each in (inside, outside)]
-            os.dup2(away[0], 3), os.dup2(away[1], 4)
-
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(command, preexec_fn=connect, pass_fds=(3, 4), **quiet)
-        os.close(inside), os.close(outside)
-        self.number, self.rest, self.events = 0, b"", []
-
-    def receive(self, seconds=120):
-        """The next message."""
-        while b"\0" not in self.rest:
-            assert select.select([self.read], [], [], seconds)[0], "the browser does not answer"
-            piece = os.read(self.read, 1 << 20)
-            assert piece, "the browser has ended"
-            self.rest += piece
-        message, _, self.rest = self.rest.partition(b"\0")
-        return json.loads(message)
-
-    def call(self, method, session=None, **parameters):
-        """Send a command; what it returns. Events that come before it are kept."""
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": parameters}
-        message |= {"sessionId": session} if session else {}
-        whole = json.dumps(message).encode() + b"\0"
-        while whole:
-            whole = whole[os.write(self.write, whole) :]
-        while True:
-            answer = self.receive()
-            if answer.get("id") == self.number:
-                assert "error" not in answer, answer
-                return answer["result"]
-            self.events.append(answer)
-
-    def wait(self, method):
-        """Receive until an event of this name has come."""
-        while not any(event.get("method") == method for event in self.events):
-            self.events.append(self.receive())
-
-    def visit(self, url):
-        """Load a page in a tab of its own, and let eight seconds of its own time pass; its rendered
-        DOM and the addresses that it asked for.
-        """
-        tab = self.call("Target.createTarget", url="about:blank")["targetId"]
-        session = self.call("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
-        self.call("Network.enable", session)
-        self.events.clear()
-        policy = {"policy": "pauseIfNetworkFetchesPending", "budget": 8000}
-        self.call("Page.navigate", session, url=url)
-        self.call("Emulation.setVirtualTimePolicy", session, **policy)
-        self.wait("Emulation.virtualTimeBudgetExpired")
-        html = "document.documentElement.outerHTML"
-        dom = self.call("Runtime.evaluate", session, expression=html)["result"]["value"]
-        asked = {
-            event["params"]["request"]["url"]
-            for event in self.events
-            if event.get("method") == "Network.requestWillBeSent"
-        }
-        self.call("Target.closeTarget", targetId=tab)
-        return dom, {each for each in asked if not each.startswith(("data:", "blob:"))}
-
-    def close(self):
-        """End the browser."""
-        self.process.terminate()
-        self.process.wait(30)
-        os.close(self.read), os.close(self.write)
+    with headless.served(SITE) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -146,13 +47,79 @@ def browser(tmp_path_factory):
 def test_a_page_renders_with_the_network_cut(server, browser, name):
     address, failed = server
     failed.clear()
-    dom, asked = browser.visit(f"{address}/{name}.html")
-    assert 'id="main-content"' in dom
+    told, asked = browser.visit(f"{address}/{name}.html", WHOLE, width=1280)
+    dom, beyond = json.loads(told)
+    assert 'id="main-content"' in dom and beyond <= 0
     assert {urlsplit(url).hostname for url in asked} == {"127.0.0.1"}
-    assert failed == []
+    assert failed == [] and browser.complaints() == []
     page = BeautifulSoup(dom, "html.parser")
     written = BeautifulSoup(
         (SITE / f"{name}.html").read_text(encoding="utf-8"), "html.parser"
     ).select("article .math")
     assert len(page.select("article .math mjx-container svg")) >= len(written)
     assert page.select("article [data-mml-node=merror], article mjx-merror") == []
+
+
+@pytest.mark.parametrize("name", TOC)
+def test_a_page_fits_a_phone(server, browser, name):
+    beyond = browser.visit(f"{server[0]}/{name}.html", WHOLE, width=390)[0]
+    assert json.loads(beyond)[1] <= 0, "the page itself scrolls sideways"
+
+
+def test_a_page_that_is_too_wide_or_complains_is_noticed(tmp_path, browser):
+    page = "<body><div style='width:900px'>wide</div><script>console.error('no')</script></body>"
+    (tmp_path / "bad.html").write_text(page)
+    with headless.served(tmp_path) as (address, _):
+        beyond = json.loads(browser.visit(f"{address}/bad.html", WHOLE, width=390)[0])[1]
+    assert beyond > 0 and browser.complaints() == ["no"]
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    return release.release(SITE, tmp_path_factory.mktemp("dist"), FEW)
+
+
+def test_the_pdf_is_one(released):
+    data = released[1].read_bytes()
+    assert data.startswith(b"%PDF-") and data.rstrip().endswith(b"%%EOF")
+    assert data.count(b"/Type /Page\n") + data.count(b"/Type /Page ") >= len(FEW)
+    assert b"/Outlines" in data  # a reader can jump to a chapter
+
+
+def test_the_epub_holds_every_page_formula_and_figure(released):
+    with zipfile.ZipFile(released[2]) as book:
+        names = set(book.namelist())
+        assert book.namelist()[0] == "mimetype"
+        package = ElementTree.fromstring(book.read("OEBPS/content.opf"))
+        items = {item.get("href") for item in package.iter("{http://www.idpf.org/2007/opf}item")}
+        assert {f"OEBPS/{item}" for item in items} <= names
+        assert {f"{name.replace('/', '-')}.xhtml" for name in FEW} <= items
+        trees = {n: ElementTree.fromstring(book.read(n)) for n in names if n.endswith(".xhtml")}
+    ids = {name: {node.get("id") for node in tree.iter()} for name, tree in trees.items()}
+    for page in FEW:
+        key = page.replace("/", "-")
+        tree, built = trees[f"OEBPS/{key}.xhtml"], (SITE / f"{page}.html").read_text("utf-8")
+        article = BeautifulSoup(built, "html.parser").find("article")
+        drawn = [n for n in tree.iter() if n.get("class") in ("formula", "shown")]
+        assert len(drawn) >= len(article.select(".math"))
+        assert all(n.find("{http://www.w3.org/2000/svg}svg") is not None for n in drawn)
+        assert len(list(tree.findall(".//{*}img"))) == len(article.select("img"))
+    for name, tree in trees.items():
+        for picture in tree.findall(".//{*}img"):
+            assert normpath(join(dirname(name), picture.get("src"))) in names
+        for link in tree.findall(".//{*}a"):
+            url = urlsplit(link.get("href", "https://"))
+            if not url.scheme:
+                target = normpath(join(dirname(name), url.path)) if url.path else name
+                assert target in names and (not url.fragment or url.fragment in ids[target])
+
+
+def test_the_zip_is_the_site_and_the_sums_are_of_the_files(released):
+    import hashlib
+
+    with zipfile.ZipFile(released[0]) as site:
+        assert "clmt-book/index.html" in site.namelist() and site.testzip() is None
+    for line in released[3].read_text().splitlines():
+        digest, name = line.split("  ")
+        path = released[3].with_name(name)
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == digest

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import api
 import chapters as extension
 import execute
 import matplotlib.pyplot as plt
@@ -394,3 +395,66 @@ def test_a_chapter_on_real_tables_gets_its_parameters_and_tells_its_cost(tmp_pat
     assert (tmp_path / "_build" / "real" / "tiny" / "01_tiny.ipynb").is_file() and not list(
         (tmp_path / "book" / "notebooks").glob("*.ipynb")
     )
+
+
+# --- the reference is written from docstrings that know nothing of reStructuredText
+
+
+@pytest.mark.parametrize(
+    "said, markup",
+    [
+        ("The mean of `x`.", "The mean of ``x``."),
+        ("All `x`s, `y`^2 and (`z`).", "All ``x``\\ s, ``y``\\ ^2 and (``z``)."),
+        ("a * b, *args and c|d", "a \\* b, \\*args and c\\|d"),
+        ("* one\n* two", "* one\n* two"),
+        ("a trailing_ name_x", "a trailing\\_ name_x"),
+        (">>> 2 * 3\n6 * a\n\nthen *", ">>> 2 * 3\n6 * a\n\nthen \\*"),
+        ("Like this::\n\n    a * `b`\n\nand *", "Like this::\n\n    a * `b`\n\nand \\*"),
+    ],
+)
+def test_prose_is_plain_and_examples_stay(said, markup):
+    assert api.as_markup(said) == markup
+
+
+def test_what_stands_after_a_colon_is_a_description_and_no_type():
+    said = "Fit.\n\nParameters\n----------\na, b : two numbers,\n    or none\n\nNot : here"
+    assert api.described(said.split("\n")) == [
+        *("Fit.", "", "Parameters", "----------"),
+        *("a,b", "    two numbers,", "    or none", "", "Not", "    here"),
+    ]
+
+
+def test_a_room_that_is_not_there_is_named(tmp_path):
+    (tmp_path / "book").mkdir()
+    toc = "format: jb-book\nroot: index\nchapters:\n  - file: api/attic\n"
+    (tmp_path / "book" / "_toc.yml").write_text(toc)
+    with pytest.raises(api.ExtensionError, match="attic"):
+        api.write_pages(tmp_path / "book")
+
+
+# --- sizes and buttons
+
+
+def test_a_chapter_is_measured_as_a_reader_sees_it():
+    cells = [
+        new_markdown_cell("# One two three\n\nfour five"),
+        new_code_cell("import a", metadata={"tags": ["hide-input"]}),
+        new_code_cell("x = 1\n\ny = 2"),
+    ]
+    line = {"output_type": "stream", "name": "stdout", "text": "Python 3, 12 s, peak memory 345 MB"}
+    cells[-1].outputs = [nbformat.from_dict(line)]
+    size = extension.size_of(new_notebook(cells=cells))
+    assert (size["words"], size["cells"], size["figures"]) == (5, 1, 0)
+    assert (size["seconds"], size["memory"]) == ("12", "345")
+
+
+def test_every_chapter_is_in_the_table_of_sizes():
+    table = extension.size_table(ROOT / "book")
+    assert all(f"`/notebooks/{path.stem}`" in table for path in COMMITTED)
+
+
+def test_buttons_need_a_public_address():
+    assert extension.launch_options("") == {}
+    found = extension.launch_options("https://github.com/somebody/clmt.git/")
+    assert found["repository_url"] == "https://github.com/somebody/clmt"
+    assert found["path_to_docs"] == ""  # notebooks/ lies at the top of the repository
