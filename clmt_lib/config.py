@@ -263,7 +263,7 @@ class StudyClaim(Checked):
     dataset: DatasetName
     split: SplitKind
     variants: Names
-    expect: Literal["hurts", "helps", "matters"]
+    expect: Literal["worse", "better", "different"]
     name: str | None = None
     sound: str | None = None
 

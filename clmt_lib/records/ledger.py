@@ -17,12 +17,11 @@ from clmt_lib.io import DataError
 from clmt_lib.records.store import home
 from clmt_lib.records.studies import study, verdicts
 from clmt_lib.records.summaries import difference, ladder
+from clmt_lib.tasks import ENOUGH
 from clmt_lib.tasks.metrics import REPORTED
 
 VERDICTS = ("reproduced", "partly", "not", "not testable", "open")
-ENOUGH = (
-    3  # folds or seeds below which a tie says nothing, and a difference is at most half a proof
-)
+NOTHING = "no difference found"
 REMEDY = "see `read_ledger` and experiments/configs/ledger.yaml"
 AT = ("dataset", "split", "metric")
 EVIDENCE = (
@@ -58,7 +57,7 @@ def read_ledger(
       clear of what our model reaches?
     * `easier: model` with dataset, metric, `splits: [a, b, ...]`: is each split easier than the
       next, intervals apart?
-    * `study: name` with dataset, split, variants, `expect: hurts, helps or matters`, and optionally
+    * `study: name` with dataset, split, variants, `expect: worse, better or different`, and optionally
       `name` of the row and `sound: rung` that the study's base must reach;
     * `fact: tests/unit/file.py::test` with `holds: true or false`: what that test of ours shows of
       the claim;
@@ -122,15 +121,13 @@ def check_claim(
 
 
 def direction(low: float, high: float, metric: str = "rmse") -> str:
-    """Where an interval of a difference lies: "tie" where it holds zero, else "better" or "worse"
-    (a lower RMSE is better, a higher correlation is).
+    """Where an interval of a difference lies (a lower RMSE is better, a higher correlation is).
 
     >>> direction(-0.02, -0.01), direction(-0.02, 0.01), direction(-0.02, -0.01, "pcc_per_drug")
-    ('better', 'tie', 'worse')
+    ('better', 'no difference found', 'worse')
     """
-    if low <= 0 <= high:
-        return "tie"
-    return "better" if tasks.find(metric).gain(high) > 0 else "worse"
+    word = tasks.judge((low, high), ENOUGH, metric).word
+    return NOTHING if word == "equivalent" else word
 
 
 def decide(
@@ -145,9 +142,9 @@ def decide(
     ('open', 'fails')
     """
     where = direction(low, high, metric)
-    return _decided(
-        (where == "better") == (expect == "better"), folds, WORDS[where], where == "tie"
-    )["outcome"]
+    return _decided((where == "better") == (expect == "better"), folds, where, where == NOTHING)[
+        "outcome"
+    ]
 
 
 def prediction_interval(mean: float, sd: float, n: float, level: float = 0.95) -> list[float]:
@@ -266,11 +263,11 @@ def _missing(who, command, **about):
     return {**about, "outcome": "open", "why": f"{who} not run yet: {command}"}
 
 
-def _decided(holds, folds, why, tie=False, command=None):
-    """outcome and why; on few folds a tie is open, and what holds holds by half."""
+def _decided(holds, folds, why, nothing=False, command=None):
+    """outcome and why; on few folds nothing found is open, and what holds holds by half."""
     if folds >= ENOUGH:
         return {"outcome": "holds" if holds else "fails", "why": why}
-    if tie:
+    if nothing:
         return {
             "outcome": "open",
             "why": f"{why}, on {folds:.0f} of the {ENOUGH} folds that would say something; for "
@@ -284,11 +281,6 @@ def _decided(holds, folds, why, tie=False, command=None):
 
 INTERACTION_KINDS = ("published", "published_refit", "compound_blind", "protein_blind")
 GRID = "clmt run --grid experiments/configs/grid.yaml, then clmt report"
-WORDS = {
-    "better": "better, and the interval says so",
-    "worse": "worse, and the interval says so",
-    "tie": "a tie: the interval holds zero",
-}
 
 
 def _compare(test, reader):
@@ -306,8 +298,9 @@ def _compare(test, reader):
     except DataError:
         return _missing(f"{a} or {b}", command, what=a, against=b)
     low, high = gap["interval"]
-    where = direction(low, high, test["metric"])
+    where, word = direction(low, high, test["metric"]), gap["verdict"]
     holds = (where == "better") == (test["expect"] == "better")
+    said = where if word.word == "too few folds" else str(word)
     about = {
         "what": a,
         "against": b,
@@ -317,7 +310,7 @@ def _compare(test, reader):
         "folds": gap["folds"],
     }
     return _other(
-        about | _decided(holds, gap["folds"], WORDS[where], where == "tie", command), test
+        about | _decided(holds, gap["folds"], said, where == NOTHING, command), test
     )
 
 
@@ -333,7 +326,7 @@ def _reach(test, reader):
     where = direction(low - test["value"], high - test["value"], test["metric"])
     why = {
         "better": "ours is better",
-        "tie": "the value lies in our interval",
+        NOTHING: "the value lies in our interval",
         "worse": "ours does not reach it",
     }[where]
     out = (
@@ -366,14 +359,14 @@ def _clear_of(test, reader):
         where = direction(value - high, value - low, test["metric"])
         why = {
             "better": "clear of ours",
-            "tie": "within our interval",
+            NOTHING: "within our interval",
             "worse": "ours is clear of it",
         }[where]
         rows.append(
             _other(
                 about
                 | {"mean": mean, "low": low, "high": high, "folds": folds}
-                | _decided(where == "better", folds, why, where == "tie"),
+                | _decided(where == "better", folds, why, where == NOTHING),
                 test,
             )
         )
@@ -397,13 +390,13 @@ def _easier(test, reader):
         where = direction(low - high_b, high - low_b, test["metric"])
         why = {
             "better": "easier, intervals apart",
-            "tie": "intervals overlap",
+            NOTHING: "intervals overlap",
             "worse": "harder, intervals apart",
         }[where]
         rows.append(
             about
             | {"mean": a - b, "low": low - high_b, "high": high - low_b, "folds": min(n, n_b)}
-            | _decided(where == "better", min(n, n_b), why, where == "tie")
+            | _decided(where == "better", min(n, n_b), why, where == NOTHING)
         )
     return rows
 
@@ -432,11 +425,14 @@ def _study(test, reader):
             "high": row["high"],
             "folds": row["folds"],
         }
-        quiet = row["verdict"] in ("tie", "noise")
-        holds = row["verdict"] == test["expect"] or (test["expect"] == "matters" and not quiet)
-        why = {"tie": WORDS["tie"], "noise": "within the reach of another seed"}.get(
-            row["verdict"], f"it {row['verdict']}"
-        )
+        where = direction(row["low"], row["high"], row["metric"])
+        quiet = where == NOTHING
+        holds = where == test["expect"] or (test["expect"] == "different" and not quiet)
+        why = where
+        if row["verdict"] == NOTHING:
+            why = str(tasks.Verdict(NOTHING, row["low"], row["high"], row["smallest"]))
+        elif row["verdict"] == "equivalent":
+            why = "equivalent"
         out.append(
             about
             | (
@@ -448,7 +444,7 @@ def _study(test, reader):
 
 
 def _unsound(test, row, reader):
-    """A tie acquits nothing where the study's base has not learnt what a simple rung knows; None
+    """Nothing found acquits nothing where the study's base has not learnt what a simple rung knows; None
     where it has, or nobody asked.
     """
     rung = "sound" in test and reader.rung(
@@ -461,8 +457,8 @@ def _unsound(test, row, reader):
         return None
     return {
         "outcome": "cannot",
-        "why": f"the base of the study has not learnt what {test['sound']} knows, so a tie "
-        "acquits nothing",
+        "why": f"the base of the study has not learnt what {test['sound']} knows, so "
+        "nothing found acquits nothing",
     }
 
 

@@ -18,7 +18,7 @@ from clmt_lib.records.grids import run_grid
 from clmt_lib.records.provenance import provenance
 from clmt_lib.records.runs import RunConfig
 from clmt_lib.records.store import Record
-from clmt_lib.records.summaries import Pooled, paired, scores_of
+from clmt_lib.records.summaries import Pooled, gaps_of, paired, scores_of
 
 COLUMNS = (
     "variant",
@@ -31,6 +31,8 @@ COLUMNS = (
     "difference",
     "low",
     "high",
+    "entities",
+    "smallest",
     "folds_better",
     "name",
     "options",
@@ -318,23 +320,30 @@ def study(name: str, folder: str | Path | None = None, metric: str | None = None
 
     Returns
     -------
-    frame with the columns of `COLUMNS`: `difference` is variant minus base and [`low`, `high`] its
-    95 % interval; `folds_better` counts the seeds and folds
-    on which the variant was better. Empty where the study has no record.
+    frame with the columns of `COLUMNS`: `difference` is variant minus base, [`low`, `high`] its
+    95 % interval and `smallest` the effect it could have seen, by `tasks.judge`; `entities` is the
+    interval of the bootstrap of lines and drugs alone, and `folds_better` counts the seeds and
+    folds on which the variant was better. Empty where the study has no record.
     """
     record, rows = f"study-{name}", []
     there = store.is_derived(record, folder)
     for row in store.read(record, folder).metrics["rows"] if there else ():
         key = metric or tasks.get(row.get("task", "response")).headline(row["split"])
         gap = row["difference"][key]
+        base, variant = ([pair[which] for pair in row["runs"]] for which in (0, 1))
+        gaps = gaps_of(variant, base, key, folder)
+        number = row["folds"] if gaps is None else gaps
+        found = tasks.judge(gap["interval"], number, key, row["base"][key])
         about = {
             **row,
             "metric": key,
             "base": row["base"][key],
             "value": row["value"][key],
             "difference": gap["mean"],
-            "low": gap["interval"][0],
-            "high": gap["interval"][1],
+            "low": found.low,
+            "high": found.high,
+            "entities": gap["interval"],
+            "smallest": found.smallest,
         }
         rows.append(
             {
@@ -346,38 +355,25 @@ def study(name: str, folder: str | Path | None = None, metric: str | None = None
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def verdicts(frame: pd.DataFrame, control: str = "another_seed") -> pd.Series:
-    """What a study's rows say, against the variant in which nothing but the seed differs (chapter
-    07, eq-07-verdict).
+def verdicts(frame: pd.DataFrame) -> pd.Series:
+    """What a study's rows say: the words of `tasks.judge` (chapter 07, eq-07-verdict).
 
     Parameters
     ----------
-    frame : as `study` gives it, before rows are chosen: a row without a control of its own is held
-        against those of its dataset and split
-    control : variant that shows the size of nothing; its reach in a dataset and split is the end of
-        its interval that is farther from zero (the longest, if it has several rows)
+    frame : as `study` gives it: low, high and metric, and where they are known folds and base
 
     Returns
     -------
-    series with the frame's index: "tie" where the interval holds zero; else "noise" where the
-    difference is within the control's reach; else "hurts" or "helps".
+    series with the frame's index of "better", "worse", "equivalent", "no difference found" or
+    "too few folds".
     """
-    found = []
-    for _, row in frame.iterrows():
-        same = frame[
-            (frame["variant"] == control)
-            & (frame["dataset"] == row["dataset"])
-            & (frame["split"] == row["split"])
-        ]
-        own = same[same["name"] == row["name"]]
-        own = own if len(own) else same
-        reach = max(own[["low", "high"]].abs().max(axis=None), 0.0) if len(own) else 0.0
-        if row["low"] <= 0 <= row["high"]:
-            found.append("tie")
-        elif abs(row["difference"]) <= reach:
-            found.append("noise")
-        else:
-            found.append(
-                "helps" if tasks.find(row["metric"]).gain(row["difference"]) > 0 else "hurts"
-            )
+    found = [
+        tasks.judge(
+            (row["low"], row["high"]),
+            int(row.get("folds", tasks.ENOUGH)),
+            row["metric"],
+            row.get("base", np.nan),
+        ).word
+        for _, row in frame.iterrows()
+    ]
     return pd.Series(found, index=frame.index, name="verdict", dtype=object)

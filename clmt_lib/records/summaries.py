@@ -281,6 +281,26 @@ def paired(a: Scores, b: Scores, pooled: Pooled) -> dict:
     return out
 
 
+def gaps_of(
+    a: Sequence[str], b: Sequence[str], metric: str, folder: str | Path | None = None
+) -> np.ndarray | None:
+    """[folds] differences a minus b of runs by their ids, on the seeds and folds both have; None
+    where the tables lack one of the runs.
+    """
+    values: list[dict[Fold, float]] = []
+    for ids in (a, b):
+        found = [store.find(name, folder) for name in ids]
+        scores: dict[Fold, float] = {}
+        for record in found:
+            value = None if record is None else record.metrics["test"].get(metric)
+            if record is None or value is None:
+                return None
+            scores[record.config["seed"], record.config["fold"]] = value
+        values.append(scores)
+    common = sorted(set(values[0]) & set(values[1]))
+    return np.array([values[0][key] - values[1][key] for key in common]) if common else None
+
+
 def summary_name(label: str, split: str, grid: str = "") -> str:
     """Name of a summary's record."""
     return "-".join(["summary", *filter(None, [grid]), label, split])
@@ -320,21 +340,28 @@ def difference(
     folder: str | Path | None = None,
     grid: str = "",
 ) -> dict:
-    """Paired difference a minus b from a summary: dict of mean, interval, folds_better, folds.
+    """Paired difference a minus b from a summary: dict of mean, interval, folds_better, folds;
+    entities, the interval of the bootstrap alone; and verdict, what `tasks.judge` makes of them.
     Raises DataError where it is not there.
     """
-    for row in store.read(summary_name(dataset, split, grid), folder).metrics["differences"]:
+    told = store.read(summary_name(dataset, split, grid), folder).metrics
+    for row in told["differences"]:
         if {row["a"], row["b"]} == {a, b} and metric in row:
             found = {**row[metric], "folds": row["folds"]}
-            if row["a"] == a:
-                return found
-            low, high = found["interval"]
-            return {
-                **found,
-                "mean": -found["mean"],
-                "interval": [-high, -low],
-                "folds_better": row["folds"] - found["folds_better"],
-            }
+            if row["a"] != a:
+                low, high = found["interval"]
+                found |= {
+                    "mean": -found["mean"],
+                    "interval": [-high, -low],
+                    "folds_better": row["folds"] - found["folds_better"],
+                }
+            runs = [told["models"].get(name, {}).get("runs", ()) for name in (a, b)]
+            base = told["models"].get(b, {}).get(metric, np.nan)
+            gaps = gaps_of(*runs, metric, folder)
+            entities = found["interval"]
+            verdict = tasks.judge(entities, row["folds"] if gaps is None else gaps, metric, base)
+            interval = [verdict.low, verdict.high]
+            return {**found, "interval": interval, "entities": entities, "verdict": verdict}
     raise DataError(
         f"no comparison of {a!r} with {b!r} in {dataset} {split}",
         remedy="run both, then `clmt report` (with --remake where draws were not kept)",

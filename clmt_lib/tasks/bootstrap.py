@@ -1,6 +1,7 @@
 """Intervals: entities are drawn again, not pairs; folds are pooled draw by draw (chapter 08)."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,14 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from clmt_lib.io import DataError
-from clmt_lib.tasks.metrics import BINS, FEWEST, METRICS, REPORTED, calibration_bins, parse
+from clmt_lib.tasks.metrics import BINS, FEWEST, METRICS, REPORTED, calibration_bins, find, parse
 
 DRAWS = 1000  # of a bootstrap
 AT_ONCE = 20_000_000  # weights in memory: 160 MB
 BLOCK = 1000  # rows of the matrix of pairs of examples
+ENOUGH = 3  # folds or seeds below which a difference says nothing: chance of training is unknown
+MARGINS = 0.01, 0.005  # of an error, as a share of the base's; of any other score: too small to care
+WORDS = ("better", "worse", "equivalent", "no difference found", "too few folds")
 
 
 class Bootstrap:
@@ -299,6 +303,92 @@ def interval(values: ArrayLike, level: float = 0.95) -> list[float]:
     if not draws_used(values):
         return [float("nan"), float("nan")]
     return [float(v) for v in np.nanpercentile(values, [tail, 100 - tail])]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a difference says, by the book's one rule (`judge`).
+
+    Attributes
+    ----------
+    word : one of `WORDS`
+    low, high : the interval that it was read from
+    smallest : the effect that a design with such an interval finds four times in five
+    """
+
+    word: str
+    low: float
+    high: float
+    smallest: float
+
+    def __str__(self) -> str:
+        """The verdict as a page prints it."""
+        if self.word != "no difference found":
+            return self.word
+        return f"{self.word} (smallest we could have seen: {self.smallest:.3f})"
+
+
+def luck(gaps: ArrayLike, level: float = 0.95) -> list[float]:
+    """[low, high] of the mean of paired differences, one a fold or seed, by Student's t: what
+    another training or another split could have brought.
+
+    >>> [round(end, 3) for end in luck([0.1, 0.2, 0.3])]
+    [-0.048, 0.448]
+    """
+    from scipy.special import stdtrit
+
+    gaps = np.asarray(gaps, dtype=np.float64)
+    reach = stdtrit(len(gaps) - 1, (1 + level) / 2) * gaps.std(ddof=1) / len(gaps) ** 0.5
+    return [float(gaps.mean() - reach), float(gaps.mean() + reach)]
+
+
+def judge(
+    entities: Sequence[float],
+    gaps: ArrayLike | int,
+    metric: str = "rmse",
+    base: float = float("nan"),
+) -> Verdict:
+    """The book's one rule for a difference of two models, variant minus base.
+
+    Two kinds of chance are at work: which lines and drugs were tested (the bootstrap's interval),
+    and how splits and trainings fell (`luck`). The interval reaches as far as the wider of the two
+    on either side. Where it leaves zero out, the variant is better or worse; where all of it is
+    within a margin that was stated before (`MARGINS`), the two are equivalent; else no difference
+    was found, and `smallest` says how large one would have had to be.
+
+    Parameters
+    ----------
+    entities : [low, high] of the bootstrap of entities
+    gaps : the difference on every fold and seed; only their number where they are not at hand: the
+        interval is then that of the entities alone
+    base : score of the base, which the margin of an error is a share of; without it, none
+
+    Examples
+    --------
+    >>> judge([-0.03, -0.01], [-0.02, -0.03, -0.01, -0.02]).word
+    'better'
+    >>> print(judge([-0.03, -0.01], [-0.06, 0.02, -0.02]))  # folds disagree
+    no difference found (smallest we could have seen: 0.142)
+    >>> judge([-0.03, -0.01], [-0.02]).word
+    'too few folds'
+    """
+    low, high = (float(end) for end in entities)
+    number = int(gaps) if np.ndim(gaps) == 0 else len(np.asarray(gaps))
+    if np.ndim(gaps) and number >= ENOUGH and np.isfinite(gaps).all():
+        by_luck = luck(gaps)
+        low, high = min(low, by_luck[0]), max(high, by_luck[1])
+    smallest = (high - low) / 2 * (1.95996 + 0.84162) / 1.95996  # 95 %, found four times in five
+    about = find(metric)
+    margin = MARGINS[1] if about.higher_is_better else MARGINS[0] * abs(base)
+    if number < ENOUGH:
+        word = "too few folds"
+    elif not low <= 0 <= high:
+        word = "better" if about.gain(high) > 0 else "worse"
+    elif max(-low, high) <= margin:
+        word = "equivalent"
+    else:
+        word = "no difference found"
+    return Verdict(word, low, high, smallest)
 
 
 def draws_used(values: ArrayLike) -> int:

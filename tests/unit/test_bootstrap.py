@@ -312,3 +312,59 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
         low, high = interval(boot.statistics(pairs, error, np.zeros(len(pairs)))["rmse"])
         inside += low <= np.sqrt(3) <= high
     assert 48 <= inside <= 60  # 95 % nominal, 60 worlds
+
+
+def _null(rng, boot, pairs, weights, spread):
+    """(entities' interval, gaps) of two models that differ in the luck of their trainings alone:
+    on each of five folds each training is off by its own amount, in every line and every drug.
+    """
+    gaps, draws = [], []
+    lines, drugs = (len(counts[0]) for counts in boot.counts)
+    y = rng.normal(size=len(pairs))
+    for _ in range(5):
+        values, shifted = [], []
+        for _ in range(2):
+            off = spread * (rng.normal() + rng.normal(size=lines)[pairs[:, 0]])
+            off = off + spread * rng.normal(size=drugs)[pairs[:, 1]]
+            predicted = y + rng.normal(0, 0.5, len(y)) + off
+            values.append(float(np.sqrt(((predicted - y) ** 2).mean())))
+            shifted.append(boot.statistics(pairs, y, predicted, ["rmse"])["rmse"])
+        gaps.append(values[1] - values[0])
+        draws.append(shifted[1] - shifted[0])
+    return tasks.interval(tasks.pool(np.stack(draws), np.stack([weights] * 5))), gaps
+
+
+def test_an_interval_holds_nothing_as_often_as_it_promises():
+    """Of two hundred comparisons of nothing with nothing, about ten may leave zero out."""
+    rng, boot = np.random.default_rng(0), tasks.Bootstrap((40, 12), draws=100)
+    pairs = np.argwhere(np.ones((40, 12)))
+    weights = boot.weights(pairs, ["rmse"])["rmse"]
+    for spread in (0.0, 0.3):
+        found = [_null(rng, boot, pairs, weights, spread) for _ in range(200)]
+        clear = [tasks.judge(*one).word in ("better", "worse") for one in found]
+        alone = [not low <= 0 <= high for (low, high), _ in found]
+        assert np.mean(clear) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 200)
+        if spread:  # the bootstrap of entities alone does not know the luck of a training
+            assert np.mean(alone) > 0.1 > np.mean(clear)
+
+
+def test_an_effect_of_the_smallest_visible_size_is_found_four_times_in_five():
+    rng, error, found = np.random.default_rng(1), 0.01, []
+    half = 1.96 * error
+    smallest = tasks.judge((-half, half), 3).smallest
+    for _ in range(4000):
+        middle = rng.normal(-smallest, error)
+        found.append(tasks.judge((middle - half, middle + half), 3).word == "better")
+    assert np.mean(found) == pytest.approx(0.8, abs=0.02)
+
+
+def test_the_wider_of_two_intervals_decides_and_a_margin_is_of_the_base():
+    gaps = [-0.01, -0.02, -0.03, -0.02]
+    by_luck = tasks.luck(gaps)
+    t = stats.ttest_1samp(gaps, 0).confidence_interval()
+    assert by_luck == pytest.approx([t.low, t.high])
+    told = tasks.judge((-0.03, -0.015), gaps)
+    assert (told.low, told.high) == (min(-0.03, by_luck[0]), max(-0.015, by_luck[1]))
+    assert tasks.judge((-0.01, 0.012), 5, "rmse", base=1.3).word == "equivalent"
+    assert tasks.judge((-0.01, 0.012), 5, "rmse", base=1.0).word == "no difference found"
+    assert "smallest we could have seen: 0.016" in str(tasks.judge((-0.01, 0.012), 5))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from clmt_lib import data, models, records
+from clmt_lib import data, models, records, tasks
 from clmt_lib.book import plotting
 from clmt_lib.cli import main
 from clmt_lib.data.response import simulated
@@ -406,45 +406,43 @@ def test_the_live_study_of_chapter_07_still_says_what_its_page_says(tmp_path):
     )
 
 
-def test_a_verdict_needs_the_interval_the_direction_and_the_size_of_nothing():
+def test_a_verdict_needs_the_interval_the_direction_the_margin_and_enough_folds():
     import pandas as pd
 
-    def named(variant, low, high, **more):
-        return {
-            "variant": variant,
-            "dataset": "gdsc2",
-            "split": "mixed",
-            "name": "",
-            "metric": "rmse",
-            "difference": (low + high) / 2,
-            "low": low,
-            "high": high,
-            **more,
-        }
-
     rows = [
-        named("another_seed", 0.005, 0.02),
-        named("a", 0.03, 0.05),
-        named("b", -0.05, -0.03),
-        named("c", -0.01, 0.05),
-        named("d", 0.01, 0.025),
-        named("e", 0.01, 0.03, name="other row"),
+        ("rmse", 0.03, 0.05, 3, "worse"),
+        ("rmse", -0.05, -0.03, 3, "better"),
+        ("rmse", -0.01, 0.05, 3, "no difference found"),
+        ("rmse", -0.009, 0.009, 3, "equivalent"),
+        ("rmse", 0.03, 0.05, 2, "too few folds"),
+        ("pcc_per_drug", 0.01, 0.03, 5, "better"),
+        ("pcc_per_drug", -0.03, -0.01, 5, "worse"),
+        ("pcc_per_drug", -0.006, 0.004, 5, "no difference found"),
+        ("pcc_per_drug", -0.004, 0.004, 5, "equivalent"),
     ]
-    rows += [
-        named("a", 0.01, 0.03, split="drug_blind", metric="pcc_per_drug"),
-        named("b", -0.03, -0.01, split="drug_blind", metric="pcc_per_drug"),
+    frame = pd.DataFrame(rows, columns=["metric", "low", "high", "folds", "word"])
+    assert records.verdicts(frame.assign(base=1.0)).tolist() == frame["word"].tolist()
+    assert records.verdicts(frame.drop(columns="folds")).iloc[4] == "worse"
+    assert len(records.verdicts(frame.iloc[:0])) == 0
+
+
+def test_a_study_knows_how_splits_and_trainings_fell_where_its_runs_are_at_hand(tmp_path):
+    path = written(tmp_path, runs=[{**STUDY["runs"][0], "seeds": [0, 1, 2], "variants": ["low"]}])
+    assert records.run_study(path, tmp_path / "records", say=str) == []
+    records.summarise_study(path, tmp_path / "records")
+    records.collect(tmp_path / "records")
+    name = path.stem
+    row = records.study(name, tmp_path / "records").iloc[0]
+    body = records.read(f"study-{name}", tmp_path / "records").metrics["rows"][0]
+    gaps = [
+        records.find(variant, tmp_path / "records").metrics["test"][row["metric"]]
+        - records.find(base, tmp_path / "records").metrics["test"][row["metric"]]
+        for base, variant in body["runs"]
     ]
-    assert records.verdicts(pd.DataFrame(rows)).tolist() == [
-        "noise",
-        "hurts",
-        "helps",
-        "tie",
-        "noise",
-        "noise",
-        "helps",
-        "hurts",
-    ]
-    assert len(records.verdicts(pd.DataFrame(rows).iloc[:0])) == 0
+    assert np.mean(gaps) == pytest.approx(row["difference"], abs=1e-5)
+    found = tasks.judge(row["entities"], gaps, row["metric"], row["base"])
+    assert (row["low"], row["high"]) == (found.low, found.high)
+    assert len(gaps) == 3 and row["low"] <= tasks.luck(gaps)[0] + 1e-12
 
 
 @pytest.fixture
@@ -468,7 +466,7 @@ def forest():
         "options": "{}",
     }
     gaps = {
-        "another_seed": (0.0, -0.01, 0.01, 1),
+        "another_seed": (0.0, -0.02, 0.02, 1),
         "worse": (0.1, 0.05, 0.15, 0),
         "better": (-0.1, -0.15, -0.05, 3),
     }
@@ -525,42 +523,12 @@ def dots(ax):
     ]
 
 
-def band(ax):
-    return [
-        tuple(np.round(patch.get_extents().transformed(ax.transData.inverted()).intervalx, 3))
-        for patch in ax.patches
-    ]
-
-
-def test_a_panel_without_a_control_borrows_that_of_its_dataset_and_split_and_no_other(closed):
-    import pandas as pd
-
-    base, other = forest(), forest().assign(name="after another").iloc[1:]
-    control = other.assign(low=-0.2, high=0.15, difference=-0.02)
-    elsewhere = control.iloc[:1].assign(variant="another_seed", split="cell_blind")
-    axes = plotting.study(pd.concat([base, other, elsewhere]))
-    assert [ax.get_title() for ax in axes] == [
-        "gdsc2, mixed",
-        "mixed, after another",
-        "cell-blind, after another",
-    ]
-    assert band(axes[0]) == band(axes[1]) == [(-0.01, 0.01)] and band(axes[2]) == [(-0.2, 0.2)]
-    assert dots(axes[1]) == [("D", False), ("o", False)]
-    far = base.replace({"variant": {"another_seed": "x"}})
-    far.loc[0, "variant"], far.loc[0, ["low", "high"]] = (
-        "another_seed",
-        (-0.01, 0.12),
-    )  # now both of the other panel are noise
-    axes = plotting.study(pd.concat([far, other]))
-    assert dots(axes[1]) == [("s", False), ("s", False)]
-
-
 def test_a_forest_draws_the_verdicts_that_are_told(closed):
     import pandas as pd
 
     rng, shared = (
         np.random.default_rng(0),
-        {"dataset": "gdsc2", "metric": "rmse", "folds": 3, "folds_better": 1},
+        {"dataset": "gdsc2", "metric": "rmse", "folds": 3, "folds_better": 1, "base": 1.0},
     )
     rows = []
     for split, name in (
@@ -573,7 +541,7 @@ def test_a_forest_draws_the_verdicts_that_are_told(closed):
         for variant in ("another_seed", *"uvwxyz")[
             (name, split) in (("a", "mixed"), ("", "tissue_blind")) :
         ]:
-            middle, half = rng.normal(0, 0.02), 0.01
+            middle, half = rng.normal(0, 0.02), rng.choice([0.004, 0.01])
             rows.append(
                 {
                     **shared,
@@ -588,10 +556,16 @@ def test_a_forest_draws_the_verdicts_that_are_told(closed):
     frame = pd.DataFrame(rows)
     told, looks = (
         records.verdicts(frame),
-        {"tie": ("s", True), "noise": ("s", False), "hurts": ("D", False), "helps": ("o", False)},
+        {
+            "no difference found": ("s", True),
+            "too few folds": ("s", True),
+            "equivalent": ("s", False),
+            "worse": ("D", False),
+            "better": ("o", False),
+        },
     )
     drawn = [dot for ax in plotting.study(frame) for dot in dots(ax)]
-    assert set(told) == set(looks) and drawn == [looks[verdict] for verdict in told]
+    assert set(told) == set(looks) - {"too few folds"} and drawn == [looks[verdict] for verdict in told]
 
 
 def test_a_study_without_a_record_draws_a_note_not_an_error(closed, tmp_path):

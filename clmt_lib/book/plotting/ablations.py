@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from clmt_lib import tasks
-from clmt_lib.book.plotting.style import FAINT, GREY
+from clmt_lib.book.plotting.style import GREY
+from clmt_lib.records.studies import verdicts
 
-CONTROL = "another_seed"  # the variant in which nothing but the seed differs
 AXES = {  # metric -> label
     "rmse": "RMSE, variant − base, ln(µM)",
     "pcc": "global r, variant − base",
@@ -38,10 +38,8 @@ def study(
     Returns
     -------
     [panels] array of axes. A variant that is better is a blue dot, one that is worse an orange
-    diamond; a tie (the interval holds zero) is a hollow grey square.
-    The reach of the variant `another_seed` on either side of zero is a grey band, the size of
-    nothing: a difference within it is a full grey square. A panel without that variant
-    borrows it from the panels of its dataset and split (the longest), as `records.verdicts` does.
+    diamond, one equivalent to the base a full grey square; where no difference was found, or folds
+    are too few to say so, the square is hollow (`records.verdicts`).
     """
     if not len(frame):
         return _nothing_yet(ax, title)
@@ -56,7 +54,7 @@ def study(
     if ax is not None:
         ax.set_title(title, fontsize=11)
     for panel, ((dataset, split, name), rows) in zip(axes, panels.items(), strict=True):
-        _panel(panel, rows.set_index("variant"), variants, _reach(frame, rows, dataset, split))
+        _panel(panel, rows.set_index("variant"), variants)
         if len(panels) > 1:
             where = f"{split.replace('_', '-')}, " if frame["split"].nunique() > 1 else ""
             panel.set_title(
@@ -90,36 +88,18 @@ def _axes(panels, rows, title):
     return axes.ravel()[:panels]
 
 
-def _reach(frame, rows, dataset, split):
-    """How far the control of these rows reaches from zero, or that of any rows of their dataset and
-    split; 0 where there is none.
-    """
-    own = rows[rows["variant"] == CONTROL]
-    if not len(own):
-        own = frame[
-            (frame["variant"] == CONTROL)
-            & (frame["dataset"] == dataset)
-            & (frame["split"] == split)
-        ]
-    return own[["low", "high"]].abs().max(axis=None) if len(own) else 0.0
-
-
-def _panel(ax, rows, variants, reach):
-    """The rows of one dataset and split, and the band of nothing."""
+def _panel(ax, rows, variants):
+    """The rows of one dataset and split."""
     import seaborn
 
     metric = rows["metric"].iloc[0]
-    label, up = AXES[metric], tasks.find(metric).higher_is_better
-    if reach:
-        ax.axvspan(-reach, reach, color=FAINT, linewidth=0)
+    label, up, said = AXES[metric], tasks.find(metric).higher_is_better, verdicts(rows)
     for place, variant in enumerate(variants):
         if variant not in rows.index:
             continue
         row = rows.loc[variant]
-        tie, noise = row["low"] <= 0 <= row["high"], abs(row["difference"]) <= reach
-        colour, marker = (
-            QUIET if tie or noise else BETTER if (row["difference"] > 0) == up else WORSE
-        )
+        word = said[variant]
+        colour, marker = {"better": BETTER, "worse": WORSE}.get(word, QUIET)
         colour = GREY if colour is None else seaborn.color_palette("colorblind")[colour]
         ax.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.2, alpha=0.7)
         ax.plot(
@@ -128,7 +108,7 @@ def _panel(ax, rows, variants, reach):
             marker,
             color=colour,
             markersize=6,
-            markerfacecolor="none" if tie else colour,
+            markerfacecolor=colour if word in ("better", "worse", "equivalent") else "none",
         )
         ax.annotate(
             f"{row['folds_better']:.0f}/{row['folds']:.0f}",
