@@ -57,7 +57,7 @@ def read_ledger(
       clear of what our model reaches?
     * `easier: model` with dataset, metric, `splits: [a, b, ...]`: is each split easier than the
       next, intervals apart?
-    * `study: name` with dataset, split, variants, `expect: worse, better or different`, and optionally
+    * `study: name` with dataset, split, variants, `expect: worse, better or different`, and maybe
       `name` of the row and `sound: rung` that the study's base must reach;
     * `fact: tests/unit/file.py::test` with `holds: true or false`: what that test of ours shows of
       the claim;
@@ -309,9 +309,7 @@ def _compare(test, reader):
         "high": high,
         "folds": gap["folds"],
     }
-    return _other(
-        about | _decided(holds, gap["folds"], said, where == NOTHING, command), test
-    )
+    return _other(about | _decided(holds, gap["folds"], said, where == NOTHING, command), test)
 
 
 def _reach(test, reader):
@@ -444,7 +442,7 @@ def _study(test, reader):
 
 
 def _unsound(test, row, reader):
-    """Nothing found acquits nothing where the study's base has not learnt what a simple rung knows; None
+    """Nothing found acquits nothing where the study's base has not learnt what a rung knows; None
     where it has, or nobody asked.
     """
     rung = "sound" in test and reader.rung(

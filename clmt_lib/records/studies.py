@@ -209,11 +209,11 @@ def summarise_study(
             and all(names in stored["runs"] for names in row["runs"])
             and all(names in ids.values() for names in stored["runs"])
         ):
-            rows.append(stored)
+            rows.append(stored if "gaps" in stored else {**stored, **_gaps(stored, folder)})
         elif done:
             both = [pairs[index] for index in done]
             compared = _compared(both, folder, benchmark, remake, say)
-            rows += [{**row, **compared}] if compared else []
+            rows += [{**row, **compared, **_gaps({**row, **compared}, folder)}] if compared else []
             left_out += 0 if compared else len(done)
     if not rows:
         return None
@@ -238,6 +238,17 @@ def summarise_study(
         "provenance": provenance(None, benchmarks=benchmarks),
     }
     return store.write_derived(name, parts, folder)
+
+
+def _gaps(row, folder):
+    """{"gaps": metric -> variant minus base on every seed and fold}; nothing where a run of the row
+    is not at hand any more.
+    """
+    base, variant = ([pair[which] for pair in row["runs"]] for which in (0, 1))
+    found = {metric: gaps_of(variant, base, metric, folder) for metric in row["difference"]}
+    if any(gaps is None for gaps in found.values()):
+        return {}
+    return {"gaps": {metric: gaps.round(6).tolist() for metric, gaps in found.items()}}
 
 
 def _benchmark(config, loaded):
@@ -330,10 +341,8 @@ def study(name: str, folder: str | Path | None = None, metric: str | None = None
     for row in store.read(record, folder).metrics["rows"] if there else ():
         key = metric or tasks.get(row.get("task", "response")).headline(row["split"])
         gap = row["difference"][key]
-        base, variant = ([pair[which] for pair in row["runs"]] for which in (0, 1))
-        gaps = gaps_of(variant, base, key, folder)
-        number = row["folds"] if gaps is None else gaps
-        found = tasks.judge(gap["interval"], number, key, row["base"][key])
+        gaps = (row if "gaps" in row else _gaps(row, folder)).get("gaps", {}).get(key)
+        found = tasks.judge(gap["interval"], gaps or row["folds"], key, row["base"][key])
         about = {
             **row,
             "metric": key,

@@ -15,7 +15,10 @@ DRAWS = 1000  # of a bootstrap
 AT_ONCE = 20_000_000  # weights in memory: 160 MB
 BLOCK = 1000  # rows of the matrix of pairs of examples
 ENOUGH = 3  # folds or seeds below which a difference says nothing: chance of training is unknown
-MARGINS = 0.01, 0.005  # of an error, as a share of the base's; of any other score: too small to care
+MARGINS = (
+    0.01,
+    0.005,
+)  # of an error, as a share of the base's; of any other score: too small to care
 WORDS = ("better", "worse", "equivalent", "no difference found", "too few folds")
 
 

@@ -152,7 +152,8 @@ def test_the_order_of_a_comparison_decides_its_sign(tmp_path):
 
 def test_a_tie_is_a_tie_and_says_so(tmp_path):
     summary(tmp_path / "records", (-0.01, -0.02, 0.0))
-    assert judged(tmp_path, COMPARE) == ("not", "a tie: the interval holds zero")
+    said = "no difference found (smallest we could have seen: 0.014)"
+    assert judged(tmp_path, COMPARE) == ("not", said)
 
 
 def test_few_folds_prove_half_and_a_tie_on_them_nothing(tmp_path):
@@ -245,10 +246,10 @@ def test_splits_are_in_order_only_where_intervals_are_apart(tmp_path):
     assert judged(tmp_path, test)[0] == "open"  # an overlap on one fold says nothing, as any tie
 
 
-def test_a_study_is_read_against_another_seed(tmp_path):
+def test_a_study_is_read_by_the_same_rule(tmp_path):
     for gap, expected in (
         ((0.03, 0.02, 0.04), "reproduced"),
-        ((0.008, 0.001, 0.012), "not"),
+        ((0.008, 0.001, 0.012), "reproduced"),
         ((0.0, -0.01, 0.01), "not"),
         ((-0.03, -0.04, -0.02), "not"),
     ):
@@ -399,7 +400,7 @@ def test_the_books_ledger_names_rungs_and_variants_that_exist():
 
 def test_every_claim_of_the_book_gets_a_verdict_and_a_reason():
     frame = records.ledger(ROOT / "experiments" / "configs" / "ledger.yaml", ROOT / "experiments")
-    assert set(frame["verdict"]) <= set(records.VERDICTS) and frame["why"].str.len().min() > 5
+    assert set(frame["verdict"]) <= set(records.VERDICTS) and frame["why"].str.len().min() >= 5
 
 
 def test_cards_escape_what_they_show_and_read_as_text(tmp_path):
@@ -465,7 +466,7 @@ def test_the_bars_of_verdicts_add_up_and_tell_code_from_abstract(closed):
     ax = plotting.verdict_counts(frame, {"a": "A", "here": "us"})
     assert [label.get_text() for label in ax.get_yticklabels()] == [
         "A, abstract",
-        "A, expected of its code",
+        "A, expected of published code",
         "us",
     ]
     assert sum(bar.get_width() for bar in ax.patches) == len(frame)

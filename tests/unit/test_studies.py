@@ -565,7 +565,9 @@ def test_a_forest_draws_the_verdicts_that_are_told(closed):
         },
     )
     drawn = [dot for ax in plotting.study(frame) for dot in dots(ax)]
-    assert set(told) == set(looks) - {"too few folds"} and drawn == [looks[verdict] for verdict in told]
+    assert set(told) == set(looks) - {"too few folds"} and drawn == [
+        looks[verdict] for verdict in told
+    ]
 
 
 def test_a_study_without_a_record_draws_a_note_not_an_error(closed, tmp_path):

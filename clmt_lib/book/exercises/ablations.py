@@ -34,25 +34,27 @@ def _false_alarms(answer):
 
 
 VERDICTS = {
-    "a": (
-        "hurts",
-        "the error rises by far more than between two seeds, and the interval is above zero.",
+    "a": ("worse", "the error rises, and all of the interval is above zero."),
+    "b": (
+        "no difference found",
+        "the interval holds zero, and reaches further than 1 % of the base's error.",
     ),
-    "b": ("tie", "the interval holds zero: these lines and drugs cannot tell."),
     "c": (
-        "noise",
-        "the interval leaves zero out, but another seed moves the score as far, and that "
-        "changed nothing.",
+        "equivalent",
+        "the interval holds zero and stays within 0.013, 1 % of the base's error: whatever the "
+        "difference is, it is too small to care.",
     ),
     "d": (
-        "helps",
+        "better",
         "a per-drug r that rises is a better model: larger is better here, unlike an RMSE.",
     ),
 }
 
 
-exercise("07.2", "interval, size of nothing, and the direction of the score: all three.")(
-    lambda answer: chosen(answer, VERDICTS, ("hurts", "helps", "tie", "noise"))
+exercise("07.2", "interval, margin, and the direction of the score: all three.")(
+    lambda answer: chosen(
+        answer, VERDICTS, ("better", "worse", "equivalent", "no difference found")
+    )
 )
 
 

@@ -24,7 +24,7 @@ SHAPES = {"reproduced": "o", "partly": "s", "not": "D", "not testable": "X", "op
 WHERE = {
     "abstract": "abstract",
     "paper": "paper",
-    "code": "expected of its code",
+    "code": "expected of published code",
     "log": "log of the authors",
     "here": "own claim",
 }

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-VERDICTS = {"a": "hurts", "b": "tie", "c": "noise", "d": "helps"}
+VERDICTS = {"a": "worse", "b": "no difference found", "c": "equivalent", "d": "better"}
 CLMT = {"members": 1, "steps": 40}
 OWN = {
     "question": "Does the network need mutations to predict new lines?",
@@ -58,10 +58,10 @@ WRONG = {
         ("0.95", "without quotes"),
     ],
     "07.2": [
-        ({**VERDICTS, "a": "noise"}, "far more than between two seeds"),
-        ({**VERDICTS, "b": "hurts"}, "holds zero"),
-        ({**VERDICTS, "c": "hurts"}, "changed nothing"),
-        ({**VERDICTS, "d": "hurts"}, "larger is better here"),
+        ({**VERDICTS, "a": "equivalent"}, "all of the interval is above zero"),
+        ({**VERDICTS, "b": "equivalent"}, "reaches further"),
+        ({**VERDICTS, "c": "no difference found"}, "too small to care"),
+        ({**VERDICTS, "d": "worse"}, "larger is better here"),
         ({**VERDICTS, "d": "good"}, "choose one of"),
     ],
     "07.3": [
