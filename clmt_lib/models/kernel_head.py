@@ -7,7 +7,7 @@ has weights of its own for the kernels, and a ridge of its own.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -37,8 +37,8 @@ from clmt_lib.nn.heads import LossOutput
 from clmt_lib.nn.kernel_ridge import PairRidge, StructureKernel, WeightedKernels
 from clmt_lib.tasks.metrics import additive_effects
 from clmt_lib.training import TrainConfig, train
-from clmt_lib.views.controls import drug_vectors
-from clmt_lib.views.molecules import fingerprints, membership
+from clmt_lib.views.controls import DRUG_VIEWS, morgan_bits, text_vectors
+from clmt_lib.views.molecules import membership
 from clmt_lib.views.omics import train_cells
 
 HEADS = ("pairs", "rows", "columns")
@@ -233,49 +233,98 @@ class KernelHead(TableModel):
 
     def _solved(self, benchmark: Benchmark, split: Split, problem: Problem) -> "KernelHead":
         """Duals of every group, and the table of predictions."""
-        self.duals = np.stack(
-            [
-                np.linalg.solve(
-                    kernel[problem.known] + np.exp(ridge) * np.eye(len(problem.known)), score
-                )
-                @ modes
-                for kernel, ridge, score, modes in zip(
-                    self._mixtures(problem, problem.known),
-                    self.constants["log_ridge"],
-                    *self._modes(problem, len(self.constants["log_ridge"])),
-                    strict=True,
-                )
-            ]
-        )  # [groups of modes, known, other]
+        self.duals = self._duals(problem)
         n = benchmark.shape[problem.axis]
         self.table = self._table(problem, np.arange(n), benchmark.shape[1 - problem.axis])
         self.fitted = {**self.constants, "duals": self.duals}
         self.known, self.kind = training_set(benchmark, split, VIEWS), split.kind
         return self
 
-    def _mixtures(self, problem: Problem, known: np.ndarray) -> list[np.ndarray]:
+    def _duals(self, problem: Problem, without: Sequence[str] = ()) -> np.ndarray:
+        """[groups of modes, known, other] dual weights, some views left out."""
+        size = len(problem.known)
+        solved = []
+        for kernel, ridge, score, modes in zip(
+            self._mixtures(problem, problem.known, without),
+            self.constants["log_ridge"],
+            *self._modes(problem, len(self.constants["log_ridge"])),
+            strict=True,
+        ):
+            system = kernel[problem.known] + np.exp(ridge) * np.eye(size)
+            solved.append(np.linalg.solve(system, score) @ modes)
+        return np.stack(solved)
+
+    def _mixtures(
+        self, problem: Problem, known: np.ndarray, without: Sequence[str] = ()
+    ) -> list[np.ndarray]:
         """[n, known] weighted kernel of every group of modes."""
-        kernels = np.stack([k[:, known] for k in problem.kernels.values()])
-        return [np.tensordot(np.exp(a), kernels, 1) for a in self.constants["log_weight"]]
+        left = [name not in without for name in problem.kernels]
+        kernels = np.stack([k[:, known] for k in problem.kernels.values()])[left]
+        return [np.tensordot(np.exp(a[left]), kernels, 1) for a in self.constants["log_weight"]]
 
     def _table(self, problem: Problem, asked: np.ndarray, others: int) -> np.ndarray:
         """[rows, columns] predictions for some entities of this axis and all of the other one."""
         known = problem.known[: self.duals.shape[1]]
         z = self.constants["share"] * problem.states[asked]  # [asked, other]
-        for kernel, dual in zip(self._mixtures(problem, known), self.duals, strict=True):
-            z = z + kernel[asked] @ dual
+        for without, rows in _patterns(problem, asked):
+            duals = self._duals(problem, without) if without else self.duals
+            for kernel, dual in zip(self._mixtures(problem, known, without), duals, strict=True):
+                z[rows] = z[rows] + kernel[asked[rows]] @ dual
         every = np.repeat(z.mean(1, keepdims=True), others, axis=1)
         every[:, problem.other] = z
         if problem.axis == 0:
             return problem.offset + problem.spread * every
         return problem.offset[asked] + problem.spread[asked] * every.T
 
+    def carried(self, benchmark: Benchmark, asked: np.ndarray, profiles: np.ndarray) -> np.ndarray:
+        """[asked, n] predictions of entities of this head's axis for further ones of the other
+        axis, of which only profiles are known: responses, measured or predicted, to the training
+        entities.
+
+        What the head learnt is linear in the training table, so it carries over to any further
+        column: with the modes U_g of the training entities it is sum over groups of
+        K_g[asked, train] (K_g[train, train] + ridge_g I)^-1 U_g U_g' profile. For a training
+        column itself this is what `new_table` says (where no state of targets is read).
+
+        Parameters
+        ----------
+        asked : positions in `benchmark`
+        profiles : [training entities of this axis, n] in the benchmark's units
+        """
+        joint, at = self._with_asked(self._told(benchmark), asked)
+        problem = self._problem(joint, whole_split(self.known, self.kind))
+        known = problem.known
+        offset, spread = problem.offset[known, None], problem.spread[known, None]
+        z = (profiles - offset) / spread
+        found = np.zeros((len(at), z.shape[1]))
+        groups = len(self.constants["log_ridge"])
+        for kernel, ridge, score in zip(
+            self._mixtures(problem, known),
+            self.constants["log_ridge"],
+            self._modes(problem, groups)[0],
+            strict=True,
+        ):
+            size = np.linalg.norm(score, axis=0)
+            modes = score[:, size > 1e-9 * max(size.max(), 1e-300)]
+            modes = modes / np.linalg.norm(modes, axis=0)  # [training, modes], orthonormal
+            system = kernel[known] + np.exp(ridge) * np.eye(len(known))
+            found += kernel[at] @ np.linalg.solve(system, modes @ (modes.T @ z))
+        return problem.offset[at, None] + problem.spread[at, None] * found
+
+    def _with_asked(self, benchmark: Benchmark, asked: np.ndarray) -> tuple[Benchmark, np.ndarray]:
+        """(joint benchmark, positions in it) of entities of the axis of this head, which is that
+        of new columns.
+        """
+        nobody = np.zeros(0, dtype=np.int64)
+        joint, _, at = joined(self.known, benchmark, nobody, asked, partial=True)
+        return joint, at
+
     def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """[rows, columns] from the kernels between new entities and those of the training set."""
         if self.head == "pairs":
             return self._new_pairs(benchmark, rows, columns)
         benchmark = self._told(benchmark)
-        joint, rows, columns = joined(self.known, benchmark, rows, columns)
+        joint, rows, columns = joined(self.known, benchmark, rows, columns, partial=True)
         problem = self._problem(joint, whole_split(self.known, self.kind))
         asked, others = (rows, columns) if problem.axis == 0 else (columns, rows)
         table = self._table(problem, asked, joint.shape[1 - problem.axis])
@@ -316,7 +365,7 @@ class KernelHead(TableModel):
             part[table.seen.any(1 - axis)] for axis, part in enumerate(table.structure)
         )
         self.fitted = {**self.constants, "duals": self.duals}
-        self.known, self.kind = training_set(benchmark, split, VIEWS[:-1]), split.kind
+        self.known, self.kind = training_set(benchmark, split, VIEWS_OF_PAIRS), split.kind
         return self
 
     def _pair_kernels(self, table: "Structured") -> tuple[np.ndarray, np.ndarray]:
@@ -330,7 +379,7 @@ class KernelHead(TableModel):
         """[rows, columns]: a new entity by its views, apart from structure, and without an effect
         of its own.
         """
-        joint, rows, columns = joined(self.known, benchmark, rows, columns)
+        joint, rows, columns = joined(self.known, benchmark, rows, columns, partial=True)
         n, m = self.duals.shape
         factors = np.zeros(joint.shape)
         factors[:n, :m] = self.factors
@@ -345,7 +394,28 @@ class KernelHead(TableModel):
         return table.base[np.ix_(rows, columns)] + table.spread[columns] * found
 
 
-VIEWS = ("expression", "mutation", "copy_number", "culture")
+VIEWS = ("expression", "mutation", "copy_number", "culture", *DRUG_VIEWS)
+VIEWS_OF_PAIRS = tuple(view for view in VIEWS if view != "culture")
+OF_VIEW = {  # view of a line that may be missing -> kernels that are made of it
+    "expression": ("expression", "expression, wide", "expression, narrow"),
+    "mutation": ("mutation",),
+    "copy_number": ("copies",),
+}
+
+
+def _patterns(problem: Problem, asked: np.ndarray) -> list[tuple[tuple[str, ...], np.ndarray]]:
+    """[(kernels that they lack, positions in `asked`)]: where nothing was measured, nothing stands
+    in for it, and an entity is predicted by kernels of what it has.
+    """
+    views = [names for names in OF_VIEW.values() if names[0] in problem.kernels]
+    if problem.axis == 1 or not views:
+        return [((), np.arange(len(asked)))]
+    has = np.column_stack([problem.kernels[names[0]][asked, asked] > 0 for names in views])
+    out = []
+    for pattern in np.unique(has, axis=0):
+        without = tuple(n for names, there in zip(views, pattern) if not there for n in names)
+        out.append((without, np.flatnonzero((has == pattern).all(1))))
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -573,9 +643,9 @@ def _drug_kernels(benchmark: Benchmark, split: Split, known: np.ndarray) -> dict
         "pathway": drug_kernels(benchmark, "pathway")[0][1],
         "steps": drug_part(benchmark, "steps", split),
         "fingerprint": drug_part(benchmark, "fingerprint", split),
-        "text, centred": _in_few_dimensions(drug_vectors(drugs, "annotation"), known),
+        "text, centred": _in_few_dimensions(text_vectors(benchmark.sides[1], "annotation"), known),
         "annotation, centred": _in_few_dimensions(notes, known),
-        "fingerprint, centred": _in_few_dimensions(fingerprints(drugs), known),
+        "fingerprint, centred": _in_few_dimensions(morgan_bits(benchmark.sides[1]), known),
         "same": same_entity(benchmark, 1),
         "constant": np.ones((len(drugs), len(drugs))),
     }

@@ -18,12 +18,11 @@ from clmt_lib.models.baselines.factors import factorise
 from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.models.known import joined, training_set, whole_split
 from clmt_lib.tasks.metrics import additive_effects
-from clmt_lib.views.controls import drug_vectors
+from clmt_lib.views.controls import morgan_bits, text_vectors
 from clmt_lib.views.molecules import (
     count_fingerprints,
     count_similarity,
     descriptors,
-    fingerprints,
     jaccard,
     membership,
     normal_scores,
@@ -158,6 +157,11 @@ def rbf(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.exp(-distance / bandwidth(distance, rows))
 
 
+def masked(kernel: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """A kernel [n, n] that is 0 wherever an entity lacks what it is made of (`there` [n] bool)."""
+    return kernel if there.all() else kernel * np.outer(there, there)
+
+
 def with_supervised_weights(x: np.ndarray, target: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """x [C, features] with each feature weighted by the root mean square of its correlations with
     the training targets [C, D] over `rows`; mean square weight 1.
@@ -177,7 +181,8 @@ def line_kernels(
     auxiliary: AuxiliaryOmics | None = None,
 ) -> dict[str, np.ndarray]:
     """Kernels [C, C] of lines: plain expression; expression, mutation, copy number (and events)
-    weighted by what they tell of `target` [C, D] (0 where unknown); same tissue.
+    weighted by what they tell of `target` [C, D] (0 where unknown); same tissue. A line that lacks
+    a view resembles none by it, itself neither.
 
     Parameters
     ----------
@@ -197,15 +202,13 @@ def line_kernels(
     )
     lines = benchmark.sides[0]
     tissue = lines.frame["tissue"].fillna("unknown").to_numpy()
-    out = {
-        "mutation": rbf(
-            with_supervised_weights(
-                binary(benchmark.sides[0].views["mutation"], rows), target, rows
-            ),
-            rows,
-        ),
-        "copies": rbf(with_supervised_weights(copies, target, rows), rows),
-    }
+
+    def told(kind: str, x: np.ndarray) -> np.ndarray:
+        known = rows[lines.has(kind)[rows]]
+        return masked(rbf(with_supervised_weights(x, target, known), known), lines.has(kind))
+
+    hit = binary(lines.views["mutation"], rows[lines.has("mutation")[rows]])
+    out = {"mutation": told("mutation", hit), "copies": told("copy_number", copies)}
     if auxiliary is not None and len(auxiliary.expression.columns):
         genes = benchmark.sides[0].views["expression"].columns
         z = average_platforms(z, genes, auxiliary.expression, rows)
@@ -215,8 +218,8 @@ def line_kernels(
     return {
         **out,
         "z": z,
-        "plain": rbf(z, rows),
-        "expression": rbf(with_supervised_weights(z, target, rows), rows),
+        "plain": masked(rbf(z, rows), lines.has("expression")),
+        "expression": told("expression", z),
         "tissue": (tissue[:, None] == tissue[None]).astype(float),
     }
 
@@ -331,6 +334,8 @@ def side_kernels(
         shape = normal_scores(descriptors(side.frame["smiles"]), rows)
         return [({}, 0.5 * _likeness(side.frame, "counts") + 0.5 * rbf(shape, rows))]
     if kind in FACTS:
+        if kind == "fingerprint":
+            return [({}, jaccard(morgan_bits(side)))]
         return [({}, _likeness(side.frame, kind))]
     if kind == "kmers":
         return [({}, cosine(kmer_counts(side.views["sequence"])))]
@@ -341,7 +346,7 @@ def side_kernels(
     if kind not in TEXTS:
         raise DataError(f"{kind} is a sum of kernels", remedy="use it as the row kernel")
     source, sharpness, centre = TEXTS[kind]
-    z = drug_vectors(side.frame, source)
+    z = text_vectors(side, source)
     if centre:
         z = centred(z, np.unique(benchmark.pairs[_needed(split, kind).train, axis]))
     likeness = cosine(z)
@@ -367,8 +372,6 @@ def _likeness(frame, kind: str) -> np.ndarray:
     """[n, n] similarity of a kind in `FACTS`."""
     if kind == "identity":
         return np.zeros((len(frame), len(frame)))
-    if kind == "fingerprint":
-        return jaccard(fingerprints(frame))
     if kind == "counts":
         counts = count_fingerprints(frame["smiles"]).toarray()
         return np.exp(COUNTS * (count_similarity(counts, counts) - 1))

@@ -86,13 +86,18 @@ def check_sides(names: Sequence[str], benchmark: Benchmark) -> None:
 
 
 def joined(
-    known: Benchmark, other: Benchmark, rows: np.ndarray, columns: np.ndarray
+    known: Benchmark,
+    other: Benchmark,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    partial: bool = False,
 ) -> tuple[Benchmark, np.ndarray, np.ndarray]:
     """`known` and those of the asked entities that it lacks, without a value of theirs.
 
     Parameters
     ----------
     rows, columns : positions in `other`
+    partial : a new entity may lack a view (`present` then says so)
 
     Returns
     -------
@@ -109,18 +114,22 @@ def joined(
         at = places(own.ids, other, axis, asked)
         new = np.asarray(asked)[at < 0]
         if len(new):
-            more.append(_alike(own, side, new))
+            more.append(_alike(own, side, new, partial))
             at[at < 0] = len(own) + np.arange(len(new))
         found.append(at)
     return known.extended(*more), found[0], found[1]
 
 
-def _alike(own: Side, side: Side, new: np.ndarray) -> Side:
+def _alike(own: Side, side: Side, new: np.ndarray, partial: bool = False) -> Side:
     """Some entities of another side, their views with the features of `own` in its order."""
-    views = {}
+    views, present = {}, {}
     for view, table in own.views.items():
         lost = new[~side.has(view)[new]]
-        if len(lost):
+        if len(lost) and partial:
+            present[view] = side.has(view)[new]
+            if len(lost) == len(new):
+                continue
+        elif len(lost):
             raise DataError(
                 f"{side.name} {side.ids[lost[0]]!r} is new and has no {view}",
                 remedy=f"give its {view}: the model compares it with those it knows",
@@ -129,7 +138,8 @@ def _alike(own: Side, side: Side, new: np.ndarray) -> Side:
         if isinstance(table, pd.DataFrame):
             part = with_features(part, table.columns, view)
         views[view] = _rows(part, new)
-    return replace(_some(side, new, ()), views=views, keys={}, identity="")
+    some = _some(side, new, ())
+    return replace(some, views=views, present=present, keys={}, identity="")
 
 
 def with_features(table: pd.DataFrame, features: pd.Index, what: str) -> pd.DataFrame:

@@ -180,13 +180,23 @@ class Level(TableModel):
 
     def new_table(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """[rows, columns]: the model's, with the level of each new drug."""
-        joint, rows, columns = joined(self.known, self._dosed(benchmark), rows, columns)
+        joint, rows, columns = self._joined(benchmark, rows, columns)
         n, m = self.known.shape
         asked = np.concatenate([np.arange(n), rows])  # training lines, to centre on
         pairs = np.stack(np.meshgrid(asked, columns, indexing="ij"), -1).reshape(-1, 2)
         found = predicted(self.model, pairs, joint).reshape(len(asked), len(columns))
         new = columns >= m
-        kernel = self._kernel(joint, np.arange(m))[columns[new]][:, :m]
-        level = self.means.mean() + kernel @ self.weights
-        found[:, new] += level - found[:n, new].mean(0)
+        found[:, new] += self._levels(joint, columns[new]) - found[:n, new].mean(0)
         return found[n:]
+
+    def levels(self, benchmark: Benchmark, columns: np.ndarray) -> np.ndarray:
+        """[n] predicted mean over the training lines of some drugs of another benchmark."""
+        joint, _, columns = self._joined(benchmark, np.zeros(0, dtype=np.int64), columns)
+        return self._levels(joint, columns)
+
+    def _joined(self, benchmark: Benchmark, rows: np.ndarray, columns: np.ndarray):
+        return joined(self.known, self._dosed(benchmark), rows, columns, partial=True)
+
+    def _levels(self, joint: Benchmark, columns: np.ndarray) -> np.ndarray:
+        m = self.known.shape[1]
+        return self.means.mean() + self._kernel(joint, np.arange(m))[columns][:, :m] @ self.weights

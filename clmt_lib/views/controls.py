@@ -5,9 +5,28 @@ of the wrong drug (chapter 07).
 import numpy as np
 import pandas as pd
 
+from clmt_lib.data.base import Side
+from clmt_lib.views.molecules import fingerprints
 from clmt_lib.views.text import BUNDLED, describe_drugs, encode
 
 CONTROLS = ("words", "shuffled", "random", "one_hot")
+TEXT_VIEW, BITS_VIEW, STEPS_VIEW = "text {}", "fingerprint", "steps"
+DRUG_VIEWS = (TEXT_VIEW.format("annotation"), TEXT_VIEW.format("mechanism"), BITS_VIEW, STEPS_VIEW)
+
+
+def text_vectors(side: Side, source: str) -> np.ndarray:
+    """[D, dim] embeddings of a text source: the side's view of it, where somebody has computed it
+    already, else `drug_vectors`.
+    """
+    view = TEXT_VIEW.format(source)
+    return side.views[view] if view in side.views else drug_vectors(side.frame, source)
+
+
+def morgan_bits(side: Side) -> np.ndarray:
+    """[D, bits] fingerprints: the side's view, else `fingerprints`."""
+    if BITS_VIEW in side.views:
+        return np.asarray(side.views[BITS_VIEW], dtype=np.float64)
+    return fingerprints(side.frame)
 
 
 def drug_vectors(

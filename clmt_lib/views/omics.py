@@ -50,6 +50,7 @@ class OmicsTransform:
                 )
             table = table[self.features]
         z = (table.to_numpy(np.float64) - self.mean) / self.scale
+        z[~benchmark.sides[0].has(self.kind)] = 0.0  # a line that lacks it is at the mean
         return z if self.components is None else z @ self.components.T  # [cells, k]
 
 
@@ -58,13 +59,19 @@ def train_cells(benchmark: Benchmark, split: Split) -> np.ndarray:
     return np.unique(benchmark.pairs[split.train, 0])
 
 
+def measured_cells(benchmark: Benchmark, split: Split, kind: str) -> np.ndarray:
+    """Positions of training lines of which this view was measured, ascending."""
+    cells = train_cells(benchmark, split)
+    return cells[benchmark.sides[0].has(kind)[cells]]
+
+
 def fit_omics(
     benchmark: Benchmark,
     split: Split,
     kind: str = "expression",
     components: int | None = None,
 ) -> OmicsTransform:
-    """Fit an `OmicsTransform` on the training lines of `split`.
+    """Fit an `OmicsTransform` on the training lines of `split` that have this view.
 
     Parameters
     ----------
@@ -77,7 +84,7 @@ def fit_omics(
     DataError
         The benchmark has no such omics.
     """
-    table, cells = _omics(benchmark, kind), train_cells(benchmark, split)
+    table, cells = _omics(benchmark, kind), measured_cells(benchmark, split, kind)
     x = table.to_numpy(np.float64)[cells]
     mean, scale = x.mean(0), x.std(0)
     scale = np.where(scale > 1e-8, scale, 1.0)

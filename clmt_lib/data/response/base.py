@@ -64,6 +64,7 @@ class DrugResponse(Benchmark):
         trust_units: bool = False,
         target: str = "ln_ic50",
         scales: Mapping[str, pd.DataFrame] | None = None,
+        partial: bool = False,
         **about: Any,
     ) -> Self:
         """Validate tables that name entities by id, and align them.
@@ -80,6 +81,7 @@ class DrugResponse(Benchmark):
         units : those of the target; for ln_ic50 also "uM", to have the natural logarithm taken here
         trust_units : accept a large table without a single value below 1 uM
         scales : omics name -> what its values were standardised by, see `Side`
+        partial : a line may lack some of the omics; its row is zeros, and `present` says so
         file : where the tables came from, for messages: one path, or one for each of "cells",
             "drugs", "responses" and the omics.
             Rows are counted by the frame's own integer index, so a filtered table still names the
@@ -107,13 +109,17 @@ class DrugResponse(Benchmark):
         for what, index in (("cell", cells.index), ("drug", drugs.index)):
             check_ids(what, index, files.get(f"{what}s"))
         values = _check_responses(responses, target, units, trust_units, files.get("responses"))
+        present = {}
+        for kind, table in omics.items() if partial else ():
+            present[kind] = cells.index.isin(table.index)
+            omics = {**omics, kind: table.reindex(table.index.union(cells.index), fill_value=0.0)}
         aligned = {
             kind: _align(kind, table, cells.index, files.get(kind)) for kind, table in omics.items()
         }
         check_smiles(drugs, files.get("drugs"))
         return cls.from_ids(
             name,
-            (cell_side(cells, aligned, scales), drug_side(drugs)),
+            (cell_side(cells, aligned, scales, present), drug_side(drugs)),
             values,
             file=files.get("responses"),
             target=target,
@@ -176,12 +182,14 @@ def cell_side(
     cells: pd.DataFrame,
     omics: Mapping[str, pd.DataFrame] | None = None,
     scales: Mapping[str, pd.DataFrame] | None = None,
+    present: Mapping[str, np.ndarray] | None = None,
 ) -> Side:
     """Cell lines as a side: omics [C, genes] as views, grouped by tissue."""
     return Side(
         "cell",
         cells.rename_axis("cell"),
         views={} if omics is None else omics,
+        present={} if present is None else present,
         keys={"tissue": "tissue"} if "tissue" in cells else {},
         scales={} if scales is None else scales,
     )

@@ -80,6 +80,7 @@ def load(
     folder: str | os.PathLike | None = None,
     responses: str | os.PathLike | None = None,
     complete: bool = True,
+    screened: bool = False,
 ) -> DrugResponse:
     """GDSC2 with expression, binary mutation, log2 copy number, structures, targets and pathways,
     joined by COSMIC id and GDSC drug id.
@@ -90,6 +91,8 @@ def load(
     responses : another file of responses in the official layout
     complete : keep only lines with all three omics and drugs with a structure; otherwise drugs
         without a structure stay
+    screened : keep every line that was screened and every drug, whatever is known of them: what a
+        line lacks, the side's `present` says
 
     Returns
     -------
@@ -104,8 +107,10 @@ def load(
     path = responses or folder / "gdsc/response_gdsc2.parquet"
     table = read_responses(path)
     drugs, omics = read_drugs(folder), read_omics(folder)
-    if complete:
+    cells = read_cells(folder, "COSMIC_ID", table["SANGER_MODEL_ID"].unique())
+    if complete and not screened:
         drugs = drugs[drugs["smiles"].notna()]
+    lines = set(cells.index) if screened else complete_lines(omics)
     pairs = pd.DataFrame(
         {
             "cell": table["COSMIC_ID"].astype(str),
@@ -113,11 +118,11 @@ def load(
             "ln_ic50": table["LN_IC50"],
         }
     )
-    pairs = joined_pairs(pairs, complete_lines(omics), drugs.index, path)
+    pairs = joined_pairs(pairs, lines, drugs.index, path)
     return assemble(
         "gdsc2",
         folder,
-        read_cells(folder, "COSMIC_ID", table["SANGER_MODEL_ID"].unique()),
+        cells,
         drugs.loc[sorted(pairs["drug"].unique(), key=int)],
         omics,
         pairs,
@@ -126,6 +131,7 @@ def load(
         omics_folder="gdsc",
         order=int,
         scales=read_scales(folder / "gdsc"),
+        partial=screened,
         licence=LICENCE,
         source=SOURCE,
     )

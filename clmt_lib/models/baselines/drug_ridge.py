@@ -15,6 +15,7 @@ from clmt_lib.models.base import TableModel
 from clmt_lib.models.baselines.factors import filled
 from clmt_lib.models.kernels import FACTS, TEXTS, check_dealt, drug_kernels, same_entity
 from clmt_lib.models.known import joined, training_set, whole_split
+from clmt_lib.views.controls import STEPS_VIEW
 from clmt_lib.views.genesets import reactome, steps, target_genes
 from clmt_lib.views.molecules import jaccard
 from clmt_lib.views.omics import fit_omics, train_cells
@@ -124,6 +125,8 @@ def drug_part(benchmark: Benchmark, part: str, split: Split | None) -> np.ndarra
     softer one of a long one.
     """
     if part == "steps":
+        if STEPS_VIEW in benchmark.sides[1].views:
+            return jaccard(np.asarray(benchmark.sides[1].views[STEPS_VIEW], dtype=np.float64))
         return 0.0 if benchmark.simulated else jaccard(steps(benchmark.sides[1].frame, reactome()))
     return drug_kernels(benchmark, part, split)[-1 if part == "text" else 0][1]
 
@@ -158,13 +161,14 @@ def target_states(
         "mutation": mutation,
     }
     for kind, x in tables.items():
+        there = lines.has(kind)
         place = {gene: i for i, gene in enumerate(lines.views[kind].columns)}
         for drug, own in enumerate(genes):
             columns = sorted(place[gene] for gene in own if gene in place)
             if columns and kind == "mutation":
                 hit = x[:, columns].max(1)
-                state[:, drug] -= 4 * (
-                    hit - hit[rows].mean()
+                state[:, drug] -= (
+                    4 * there * (hit - hit[rows[there[rows]]].mean())
                 )  # a frequent driver gene's 0/1 to about the spread of the others
             elif columns:
                 state[:, drug] -= x[:, columns].mean(1)
