@@ -15,6 +15,7 @@ from clmt_lib.cli.collect import collect
 from clmt_lib.cli.common import SETTINGS, loudness
 from clmt_lib.cli.data import data
 from clmt_lib.cli.plan import plan
+from clmt_lib.cli.predict import fit, predict
 from clmt_lib.cli.report import report
 from clmt_lib.cli.run import run
 from clmt_lib.cli.score import score, split
@@ -30,7 +31,21 @@ def clmt() -> None:
     """Multimodal contrastive learning for drug response: data, runs, audits and reports."""
 
 
-for command in (data, new, split, run, collect, score, study, plan, report, transfer, audit):
+for command in (
+    data,
+    new,
+    split,
+    run,
+    collect,
+    score,
+    study,
+    plan,
+    report,
+    transfer,
+    audit,
+    fit,
+    predict,
+):
     clmt.add_command(command)
 
 

@@ -248,8 +248,7 @@ class KernelHead(TableModel):
             self._mixtures(problem, problem.known, without),
             self.constants["log_ridge"],
             *self._modes(problem, len(self.constants["log_ridge"])),
-            strict=True,
-        ):
+        ):  # a smaller table has fewer groups of modes than the constants were trained for
             system = kernel[problem.known] + np.exp(ridge) * np.eye(size)
             solved.append(np.linalg.solve(system, score) @ modes)
         return np.stack(solved)
@@ -268,7 +267,7 @@ class KernelHead(TableModel):
         z = self.constants["share"] * problem.states[asked]  # [asked, other]
         for without, rows in _patterns(problem, asked):
             duals = self._duals(problem, without) if without else self.duals
-            for kernel, dual in zip(self._mixtures(problem, known, without), duals, strict=True):
+            for kernel, dual in zip(self._mixtures(problem, known, without), duals):
                 z[rows] = z[rows] + kernel[asked[rows]] @ dual
         every = np.repeat(z.mean(1, keepdims=True), others, axis=1)
         every[:, problem.other] = z
@@ -302,7 +301,6 @@ class KernelHead(TableModel):
             self._mixtures(problem, known),
             self.constants["log_ridge"],
             self._modes(problem, groups)[0],
-            strict=True,
         ):
             size = np.linalg.norm(score, axis=0)
             modes = score[:, size > 1e-9 * max(size.max(), 1e-300)]

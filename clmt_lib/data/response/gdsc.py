@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from clmt_lib.data.base import Side
 from clmt_lib.data.grouping import check_smiles
-from clmt_lib.data.response.base import DrugResponse
+from clmt_lib.data.response.base import DrugResponse, cell_side
 from clmt_lib.data.response.joins import assemble, complete_lines, joined_pairs
 from clmt_lib.io import DataError, locate, numbers, read_table, require_columns
 
@@ -285,3 +286,20 @@ def _mutation_table(gdsc: Path, long: pd.DataFrame, genes: list[str]) -> pd.Data
     block = np.zeros((len(lines), len(genes)), np.float32)
     block[row, pd.Index(genes).get_indexer(long["symbol"])] = 1
     return pd.DataFrame(block, index=pd.Index(lines), columns=genes)
+
+
+def catalogue(folder: str | os.PathLike | None = None) -> tuple[Side, pd.DataFrame]:
+    """Every line and drug of the prepared tables, screened or not: what a fitted model can be asked
+    about by name.
+
+    Returns
+    -------
+    (lines by COSMIC id, with whatever omics they have; facts of drugs by GDSC id)
+    """
+    folder = locate(folder)
+    omics = read_omics(folder)
+    cells = read_cells(folder, "COSMIC_ID")
+    cells = cells[cells.index.isin(set().union(*(table.index for table in omics.values())))]
+    views = {kind: table.reindex(cells.index).fillna(0.0) for kind, table in omics.items()}
+    present = {kind: cells.index.isin(table.index) for kind, table in omics.items()}
+    return cell_side(cells, views, present=present), read_drugs(folder)

@@ -1,0 +1,83 @@
+"""`clmt fit` and `clmt predict`: a model folder, and answers for one's own drugs and lines."""
+
+import click
+
+from clmt_lib.cli.common import command, parse_json, say
+
+
+@command("fit")
+@click.argument("dataset", default="simulated")
+@click.option("--out", required=True, metavar="FOLDER", help="Where the fitted model goes.")
+@click.option(
+    "--options", metavar="JSON", default="{}", help="Of the benchmark's reader, as for `clmt run`."
+)
+@click.option("--seed", type=int, default=0, help="Of what is held out to calibrate intervals.")
+def fit(dataset: str, out: str, options: str, seed: int) -> None:
+    """Fit a predictor on a benchmark of cell lines and drugs, and calibrate its intervals.
+
+    Of gdsc2 every screened line and drug is used, whatever is known of it.
+    """
+    from clmt_lib import data
+    from clmt_lib.data.response import gdsc
+    from clmt_lib.predict import Predictor
+
+    given = parse_json("--options", options)
+    lines = drugs = None
+    if dataset == "gdsc2":
+        given = {"screened": True, **given}
+        lines, drugs = gdsc.catalogue(given.get("folder"))
+    benchmark = data.load_response(dataset, **given)
+    predictor = Predictor.fit(benchmark, lines, drugs, seed, say)
+    predictor.save(out)
+    say(predictor.accuracy().to_string(na_rep=""))
+    say(f"{out}: {predictor.about['use']}. Terms of the data: {predictor.about['licence']}")
+    say(f"next: clmt predict {out} --drugs FILE --lines FILE --out predictions.csv")
+
+
+@command("predict")
+@click.argument("model", metavar="FOLDER")
+@click.option("--drugs", metavar="FILE", help="Names, ids or SMILES; without it, all known drugs.")
+@click.option(
+    "--lines",
+    metavar="FILE",
+    help="Names or ids, or expression by gene symbol; without it, all known lines.",
+)
+@click.option("--out", metavar="FILE", help="A .csv or .parquet; without it, the first rows.")
+@click.option(
+    "--scale",
+    type=click.Choice(["auto", "zscore", "log2tpm", "tpm", "cohort"]),
+    default="auto",
+    help="What the expression of --lines is given as.",
+)
+@click.option(
+    "--level",
+    type=click.Choice(["0.5", "0.8", "0.9", "0.95"]),
+    default="0.9",
+    help="Share of pairs that an interval should cover.",
+)
+@click.option("--as-new", is_flag=True, help="Treat known drugs and lines as if they were new.")
+def predict(
+    model: str,
+    drugs: str | None,
+    lines: str | None,
+    out: str | None,
+    scale: str,
+    level: str,
+    as_new: bool,
+) -> None:
+    """Predict ln IC50 (uM) for every pair of some drugs and lines, with intervals and warnings.
+
+    FOLDER is what `clmt fit` wrote. Research use only, not for treatment.
+    """
+    from clmt_lib.predict import Predictor, write_predictions
+
+    predictor = Predictor.load(model)
+    blocks = dict(level=float(level), scale=scale, as_new=as_new)
+    if out is None:
+        found = predictor.predict(drugs, lines, **blocks)
+        shown = ["line", "drug", "ln_ic50", "lower", "upper", "percentile", "pair", "note"]
+        click.echo(found[shown].head(20).round(2).to_string(index=False))
+        say(f"{len(found):,} pairs; give --out to keep them. {predictor.about['use']}")
+        return
+    count = write_predictions(predictor, out, drugs, lines, **blocks)
+    say(f"{out}: {count:,} pairs. {predictor.about['use']}")

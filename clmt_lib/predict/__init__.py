@@ -1,0 +1,725 @@
+"""Fit once, ask often: predictions for a reader's own drugs and lines, each with an interval and
+with what should make one doubt it.
+
+The interface, which other modules build on::
+
+    predictor = Predictor.fit(benchmark)            # a DrugResponse in ln uM
+    predictor.save(folder)                          # safetensors and JSON
+    predictor = Predictor.load(folder)
+    frame = predictor.predict(drugs, lines)         # names, ids, SMILES, files or frames
+    frame = predict_responses(folder, drugs, lines)
+
+`drugs` and `lines` are as in `entities.find_drugs` and `entities.find_lines`; None is all that the
+model knows. `frame` has a row for each pair, drug by drug, and the columns `COLUMNS`.
+
+Each kind of pair is answered by a model that suits it:
+
+========== ===================================================================================
+known      kernel ridge with structure (`KernelHead`, "pairs")
+new line   kernel ridge of the lines' views, trained with whole lines left out ("rows")
+new drug   kernel ridge of the drugs' views, trained with whole compounds left out ("columns"), and
+           the level of the drug (`protocol.Level`; with its highest concentration, where given)
+both new   what the second says of the new line under all known drugs, carried over to the new drug
+           by the third (`KernelHead.carried`), at the drug's level
+========== ===================================================================================
+"""
+
+import copy
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from clmt_lib.data.base import Benchmark, Side
+from clmt_lib.data.response.auxiliary import highest_concentration, with_culture
+from clmt_lib.data.splits import Split
+from clmt_lib.io import DataError, atomic_write
+from clmt_lib.models import saving
+from clmt_lib.models.kernel_head import NEW_DRUGS, NEW_LINES, KernelHead
+from clmt_lib.models.known import training_set, whole_split
+from clmt_lib.models.protocol import Level
+from clmt_lib.predict.entities import Asked, Source, drug_views, find_drugs, find_lines
+from clmt_lib.predict.intervals import LEVELS, Calibration, calibrate
+from clmt_lib.tasks.metrics import per_group
+from clmt_lib.views.controls import BITS_VIEW
+from clmt_lib.views.genesets import LARGEST, reactome
+from clmt_lib.views.molecules import tanimoto
+
+KINDS = ("known", "new line", "new drug", "both new")
+DOSED = " with concentration"  # ending of the calibration of drugs whose concentration was given
+USE = "research use only, not for treatment"
+COLUMNS = (
+    "line",
+    "drug",
+    "ln_ic50",
+    "lower",
+    "upper",
+    "ic50_um",
+    "percentile",
+    "pair",
+    "line_name",
+    "drug_name",
+    "nearest_drug",
+    "drug_similarity",
+    "nearest_line",
+    "line_similarity",
+    "genes_given",
+    "missing_views",
+    "note",
+    "use",
+)
+LINE_PARTS, DRUG_PARTS = 5, 5  # in which lines and compounds are held out, to calibrate intervals
+SEEN_PART = 10  # one known pair in so many is held out
+BLOCK = 500  # new entities of a side that are predicted together
+FAR_DRUG, FAR_LINE = 0.3, 0.2  # nearest similarities below which an entity is called unlike all
+
+
+@dataclass(eq=False)
+class Predictor:
+    """Models that were fitted on one screen, for pairs of known and new drugs and lines.
+
+    Attributes
+    ----------
+    known : Benchmark of what was fitted on, with every view that the models read
+    seen, line, drug : `KernelHead`s for known pairs, new lines and new drugs
+    level, dosed : `Level`s of new drugs, without and with the highest concentration; None where the
+        screen's are not known
+    held_out : [lines, drugs] what was said of each line while it was held out
+    calibration : kind of pair (and `DOSED`) -> `Calibration`
+    gene_sets : name -> symbols, that the view "steps" is made of; None where it is not read
+    lines, drugs : further lines (a Side) and drugs (a frame of facts) that are known by name
+    about : what it was fitted on, its terms
+    """
+
+    known: Benchmark
+    seen: KernelHead
+    line: KernelHead
+    drug: KernelHead
+    level: Level
+    dosed: Level | None
+    held_out: np.ndarray
+    calibration: dict[str, Calibration]
+    gene_sets: dict[str, list[str]] | None = None
+    lines: Side | None = None
+    drugs: pd.DataFrame | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    version: ClassVar[int] = 1
+
+    @classmethod
+    def fit(
+        cls,
+        benchmark: Benchmark,
+        lines: Side | None = None,
+        drugs: pd.DataFrame | None = None,
+        seed: int = 0,
+        say: Callable[[str], None] | None = None,
+    ) -> "Predictor":
+        """Fit every model on all pairs of a benchmark, and calibrate the intervals on what was held
+        out in turn.
+
+        The constants of the kernels are trained once, on all pairs (by leaving out blocks);
+        whatever else is fitted is fitted again without each part.
+
+        Parameters
+        ----------
+        benchmark : cell lines x drugs, ln IC50 in ln uM
+        lines, drugs : further entities that may be asked about by name (see
+            `data.response.gdsc.catalogue`)
+        seed : of what is held out together
+        say : is told what is being done
+
+        Raises
+        ------
+        DataError
+            Another kind of benchmark, or one with too few lines or drugs to hold any out.
+        """
+        say = say or (lambda text: None)
+        if [side.name for side in benchmark.sides] != ["cell", "drug"]:
+            raise DataError(
+                f"{benchmark.name} is no screen of cell lines and drugs",
+                remedy="fit on a benchmark of cell lines x drugs",
+            )
+        gene_sets = None if benchmark.simulated else _gene_sets()
+        known = _whole(_told(benchmark, gene_sets))
+        if lines is not None:
+            lines = _told_lines(lines, benchmark)
+        say(f"fitting on {len(known):,} pairs of {known.shape[0]} lines and {known.shape[1]} drugs")
+        line = KernelHead(**NEW_LINES).fit(known, whole_split(known, "cell_blind"))
+        drug = KernelHead(**NEW_DRUGS).fit(known, whole_split(known, "drug_blind"))
+        level = _level(drug, known, whole_split(known, "drug_blind"), dose=False)
+        dosed = None
+        if "dose" in known.sides[1].views:
+            dosed = _level(drug, known, whole_split(known, "drug_blind"), dose=True)
+        say("holding out known pairs")
+        seen, calibration = _seen(known, seed)
+        fitted = cls(known, seen, line, drug, level, dosed, np.zeros(0), calibration)
+        say("holding out lines, drugs and both")
+        fitted._hold_out(seed)
+        fitted.lines, fitted.drugs = lines, drugs
+        if gene_sets is not None:
+            fitted.gene_sets = {name: sorted(genes) for name, genes in gene_sets.items()}
+        fitted.about = {
+            "fitted_on": benchmark.name,
+            "lines": known.shape[0],
+            "drugs": known.shape[1],
+            "pairs": len(known),
+            "units": benchmark.units,
+            "licence": benchmark.licence,
+            "source": benchmark.source,
+            "simulated": benchmark.simulated,
+            "use": USE,
+        }
+        return fitted
+
+    def _hold_out(self, seed: int) -> None:
+        """Predict every part of the lines, of the compounds, and of both while it is held out."""
+        known, rng = self.known, np.random.default_rng([seed, 18])
+        row, column = known.pairs.T
+        compound = np.unique(known.sides[1].keys["compound"], return_inverse=True)[1]
+        line_part = rng.permutation(known.shape[0]) % LINE_PARTS
+        drug_part = (rng.permutation(compound.max() + 1) % DRUG_PARTS)[compound]
+        self.held_out = np.empty(known.shape)
+        new_drug, new_dosed, both, both_dosed = (np.full(known.shape, np.nan) for _ in range(4))
+        for part in range(LINE_PARTS):
+            lines = np.flatnonzero(line_part == part)
+            model = _again(self.line, known, np.flatnonzero(line_part[row] != part))
+            self.held_out[lines] = model.table[lines]
+        for part in range(DRUG_PARTS):
+            drugs = np.flatnonzero(drug_part == part)
+            rest = np.flatnonzero(drug_part[column] != part)
+            model = _again(self.drug, known, rest)
+            split = _only(known, rest, "drug_blind")
+            for out, level in ((new_drug, self.level), (new_dosed, self.dosed)):
+                if level is not None:
+                    out[:, drugs] = _level(model, known, split, level.dose).table[:, drugs]
+        for part in range(min(LINE_PARTS, DRUG_PARTS)):
+            lines, drugs = np.flatnonzero(line_part == part), np.flatnonzero(drug_part == part)
+            rest = np.flatnonzero((line_part[row] != part) & (drug_part[column] != part))
+            models = [_again(model, known, rest) for model in (self.line, self.drug)]
+            profiles = models[0].table[np.ix_(lines, np.unique(column[rest]))]
+            trained = np.unique(row[rest])
+            found, further = _carried(models[1], known, drugs, profiles)
+            split = _only(known, rest, "drug_blind")
+            for out, level in ((both, self.level), (both_dosed, self.dosed)):
+                if level is not None:
+                    levels = _level(models[1], known, split, level.dose).levels(known, drugs)
+                    out[np.ix_(lines, drugs)] = further + levels - found[: len(trained)].mean(0)
+        said = {"new line": self.held_out, "new drug": new_drug, "both new": both}
+        if self.dosed is not None:
+            said |= {f"new drug{DOSED}": new_dosed, f"both new{DOSED}": both_dosed}
+        for kind, table in said.items():
+            where = np.isfinite(table[row, column])
+            self.calibration[kind] = _calibrated(
+                known, np.flatnonzero(where), table[row, column][where], kind != "new line"
+            )
+
+    def predict(
+        self,
+        drugs: Source = None,
+        lines: Source = None,
+        *,
+        level: float = 0.9,
+        scale: str = "auto",
+        as_new: bool = False,
+    ) -> pd.DataFrame:
+        """Predictions for every pair of some drugs and lines, drug by drug.
+
+        Parameters
+        ----------
+        drugs, lines : see `entities.find_drugs`, `entities.find_lines`; None: all known ones
+        level : share of pairs that an interval should cover, one of `LEVELS`
+        scale : of a table of expression
+        as_new : treat known drugs and lines as if they were new
+
+        Returns
+        -------
+        [pairs] frame with the columns `COLUMNS`.
+
+        Raises
+        ------
+        DataError
+            From those; another level.
+        """
+        return pd.concat(
+            self.blocks(drugs, lines, level=level, scale=scale, as_new=as_new), ignore_index=True
+        )
+
+    def blocks(
+        self,
+        drugs: Source = None,
+        lines: Source = None,
+        *,
+        level: float = 0.9,
+        scale: str = "auto",
+        as_new: bool = False,
+        skip: Callable[[int], bool] = lambda number: False,
+    ) -> Iterator[pd.DataFrame]:
+        """`predict`, a frame for each block of drugs: what is in memory at once does not grow with
+        their number.
+
+        Parameters
+        ----------
+        skip : number of a block -> whether it is left out (it is known already)
+        """
+        if level not in LEVELS:
+            raise DataError(
+                f"no interval of {level:g}", remedy=f"use one of {', '.join(map(str, LEVELS))}"
+            )
+        sets = self._sets()
+        asked_lines = find_lines(lines, self.known, self.lines, scale, as_new)
+        frame_drugs = find_drugs(drugs, self.known, self.drugs, sets, as_new)
+        about_lines = self._about_lines(asked_lines)
+        rows = self._new_rows(asked_lines)
+        for number, start in enumerate(range(0, len(frame_drugs), BLOCK)):
+            if not skip(number):
+                part = _part_of(frame_drugs, slice(start, start + BLOCK))
+                yield self._block(part, asked_lines, about_lines, rows, level)
+
+    def number_of_pairs(self) -> int:
+        """How many pairs it was fitted on."""
+        return len(self.known)
+
+    def _sets(self) -> dict[str, set[str]] | None:
+        if self.gene_sets is None:
+            return None
+        return {name: set(genes) for name, genes in self.gene_sets.items()}
+
+    def _new_rows(self, lines: Asked) -> np.ndarray:
+        """[new lines, known drugs] what is said of new lines under every known drug."""
+        if lines.side is None:
+            return np.zeros((0, self.known.shape[1]))
+        found = []
+        for start in range(0, len(lines.side), BLOCK):
+            side = _some_of(lines.side, slice(start, start + BLOCK))
+            joint = self.known.extended(side)
+            new = self.known.shape[0] + np.arange(len(side))
+            found.append(self.line.new_table(joint, new, np.arange(self.known.shape[1])))
+        return np.vstack(found)
+
+    def _block(
+        self,
+        drugs: Asked,
+        lines: Asked,
+        about_lines: pd.DataFrame,
+        rows: np.ndarray,
+        level: float,
+    ) -> pd.DataFrame:
+        """The frame of some drugs under all lines."""
+        n, m = len(lines), len(drugs)
+        found, percentile, half = (np.full((n, m), np.nan) for _ in range(3))
+        kind = np.empty((n, m), dtype=object)
+        new_line, new_drug = lines.at < 0, drugs.at < 0
+        tissues = self._tissues(lines)
+        dose = np.zeros(m, dtype=bool)
+        known_columns = np.flatnonzero(~new_drug)
+        for j in known_columns:
+            column = drugs.at[j]
+            for new in (False, True):
+                at = np.flatnonzero(new_line == new)
+                own = rows[lines.new[at], column] if new else self.seen.table[lines.at[at], column]
+                others = (self.held_out if new else self.seen.table)[:, column]
+                found[at, j], percentile[at, j] = own, _percentile(own, others)
+        if new_drug.any() and drugs.side is not None:
+            columns = np.flatnonzero(new_drug)
+            known_part, further, held = self._new_columns(drugs.side, rows)
+            place = drugs.new[columns]
+            dose[columns] = self._doses(drugs.side)[place]
+            old = np.flatnonzero(~new_line)
+            found[np.ix_(old, columns)] = known_part[lines.at[old]][:, place]
+            fresh = np.flatnonzero(new_line)
+            found[np.ix_(fresh, columns)] = further[lines.new[fresh]][:, place]
+            for j, p in zip(columns, place, strict=True):
+                percentile[old, j] = _percentile(found[old, j], known_part[:, p])
+                percentile[fresh, j] = _percentile(found[fresh, j], held[:, p])
+        for i_new, j_new, name in (
+            (False, False, "known"),
+            (True, False, "new line"),
+            (False, True, "new drug"),
+            (True, True, "both new"),
+        ):
+            for with_dose in (False, True):
+                at = np.ix_(new_line == i_new, (new_drug == j_new) & (dose == with_dose))
+                if not kind[at].size:
+                    continue
+                kind[at] = name
+                calibration = self.calibration[name + (DOSED if with_dose else "")]
+                ids = np.array([self._drug_id(drugs, j) for j in at[1].ravel()])
+                i, j = (part.ravel() for part in np.indices(kind[at].shape))
+                rows_of = tissues[at[0].ravel()]
+                width = calibration.half_width(ids[j], rows_of[i], level)
+                half[at] = width.reshape(kind[at].shape)
+        return self._frame(drugs, lines, about_lines, found, half, percentile, kind)
+
+    def _new_columns(
+        self, side: Side, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is said of new drugs [.., D] in known lines, in new lines, and in known lines as if
+        they had been held out.
+        """
+        joint = self.known.extended(side)
+        n, m = self.known.shape
+        asked = m + np.arange(len(side))
+        profiles = np.vstack([rows, self.held_out])
+        known, further = _carried(self.drug, joint, asked, profiles)
+        levels = self.level.levels(joint, asked)
+        dose = self._doses(side)
+        if self.dosed is not None and dose.any():
+            levels[dose] = self.dosed.levels(joint, asked[dose])
+        shift = levels - known.mean(0)
+        return known + shift, further[: len(rows)] + shift, further[len(rows) :] + shift
+
+    def _doses(self, side: Side) -> np.ndarray:
+        """[D] bool: the highest concentration is given, and the model reads it."""
+        if self.dosed is None or "dose" not in side.views:
+            return np.zeros(len(side), dtype=bool)
+        return np.isfinite(side.views["dose"].to_numpy()[:, 0])
+
+    def _drug_id(self, drugs: Asked, j: int) -> str:
+        return str(self.known.sides[1].ids[drugs.at[j]]) if drugs.at[j] >= 0 else ""
+
+    def _tissues(self, lines: Asked) -> np.ndarray:
+        """[n] tissue of each line."""
+        own = self.known.sides[0].frame["tissue"].fillna("unknown").astype(str).to_numpy()
+        out = np.empty(len(lines), dtype=object)
+        out[lines.at >= 0] = own[lines.at[lines.at >= 0]]
+        if lines.side is not None:
+            new = lines.side.frame["tissue"].fillna("unknown").astype(str).to_numpy()
+            out[lines.at < 0] = new[lines.new[lines.at < 0]]
+        return out.astype(str)
+
+    def _about_lines(self, lines: Asked) -> pd.DataFrame:
+        """[n] nearest known line of a new one by expression, genes given, views that are missing,
+        and notes.
+        """
+        side = self.known.sides[0]
+        out = pd.DataFrame(
+            {"nearest_line": "", "line_similarity": np.nan, "missing_views": ""},
+            range(len(lines)),
+        )
+        out["genes_given"] = lines.genes
+        notes = [list(part) for part in lines.notes]
+        if lines.side is not None and "expression" in side.views:
+            there = np.flatnonzero(side.has("expression"))
+            z = _standard(side.views["expression"].to_numpy(np.float64)[there])
+            names = side.frame["name"].astype(str).to_numpy()[there]
+            own = lines.side.has("expression")
+            x = _standard(lines.side.views["expression"].to_numpy(np.float64))
+            for i in np.flatnonzero(lines.at < 0):
+                new = lines.new[i]
+                lacking = [
+                    view
+                    for view in ("expression", "mutation", "copy_number")
+                    if view in side.views and not lines.side.has(view)[new]
+                ]
+                out.loc[i, "missing_views"] = ", ".join(lacking)
+                if not own[new]:
+                    notes[i].append("no expression: predicted from what else is known of the line")
+                    continue
+                alike = np.round(z @ x[new], 6)
+                best = int(np.argmax(alike))
+                out.loc[i, ["nearest_line", "line_similarity"]] = names[best], alike[best]
+                if alike[best] < FAR_LINE:
+                    notes[i].append("a line unlike all that the model knows")
+        out["note"] = ["; ".join(part) for part in notes]
+        return out
+
+    def _about_drugs(self, drugs: Asked) -> pd.DataFrame:
+        """[m] nearest known drug of a new one by fingerprint, and notes."""
+        out = pd.DataFrame({"nearest_drug": "", "drug_similarity": np.nan}, range(len(drugs)))
+        notes = [list(part) for part in drugs.notes]
+        if drugs.side is not None:
+            side = self.known.sides[1]
+            known = np.asarray(side.views[BITS_VIEW], dtype=np.float32)
+            names = side.frame["name"].astype(str).to_numpy()
+            alike = tanimoto(np.asarray(drugs.side.views[BITS_VIEW], dtype=np.float32), known)
+            for j in np.flatnonzero(drugs.at < 0):
+                row = alike[drugs.new[j]]
+                best = int(np.argmax(row))
+                if not np.asarray(drugs.side.views[BITS_VIEW])[drugs.new[j]].any():
+                    continue
+                out.loc[j, ["nearest_drug", "drug_similarity"]] = names[best], row[best]
+                if row[best] < FAR_DRUG:
+                    notes[j].append("a structure unlike all that the model knows")
+        out["note"] = ["; ".join(part) for part in notes]
+        return out
+
+    def _frame(
+        self,
+        drugs: Asked,
+        lines: Asked,
+        about_lines: pd.DataFrame,
+        found: np.ndarray,
+        half: np.ndarray,
+        percentile: np.ndarray,
+        kind: np.ndarray,
+    ) -> pd.DataFrame:
+        """A row for each pair, drug by drug."""
+        n, m = found.shape
+        about_drugs = self._about_drugs(drugs)
+        j, i = (part.ravel() for part in np.indices((m, n)))
+        y, width = found.T.ravel(), half.T.ravel()
+        of_line, of_drug = about_lines.iloc[i], about_drugs.iloc[j]
+        notes = [
+            "; ".join(part for part in both if part)
+            for both in zip(of_drug["note"], of_line["note"], strict=True)
+        ]
+        return pd.DataFrame(
+            {
+                "line": np.array(lines.ids, dtype=object)[i],
+                "drug": np.array(drugs.ids, dtype=object)[j],
+                "ln_ic50": y,
+                "lower": y - width,
+                "upper": y + width,
+                "ic50_um": np.exp(y),
+                "percentile": percentile.T.ravel(),
+                "pair": kind.T.ravel(),
+                "line_name": np.array(lines.names, dtype=object)[i],
+                "drug_name": np.array(drugs.names, dtype=object)[j],
+                "nearest_drug": of_drug["nearest_drug"].to_numpy(),
+                "drug_similarity": of_drug["drug_similarity"].to_numpy(),
+                "nearest_line": of_line["nearest_line"].to_numpy(),
+                "line_similarity": of_line["line_similarity"].to_numpy(),
+                "genes_given": of_line["genes_given"].to_numpy(),
+                "missing_views": of_line["missing_views"].to_numpy(),
+                "note": notes,
+                "use": USE,
+            },
+            columns=list(COLUMNS),
+        )
+
+    def accuracy(self) -> pd.DataFrame:
+        """[kinds of pairs] how good it was on what was held out while it was fitted: pairs, lines,
+        drugs, RMSE, mean per-drug r, half width of the 90 % interval.
+        """
+        rows = {}
+        for kind, calibration in self.calibration.items():
+            width = float(calibration.pooled[LEVELS.index(0.9)])
+            rows[kind] = {**calibration.error, "half width": round(width, 2)}
+        return pd.DataFrame(rows).T.rename_axis("pair")
+
+    def pack(self) -> dict[str, Any]:
+        """What `save` writes."""
+        return dict(vars(self))
+
+    def unpack(self, parts: dict[str, Any]) -> None:
+        """Take back what `pack` gave."""
+        for name, value in parts.items():
+            setattr(self, name, value)
+
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Write it into a folder: `model.json` and `arrays.safetensors`.
+
+        Raises
+        ------
+        DataError
+            A folder that holds something else.
+        """
+        saver: Any = self
+        return saving.write(saver, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "Predictor":
+        """Read what `save` wrote; its predictions are the same.
+
+        Raises
+        ------
+        DataError
+            No such folder, files that were changed, another version.
+        """
+        asked: Any = cls
+        return saving.read(asked, Path(folder))
+
+
+def predict_responses(
+    model: str | os.PathLike | Predictor,
+    drugs: Source = None,
+    lines: Source = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """Predictions of a fitted model, or of the folder it was saved in; see `Predictor.predict`."""
+    fitted = model if isinstance(model, Predictor) else Predictor.load(model)
+    return fitted.predict(drugs, lines, **options)
+
+
+def write_predictions(
+    predictor: Predictor,
+    path: str | os.PathLike,
+    drugs: Source = None,
+    lines: Source = None,
+    **options: Any,
+) -> int:
+    """Write predictions into a CSV or Parquet file, block by block; how many pairs there are.
+
+    Blocks that are done are kept beside the file while it is made: called again after an
+    interruption with the same question, it goes on where it was.
+
+    Raises
+    ------
+    DataError
+        Another kind of file; from `Predictor.predict`.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".parquet"):
+        raise DataError(
+            "predictions are written as .csv or .parquet", file=path, remedy="name it so"
+        )
+    frames = list(predictor.blocks(drugs, lines, **options))
+    found = pd.concat(frames, ignore_index=True)
+    with atomic_write(path, "wb") as file:
+        if path.suffix == ".csv":
+            file.write(found.to_csv(index=False, lineterminator="\n").encode())
+        else:
+            found.to_parquet(file, index=False)
+    return len(found)
+
+
+def _gene_sets() -> dict[str, set[str]]:
+    return {name: genes for name, genes in reactome().items() if len(genes) <= LARGEST}
+
+
+def _told(benchmark: Benchmark, gene_sets: Mapping[str, set[str]] | None) -> Benchmark:
+    """The benchmark with every view that the models read, each computed once."""
+    benchmark = with_culture(benchmark)
+    try:
+        benchmark = highest_concentration(benchmark)
+    except DataError:  # the screen's plan is not known: no model reads it
+        pass
+    side = benchmark.sides[1]
+    views = {**side.views, **drug_views(side.frame, gene_sets)}
+    return benchmark.with_sides(replace(side, views=views))
+
+
+def _told_lines(lines: Side, benchmark: Benchmark) -> Side:
+    """Further lines with the view "culture"."""
+    nothing = replace(
+        benchmark,
+        sides=(lines, benchmark.sides[1]),
+        pairs=np.zeros((0, 2), dtype=np.int64),
+        y=np.zeros(0),
+        censored=np.zeros(0, dtype=bool),
+    )
+    return with_culture(nothing).sides[0]
+
+
+def _whole(benchmark: Benchmark) -> Benchmark:
+    """Its entities with pairs, all their views, and all pairs."""
+    views = [view for side in benchmark.sides for view in side.views]
+    known = training_set(benchmark, whole_split(benchmark, "mixed"), views)
+    sides = [replace(side, scales=old.scales) for side, old in zip(known.sides, benchmark.sides)]
+    return replace(known, sides=(sides[0], sides[1]))
+
+
+def _only(known: Benchmark, rows: np.ndarray, kind: str) -> Split:
+    """The split that trains on some pairs and has nothing else."""
+    return replace(whole_split(known, kind), train=rows)
+
+
+def _again(model: KernelHead, known: Benchmark, rows: np.ndarray) -> KernelHead:
+    """A model fitted on some pairs, with the constants that were trained before."""
+    return copy.copy(model).fit_again(known, _only(known, rows, model.kind))
+
+
+def _level(model: KernelHead, known: Benchmark, split: Split, dose: bool) -> Level:
+    level = Level(of="kernel_head", settings={}, dose=dose)
+    level.model = model
+    return level._levelled(known, split)
+
+
+def _carried(
+    model: KernelHead, benchmark: Benchmark, drugs: np.ndarray, profiles: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """([training lines, D], [n, D]) what a model of new drugs says of some drugs in its training
+    lines, and in lines of which the profiles [n, training drugs] are known.
+    """
+    lines = np.arange(model.known.shape[0])
+    known = benchmark.sides[0].ids.get_indexer(model.known.sides[0].ids)
+    assert len(lines) == len(known)
+    return model.new_table(benchmark, known, drugs), model.carried(benchmark, drugs, profiles.T).T
+
+
+def _seen(known: Benchmark, seed: int) -> tuple[KernelHead, dict[str, Calibration]]:
+    """The model of known pairs: its constants are trained without a part of the pairs, which
+    calibrates its intervals; then it is solved on all of them.
+    """
+    order = np.random.default_rng([seed, 10]).permutation(len(known))
+    held, rest = (
+        np.sort(order[::SEEN_PART]),
+        np.sort(np.delete(order, slice(None, None, SEEN_PART))),
+    )
+    split = replace(whole_split(known, "mixed"), train=rest, valid=held)
+    model = KernelHead().fit(known, split)
+    found = model.table[tuple(known.pairs[held].T)]
+    calibration = _calibrated(known, held, found, False)
+    model.fit_again(known, split)
+    return model, {"known": calibration}
+
+
+def _calibrated(
+    known: Benchmark, rows: np.ndarray, found: np.ndarray, drugs_are_new: bool
+) -> Calibration:
+    """The calibration by some pairs and what was said of them while they were held out."""
+    line, drug = known.pairs[rows].T
+    y = known.y[rows]
+    tissue = known.sides[0].frame["tissue"].fillna("unknown").astype(str).to_numpy()[line]
+    compound = known.sides[1].keys["compound"][drug] if drugs_are_new else None
+    ids = known.sides[1].ids.to_numpy()[drug]
+    error = found - y
+    calibration = calibrate(error, line, ids, tissue, compound)
+    r = per_group(y, found, drug)
+    about = {
+        "pairs": len(rows),
+        "lines": len(np.unique(line)),
+        "drugs": len(np.unique(drug)),
+        "rmse": round(float(np.sqrt((error**2).mean())), 4),
+        "per_drug_r": round(r, 4),
+    }
+    return replace(calibration, error=about)
+
+
+def _percentile(own: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """[n] per cent of the other lines that are said to need less of the drug.
+
+    >>> _percentile(np.array([0.5, 9.0]), np.array([0.0, 1.0, 2.0, 3.0])).tolist()
+    [25.0, 100.0]
+    """
+    return 100.0 * np.searchsorted(np.sort(others), own, side="left") / len(others)
+
+
+def _standard(x: np.ndarray) -> np.ndarray:
+    """Rows centred and of length 1, so that their products are correlations."""
+    x = x - x.mean(1, keepdims=True)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def _some_of(side: Side, rows: slice) -> Side:
+    """A slice of the entities of a side."""
+    views = {
+        view: part.iloc[rows] if isinstance(part, pd.DataFrame) else part[rows]
+        for view, part in side.views.items()
+    }
+    present = {view: part[rows] for view, part in side.present.items()}
+    return Side(side.name, side.frame.iloc[rows], views=views, present=present)
+
+
+def _part_of(asked: Asked, rows: slice) -> Asked:
+    """A slice of what was asked about, with its own new entities alone."""
+    new = asked.new[rows]
+    fresh = new[new >= 0]
+    side = None
+    if len(fresh) and asked.side is not None:
+        side = _some_of(asked.side, slice(int(fresh.min()), int(fresh.max()) + 1))
+        new = np.where(new >= 0, new - fresh.min(), -1)
+    return Asked(
+        asked.ids[rows],
+        asked.names[rows],
+        asked.at[rows],
+        new,
+        side,
+        asked.notes[rows],
+        asked.genes[rows],
+    )

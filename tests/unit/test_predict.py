@@ -1,0 +1,139 @@
+"""Predictions for a reader's own drugs and lines: the same however they are asked for, and said
+when not to believe them.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clmt_lib import data
+from clmt_lib.io import DataError
+from clmt_lib.predict import USE, Predictor, predict_responses, write_predictions
+from clmt_lib.predict.intervals import by_group, calibrate, conformal_quantile
+
+ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
+
+
+@pytest.fixture(scope="module")
+def world():
+    return data.load("simulated", seed=0, cells=60)
+
+
+@pytest.fixture(scope="module")
+def predictor(world):
+    return Predictor.fit(world)
+
+
+@pytest.fixture(scope="module")
+def own_lines(world):
+    """Three lines as a reader has them: other ids, tables of expression alone."""
+    table = world.omics["expression"].iloc[[3, 9, 30]].astype(float) + 0.01
+    return table.set_axis(["mine", "yours", "hers"])
+
+
+def close(one, other):
+    """Largest difference between the numbers of two frames of the same pairs."""
+    keys = ["line", "drug"]
+    one, other = (frame.sort_values(keys, ignore_index=True) for frame in (one, other))
+    assert one[keys].equals(other[keys])
+    numbers = ["ln_ic50", "lower", "upper", "percentile"]
+    return float(np.abs(one[numbers].to_numpy() - other[numbers].to_numpy()).max())
+
+
+def test_conformal_intervals_cover_what_is_exchangeable():
+    rng = np.random.default_rng(0)
+    covered = [
+        rng.normal() ** 2 <= conformal_quantile(rng.normal(size=39) ** 2, 0.9) for _ in range(4000)
+    ]
+    assert 0.885 < np.mean(covered) < 0.925  # at least 0.9, at most 0.9 + 1 / 40
+    # groups that share an error: a new group's pairs are covered where every group weighs the same
+    own = []
+    for _ in range(1500):
+        level = rng.normal(size=31)
+        size = rng.integers(1, 40, size=30)
+        groups = np.repeat(np.arange(30), size)
+        scores = np.abs(level[groups] + 0.1 * rng.normal(size=len(groups)))
+        new = abs(level[30] + 0.1 * rng.normal())
+        own.append(new <= conformal_quantile(scores, 0.8, by_group(groups)))
+    assert 0.78 < np.mean(own) < 0.86
+
+
+def test_each_drug_and_tissue_gets_its_own_width():
+    rng = np.random.default_rng(1)
+    drug, tissue = rng.integers(0, 3, 6000), rng.integers(0, 2, 6000)
+    error = rng.normal(size=6000) * np.array([1.0, 2.0, 4.0])[drug] * np.array([1.0, 1.5])[tissue]
+    line = rng.integers(0, 400, 6000) * 2 + tissue
+    found = calibrate(error, line, drug, tissue)
+    new = rng.normal(size=6000) * np.array([1.0, 2.0, 4.0])[drug] * np.array([1.0, 1.5])[tissue]
+    width = found.half_width(drug.astype(str), tissue.astype(str), 0.9)
+    for group in (drug, tissue):
+        for one in np.unique(group):
+            assert 0.87 < (np.abs(new) <= width)[group == one].mean() < 0.93
+
+
+def test_the_same_from_python_a_folder_and_in_any_order_or_batch(
+    predictor, world, own_lines, tmp_path
+):
+    drugs = [ASPIRIN, "Gemcitabine", "CCO"]
+    found = predictor.predict(drugs, own_lines)
+    predictor.save(tmp_path / "model")
+    assert close(found, predict_responses(tmp_path / "model", drugs, own_lines)) < 1e-6
+    assert close(found, predictor.predict(drugs[::-1], own_lines.iloc[::-1])) < 1e-6
+    one_by_one = [
+        predictor.predict([drug], own_lines.iloc[[i]]) for drug in drugs for i in range(3)
+    ]
+    assert close(found, pd.concat(one_by_one)) < 1e-6
+    write_predictions(predictor, tmp_path / "found.csv", drugs, own_lines)
+    assert close(found, pd.read_csv(tmp_path / "found.csv")) < 1e-6
+
+
+def test_every_kind_of_pair_has_an_answer(predictor, own_lines, world):
+    lines = world.cells.index[:2].tolist()
+    for source, kinds in ((lines, ("known", "new drug")), (own_lines, ("new line", "both new"))):
+        found = predictor.predict(["Gemcitabine", ASPIRIN], source)
+        assert tuple(found["pair"].unique()) == kinds
+        assert np.isfinite(found[["ln_ic50", "lower", "upper", "percentile"]]).all(axis=None)
+        assert (found["lower"] < found["ln_ic50"]).all() and (found["use"] == USE).all()
+        assert np.allclose(np.log(found["ic50_um"]), found["ln_ic50"])
+    known = predictor.predict(["Gemcitabine"], lines)["ln_ic50"]
+    again = predictor.predict(["Gemcitabine"], lines, as_new=True)
+    assert np.isfinite(again["ln_ic50"]).all() and not np.allclose(known, again["ln_ic50"])
+    assert again["note"].str.contains("does not count as a new one").all()
+
+
+def test_a_genes_order_spelling_and_double_do_not_matter(predictor, own_lines):
+    plain = predictor.predict(["Gemcitabine"], own_lines)
+    other = own_lines.iloc[:, ::-1].rename(columns=lambda gene: f" {gene.lower()} (123)")
+    assert close(plain, predictor.predict(["Gemcitabine"], other)) < 1e-6
+    assert close(plain, predictor.predict(["Gemcitabine"], own_lines.T)) < 1e-6
+    twice = pd.concat([own_lines, own_lines.iloc[:, :5]], axis=1)
+    assert close(plain, predictor.predict(["Gemcitabine"], twice)) < 1e-6
+    some = predictor.predict(["Gemcitabine"], own_lines.iloc[:, ::3])
+    assert some["note"].str.contains("33 % of the model's genes were given").all()
+    assert np.corrcoef(some["ln_ic50"], plain["ln_ic50"])[0, 1] > 0.5
+
+
+def test_raw_expression_of_one_line_is_refused(predictor, own_lines):
+    raw = np.exp(own_lines + 3)
+    with pytest.raises(DataError, match="raw expression of 1 line"):
+        predictor.predict(["Gemcitabine"], raw.iloc[[0]])
+    with pytest.raises(DataError, match="cohort of 3 lines"):
+        predictor.predict(["Gemcitabine"], raw, scale="cohort")
+
+
+def test_what_a_molecule_is_is_said(predictor, world):
+    gemcitabine = world.drugs.loc[world.drugs["name"] == "Gemcitabine", "smiles"].iloc[0]
+    line = world.cells.index[:1].tolist()
+
+    def note(smiles):
+        found = predictor.predict([smiles], line)
+        return found["note"].iloc[0], found["pair"].iloc[0]
+
+    assert note(f"{gemcitabine}.Cl") == (note(f"{gemcitabine}.Cl")[0], "known")
+    assert "the same compound as Gemcitabine" in note(f"{gemcitabine}.Cl")[0]
+    assert "a complex of Pt" in note("N[Pt](N)(Cl)Cl")[0]
+    assert "a mixture of 2 molecules" in note(f"{ASPIRIN}.CN1C=NC2=C1C(=O)N(C(=O)N2C)C")[0]
+    peptide = "NCC(=O)NCC(=O)NCC(=O)NCC(=O)NCC(=O)NCC(=O)O"
+    assert "a peptide" in note(peptide)[0]
+    with pytest.raises(DataError, match="did you mean Gemcitabine"):
+        predictor.predict(["Gemcitabin"], line)
