@@ -208,6 +208,21 @@ def test_retrieval_shows_chance_and_a_row_a_method():
     assert axes[0].lines[0].get_xdata()[0] == 0.05 and len(axes[0].lines) == 5
 
 
+def test_printed_values_are_hollow_and_the_best_row_is_on_top():
+    table = pd.DataFrame(
+        {
+            "table": ["a", "a", "b, error", "b, error"],
+            "row": ["mine", "theirs", "mine", "theirs"],
+            "value": [0.7, 0.8, 0.7, 0.8],
+            "printed": [False, True, False, True],
+        }
+    )
+    axes = plotting.beside_printed(table)
+    tops = [ax.get_yticklabels()[0].get_text() for ax in axes]
+    assert tops == ["theirs", "mine"]  # an error is better when it is small
+    assert [line.get_markerfacecolor() == "none" for line in axes[0].lines] == [True, False]
+
+
 def test_differences_and_the_extrapolation_of_a_curve():
     table = pd.DataFrame({"difference": [0.1], "low": [0.0], "high": [0.2]}, index=["one"])
     ax = plotting.differences(table, "place", (-0.05, 0.05))

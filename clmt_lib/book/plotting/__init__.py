@@ -33,6 +33,7 @@ from clmt_lib.book.plotting.ledger import (
 )
 from clmt_lib.book.plotting.molecules import attributes, company, fold_scores, molecule
 from clmt_lib.book.plotting.profiles import (
+    beside_printed,
     contents,
     curve,
     differences,
@@ -74,6 +75,7 @@ __all__ = [
     "anatomy",
     "attributes",
     "base_weights",
+    "beside_printed",
     "before_after",
     "beside_kernel",
     "beside_published",

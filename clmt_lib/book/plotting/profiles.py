@@ -255,3 +255,38 @@ def curve(frame: pd.DataFrame, to: float | None = None, label: str = "profile fo
     ax.set(xscale="log", xlabel="molecules with a profile in training", ylabel=label)
     ax.legend()
     return ax
+
+
+def beside_printed(frame: pd.DataFrame, label: str = "mean AUROC") -> np.ndarray:
+    """What was measured beside what is printed, a panel for each table, the best row on top: filled
+    where measured here, hollow where printed.
+
+    Parameters
+    ----------
+    frame : columns table, row, value, printed (bool)
+    label : of the axes; a table whose values are errors has "error" in its name
+
+    Returns
+    -------
+    [tables] array of axes
+    """
+    import matplotlib.pyplot as plt
+    import seaborn
+
+    tables = frame.groupby("table", sort=False)
+    rows = [len(part) for _, part in tables]
+    size = (7.2, 0.25 * sum(rows) + 0.75 * len(rows))
+    axes = plt.subplots(len(rows), 1, figsize=size, squeeze=False, height_ratios=rows)[1][:, 0]
+    ours, printed = seaborn.color_palette("colorblind")[:2]
+    for ax, (name, part) in zip(axes, tables, strict=True):
+        error = "error" in str(name)
+        part = part.sort_values("value", ascending=error, kind="stable")
+        for y, (_, row) in enumerate(part.iterrows()):
+            colour, fill = (printed, "none") if row["printed"] else (ours, ours)
+            ax.plot(row["value"], y, "o", color=colour, markerfacecolor=fill)
+        ax.set_yticks(range(len(part)), part["row"])
+        ax.set_ylim(len(part) - 0.5, -0.5)
+        ax.set_title(f"{name} (hollow: printed)", loc="left")
+        ax.grid(axis="x")
+    axes[-1].set_xlabel(label)
+    return axes
