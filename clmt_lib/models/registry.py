@@ -155,9 +155,9 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
         f"{_HERE}.interaction:InteractionTrees", {}, "LightGBM (sequence, fingerprint)", "trees"
     ),
     "interaction_cold": Entry(
-        _STAGED,
-        {"shrink": 3.0, "ridges": (0.02, 0.1, 0.3, 1.0, 3.0)},
-        "ridge (alignment, fingerprint), new entities",
+        f"{_HERE}.interaction:ColdRidge",
+        {},
+        "ridge (alignment, fragments), new entities",
         "kernels",
     ),
     "kiba_ridge": Entry(

@@ -27,7 +27,7 @@ from clmt_lib.nn.encoders import SequenceEncoder, Tower
 from clmt_lib.nn.fusion import CrossAttention, SideAttention, stacked
 from clmt_lib.nn.heads import LossOutput
 from clmt_lib.nn.molecular import GINE
-from clmt_lib.tasks.metrics import additive_effects
+from clmt_lib.tasks.metrics import BASES, held_out, known_effects
 from clmt_lib.training import TrainConfig
 from clmt_lib.views.base import (
     Alike,
@@ -121,7 +121,7 @@ class UMMEConfig:
             curriculum=CURRICULA,
             modality_dropout=DROPOUTS,
             head=HEADS,
-            base=("auto", "both", "row", "column", "none"),
+            base=BASES,
             missing=("mask", "mean"),
             held_by=("split", "pairs"),
         )
@@ -236,7 +236,7 @@ def prepare(
     pairs, y = benchmark.pairs[split.train], benchmark.y[split.train]
     first, second = (_side_inputs(benchmark, axis, pairs, config, device) for axis in (0, 1))
     binary = bool(np.isin(y, (0.0, 1.0)).all())
-    mean, effects = _base(benchmark, split, "none" if binary else config.base)
+    mean, *effects = known_effects(benchmark, split, "none" if binary else config.base)
     rest = y - mean - effects[0][pairs[:, 0]] - effects[1][pairs[:, 1]]
     spread = 1.0 if binary else max(float(rest.std()), 1e-6)
     held = np.zeros(len(pairs), dtype=bool)
@@ -250,7 +250,7 @@ def prepare(
         held=torch.as_tensor(held, device=device),
         mean=0.0 if binary else mean,
         spread=spread,
-        effects=effects,
+        effects=(effects[0], effects[1]),
         binary=binary,
     )
 
@@ -292,7 +292,7 @@ def _held_in(benchmark: Any, split: Any, config: UMMEConfig) -> np.ndarray:
     modality tells drugs apart, whatever it says of them.
     """
     rng, n = np.random.default_rng([config.seed, 17]), len(split.train)
-    new = _blinded(benchmark, split.kind) if config.held_by == "split" else ()
+    new = held_out(benchmark, split.kind) if config.held_by == "split" else ()
     held = np.zeros(n, dtype=bool)
     for axis, key in new:
         code = np.unique(benchmark.sides[axis].keys[key], return_inverse=True)[1]
@@ -302,30 +302,6 @@ def _held_in(benchmark: Any, split: Any, config: UMMEConfig) -> np.ndarray:
     if not new:
         held[rng.permutation(n)[: round(config.held_in * n)]] = True
     return held
-
-
-def _base(benchmark: Any, split: Any, base: str) -> tuple[float, tuple[np.ndarray, np.ndarray]]:
-    """(mean, (row effects, column effects)) that the network does not have to learn."""
-    mean, row, column = additive_effects(benchmark, split.train)
-    if base == "auto":
-        new = {axis for axis, _ in _blinded(benchmark, split.kind)}
-        base = {(): "both", (0,): "column", (1,): "row"}.get(tuple(sorted(new)), "none")
-    if base == "both":
-        return mean, (row, column)
-    out = [np.zeros(len(side)) for side in benchmark.sides]
-    if base in ("row", "column"):  # means of one side alone, shrunk as the effects of both are
-        axis = ("row", "column").index(base)
-        where, y = benchmark.pairs[split.train, axis], benchmark.y[split.train]
-        count = np.bincount(where, minlength=len(out[axis]))
-        out[axis] = np.bincount(where, y - mean, len(out[axis])) / (count + 1.0)
-    return float(mean), (out[0], out[1])
-
-
-def _blinded(benchmark: Any, kind: str) -> tuple[tuple[int, str], ...]:
-    try:
-        return benchmark.blinded(kind)
-    except DataError:  # a split of its own, such as a published one, holds out pairs
-        return ()
 
 
 def _fill(x: dict[str, Any], present: dict[str, torch.Tensor], filler: Mapping[str, Any]) -> None:

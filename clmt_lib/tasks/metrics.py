@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from clmt_lib.data.base import Benchmark
+from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError
 
 FEWEST = 5  # pairs an entity needs before a statistic of its own is counted
@@ -79,6 +80,55 @@ def additive_effects(
         total = np.bincount(row, y - mean - columns[column], n_rows)
         rows = total / np.maximum(in_row + shrink, 1e-12)
     return mean, rows, columns
+
+
+BASES = ("auto", "both", "row", "column", "none")
+
+
+def held_out(benchmark: Benchmark, kind: str) -> tuple[tuple[int, str], ...]:
+    """What a kind of split holds out as a whole, as `Benchmark.blinded`; nothing for a split of its
+    own, which no benchmark knows.
+    """
+    try:
+        return benchmark.blinded(kind)
+    except DataError:
+        return ()
+
+
+def known_effects(
+    benchmark: Benchmark, split: Split, base: str = "auto", shrink: float = 1.0
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """(mean, row effects, column effects) of the training set, of some sides alone.
+
+    An effect of an entity that is held out cannot be known; where it is taken away from those that
+    are not, nothing is left in which a model could learn the general level of a new one.
+
+    Parameters
+    ----------
+    base : "both" as `additive_effects`; "row" or "column" as the shrunk means of one side; "none";
+        or "auto", those of the sides that the split does not hold out
+
+    Raises
+    ------
+    DataError
+        Unknown base.
+    """
+    if base not in BASES:
+        raise DataError(f"unknown base {base!r}", remedy=f"use one of: {', '.join(BASES)}")
+    mean, row, column = additive_effects(benchmark, split.train, shrink)
+    if base == "auto":
+        new = {axis for axis, _ in held_out(benchmark, split.kind)}
+        base = {(): "both", (0,): "column", (1,): "row"}.get(tuple(sorted(new)), "none")
+    if base == "both":
+        return mean, row, column
+    out = [np.zeros(n) for n in benchmark.shape]
+    if base in ("row", "column"):  # means of one side alone, shrunk as the effects of both are
+        axis = ("row", "column").index(base)
+        where, y = benchmark.pairs[split.train, axis], benchmark.y[split.train]
+        count = np.bincount(where, minlength=len(out[axis]))
+        total = np.bincount(where, y - mean, len(out[axis]))
+        out[axis] = total / np.maximum(count + shrink, 1e-12)
+    return float(mean), out[0], out[1]
 
 
 def rmse(y: np.ndarray, p: np.ndarray) -> float:

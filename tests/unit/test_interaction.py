@@ -386,7 +386,7 @@ def affinities(seed=0):
     part = rng.integers(-1, 3, len(pairs))
     return Benchmark(
         "invented",
-        (protein, Side("drug", drugs)),
+        (protein, Side("drug", drugs, keys={"compound": "name"})),
         pairs,
         table[tuple(pairs.T)],
         np.zeros(len(pairs), dtype=bool),
@@ -473,6 +473,43 @@ def test_the_last_ridge_is_chosen_on_valid_and_refitted_by_the_mean_over_folds()
     assert np.allclose(refitted.table, wanted, atol=2e-3)
 
 
+@pytest.mark.parametrize("kind, axis", [("compound_blind", 1), ("protein_blind", 0)])
+def test_the_level_of_a_new_entity_is_left_to_the_kernels(kind, axis):
+    """A drug far above the others, whose twin is held out: the twin's level is predicted."""
+    data = affinities()
+    split = make_split(data, kind)
+    model = models.build("interaction_cold", ridges=(0.2,), tolerance=1e-6).fit(data, split)
+    y, pairs, known = data.y[split.train], data.pairs[split.train], 1 - axis
+    mean, effect = y.mean(), np.zeros(data.shape[known])
+    for i in range(len(effect)):
+        inside = pairs[:, known] == i
+        effect[i] = (y - mean)[inside].sum() / (inside.sum() + 1.0)
+    base = mean + (effect[:, None] if known == 0 else effect[None]) + np.zeros(data.shape)
+    likeness = interaction.Likeness(data, split.train)
+    k = []
+    for side, weights in ((0, {"own": 1.0}), (1, interaction.FRAGMENTS)):
+        kernel = sum(weight * likeness[side, name] for name, weight in weights.items())
+        k.append(0.3 + kernel + 0.03 * np.eye(len(kernel)))
+    seen = np.zeros(data.shape, dtype=bool)
+    seen[tuple(pairs.T)] = True
+    rest = np.where(seen, data.matrix(split.train) - base, 0.0)
+    wanted = base + k[0] @ solved_pair_by_pair(*k, rest, seen, 0.2) @ k[1]
+    assert np.allclose(model.table, wanted, atol=2e-3)
+    level = np.zeros(data.shape[axis])
+    level[np.unique(pairs[:, axis])[0]] = 5.0  # of one entity that was trained on
+    raised = replace(data, y=data.y + level[data.pairs[:, axis]])
+    test = tuple(data.pairs[split.test].T)
+    changed = {}
+    for means in ("auto", "both"):
+        tables = [
+            models.build("interaction_cold", ridges=(0.2,), means=means).fit(b, split).table
+            for b in (data, raised)
+        ]
+        shift = (tables[1] - tables[0])[test]
+        changed[means] = np.ptp(shift)  # what all entities share says nothing of one of them
+    assert changed["auto"] > 3 * changed["both"]
+
+
 SMALL = {
     "chains": {"features": STAGES[:2], "factorisation": ({"factors": 2, "ridge": 1.0},)},
     "losses": ("regression", "huber"),
@@ -490,7 +527,7 @@ def test_a_stack_is_a_blend_out_of_fold_and_trees_on_what_it_leaves(tmp_path):
     out, y = [], []
     for part in whole.within():  # out of fold: every base fitted without the published fold
         at = tuple(data.pairs[part.valid].T)
-        base, rest, seen = interaction.residuals(data, part.train, 1.0)
+        base, rest, seen = interaction.residuals(data, part, 1.0)
         u, v = factorise(rest, seen, 2, 1.0, sweeps=8)
         tables = [
             base,
