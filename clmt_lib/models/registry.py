@@ -370,7 +370,7 @@ def _bounds() -> dict[str, tuple[float, float, str]]:
         "temperature slope sharpness als_ridge": positive,
         "learning_rate": (1e-300, 10, "above 0 and at most 10"),
         "ridge ridges weight weight_decay": (0, float("inf"), "0 or more"),
-        "drop drop_in drop_graph hide_cells hide_drugs smoothing": share,
+        "drop drop_in drop_identity drop_graph hide_cells hide_drugs smoothing": share,
         "keep share": (1e-300, 1, "above 0 and at most 1"),
     }
     return {word: bound for words, bound in names.items() for word in words.split()}

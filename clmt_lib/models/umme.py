@@ -44,7 +44,7 @@ from clmt_lib.views.geometry import MoleculeGraphs
 IDENTITY = "identity"
 CURRICULA = ("none", "equal", "reliability", "permuted")
 DROPOUTS = ("none", "plain", "scheduled")
-HEADS = ("attention", "mlp")
+HEADS = ("attention", "dot", "mlp")
 DENSE = 4  # a table with at most so many times as many cells as pairs is computed whole
 # a new entity has no embedding of its own, and its modalities must carry more
 NEW = {"identity": False, "drop": 0.5, "drop_in": 0.2, "hide": 1.0}
@@ -61,10 +61,13 @@ class UMMEConfig:
     kernel_rows : further modalities, how alike an entity is to each of the training set: "kernel"
         on the sides that have structures or sequences
     identity : a further modality, a free embedding of each entity of the training set
+    drop_identity : dropout of the elements of identities
     hide : share of entities whose identity is hidden in a step, as a new entity's would be
     dim, hidden : widths of an embedding and of an encoder
     drop_in, drop : dropout of inputs and of hidden layers
-    head : "attention" across the sides, or "mlp", a small network of both vectors
+    head : "attention" across the sides; "dot", the product of what either side's attention adds
+        up, without a projection or a norm between encoder and product; or "mlp", a small network
+        of both vectors
     base : what is left to the network: the values less "both" effects, those of one side, or
         "none" of them; "auto" takes the effects of the sides that the split does not hold out
     missing : "mask", or "mean", which puts the mean of the training entities in the place of an
@@ -89,6 +92,7 @@ class UMMEConfig:
     column_views: tuple[str, ...] = ("auto",)
     kernel_rows: bool = False
     identity: bool = True
+    drop_identity: float = 0.0
     hide: float = 0.2
     dim: int = 64
     hidden: int = 128
@@ -336,10 +340,14 @@ class SideNet(nn.Module):
         )
         if config.identity:
             self.free = nn.Parameter(0.1 * torch.randn(n, config.dim))
+            self.drop_identity = config.drop_identity
         self.names = (*x, IDENTITY) if config.identity else tuple(x)
-        self.norms = nn.ModuleDict({name: nn.LayerNorm(config.dim) for name in self.names})
+        plain = config.head == "dot"
+        self.norms = nn.ModuleDict(
+            {name: nn.Identity() if plain else nn.LayerNorm(config.dim) for name in self.names}
+        )
         self.null = nn.Parameter(0.1 * torch.randn(config.dim))
-        self.attention = SideAttention(config.dim)
+        self.attention = SideAttention(config.dim, add=plain)
         self.probes = nn.ModuleDict(
             {name: nn.Linear(config.dim, config.dim + 1) for name in self.names}
         )
@@ -361,7 +369,8 @@ class SideNet(nn.Module):
             z[name] = found.new_zeros(n, found.shape[1]).index_copy(0, rows, found)
         if IDENTITY in self.names:
             new = len(next(iter(z.values()))) - len(self.free) if z else 0
-            z[IDENTITY] = self.norms[IDENTITY](F.pad(self.free, (0, 0, 0, new)))
+            free = self.norms[IDENTITY](F.pad(self.free, (0, 0, 0, new)))
+            z[IDENTITY] = F.dropout(free, self.drop_identity, self.training)
         return z
 
     def reliability(self, softness: float) -> torch.Tensor:
@@ -386,7 +395,7 @@ class Network(nn.Module):
         self.level = nn.ModuleList([nn.Linear(config.dim, 1) for _ in (0, 1)])
         if config.head == "attention":
             self.cross: nn.Module = CrossAttention(config.dim)
-        else:
+        elif config.head == "mlp":
             self.parts = nn.ModuleList([nn.Linear(config.dim, config.hidden) for _ in (0, 1)])
             self.mlp = nn.Sequential(
                 nn.ReLU(), nn.Dropout(config.drop), nn.Linear(config.hidden, 1)
@@ -462,6 +471,10 @@ class Network(nn.Module):
         """[pairs] outputs."""
         r, c = pairs.T
         level = self.level[0](row[0])[r, 0] + self.level[1](column[0])[c, 0]
+        if self.config.head == "dot":
+            if dense:
+                return level + (self.scale * row[0] @ column[0].T)[r, c]
+            return level + self.scale * (row[0][r] * column[0][c]).sum(1)
         if self.config.head == "mlp":
             hidden = self.parts[0](row[0])[r] + self.parts[1](column[0])[c]
             return level + self.mlp(hidden)[:, 0]

@@ -68,11 +68,13 @@ class SideAttention(nn.Module):
     """From the tokens of each entity to one vector: attention with one learned question a side.
 
         a_m = softmax over the tokens m there of (q . W_k z_m / sqrt(dim) + log w_m)
-        u = sum of a_m W_v z_m
+        u = sum of a_m W_v z_m; or with `add`, of M a_m z_m for the M tokens that are there
 
     Parameters
     ----------
     dim : width of an embedding
+    add : tokens add up as they are, instead of being projected and averaged: before anything is
+        learnt, u is their sum
 
     Shapes
     ------
@@ -83,10 +85,12 @@ class SideAttention(nn.Module):
     The question starts at zero, so before training this is the mean of W_v z weighted by `weight`.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, add: bool = False) -> None:
         super().__init__()
+        self.add = add
         self.question = nn.Parameter(torch.zeros(dim))
-        self.key, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Identity() if add else nn.Linear(dim, dim)
 
     def weights(
         self, tokens: torch.Tensor, there: torch.Tensor, weight: torch.Tensor
@@ -99,7 +103,10 @@ class SideAttention(nn.Module):
         self, tokens: torch.Tensor, there: torch.Tensor, weight: torch.Tensor
     ) -> torch.Tensor:
         """[n, dim]."""
-        return (self.weights(tokens, there, weight)[..., None] * self.value(tokens)).sum(1)
+        share = self.weights(tokens, there, weight)  # [n, tokens]
+        if self.add:
+            share = share * there.sum(1, keepdim=True)
+        return (share[..., None] * self.value(tokens)).sum(1)
 
 
 class CrossAttention(nn.Module):

@@ -434,6 +434,39 @@ def test_real_kinds_of_modalities(tmp_path):
             small(**wrong).fit(tiny, split)
 
 
+def test_the_head_without_attention_is_a_product_of_sums(world, split):
+    """Before the questions have learnt anything: levels + sums of what the encoders say, multiplied
+    and scaled; identities of new drugs are absent, and in training their elements are dropped.
+    """
+    model = small(head="dot", identity=True, steps=1, drop_identity=0.5)
+    inputs = model.prepare(world, split, torch.device("cpu"))
+    torch.manual_seed(0)
+    net = model.build(inputs).eval()
+    total = []
+    for axis, side in enumerate(net.sides):
+        u = torch.where(inputs.seen[axis][:, None], side.free, torch.zeros(()))
+        for name, encode in side.encoders.items():
+            there = inputs.present[axis][name][:, None]
+            u = u + torch.where(there, encode(inputs.x[axis][name]), torch.zeros(()))
+        total.append(u)
+    empty = [(u == 0).all(1) for u in total]  # an entity of no modality is the null token
+    total = [
+        torch.where(none[:, None], side.null, u)
+        for none, side, u in zip(empty, net.sides, total, strict=True)
+    ]
+    level = [layer(u)[:, 0] for layer, u in zip(net.level, total, strict=True)]
+    wanted = level[0][:, None] + level[1] + total[0] @ total[1].T / model.config.dim**0.5
+    pairs = torch.from_numpy(world.pairs)
+    wanted = wanted[tuple(pairs.T)]
+    with torch.no_grad():
+        for dense in (True, False):
+            assert torch.allclose(net(inputs, pairs, dense), wanted, atol=1e-5)
+    z = net.train().sides[1].embeddings(inputs.x[1])["identity"]
+    kept = z != 0
+    assert 0.4 < kept.float().mean() < 0.6
+    assert torch.allclose(z[kept], 2 * net.sides[1].free[kept])
+
+
 def test_measurements_with_gaps_are_scaled_by_training_entities_that_have_them():
     ids = pd.Index(list("abcde"), name="drug")
     table = pd.DataFrame({"x": [1.0, 3.0, 5.0, 99.0, 7.0], "y": [0.0, np.nan, 2.0, 99.0, 4.0]}, ids)
