@@ -9,6 +9,7 @@ has weights of its own for the kernels, and a ridge of its own.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,6 +34,7 @@ from clmt_lib.models.kernels import (
 )
 from clmt_lib.models.known import joined, training_set, whole_split
 from clmt_lib.models.stack import drug_facts
+from clmt_lib.nn.contrast import info_nce, multi_view, response_alignment, soft_alignment
 from clmt_lib.nn.heads import LossOutput
 from clmt_lib.nn.kernel_ridge import PairRidge, StructureKernel, WeightedKernels
 from clmt_lib.tasks.metrics import additive_effects
@@ -76,6 +78,12 @@ MODES = {"rows": (1, 3, 8, 20, 50), "columns": (1, 3, 8, 20, 60)}  # first modes
 RIDGES = {"rows": (0.3, 0.5, 0.8, 1.2, 2.0, 4.0), "columns": (1.0, 2.0, 2.5, 3.0, 4.0, 6.0)}
 FEWEST_LINES = 10  # training lines that a measurement of culture must know
 SHARE = 0.05  # of `target_states`, where training starts
+ALIGNED = 0.3  # weight of the kernel of aligned views, where training starts
+ALIGNMENTS = ("hard", "soft", "response")
+IN_CONTRAST = {  # head -> views that meet in the contrastive stage
+    "rows": ("expression", "mutation", "copies"),
+    "columns": ("text", "mechanism", "targets", "fingerprint"),
+}
 NEW_LINES = {"head": "rows", "steps": 16, "learning_rate": 0.06, "blocks": 8}
 NEW_DRUGS = {"head": "columns", "steps": 30, "learning_rate": 0.03, "blocks": 10}
 
@@ -220,7 +228,7 @@ class KernelHead(TableModel):
 
         def build() -> WeightedKernels:
             return WeightedKernels(
-                [start[name] for name in problem.kernels],
+                [start.get(name, ALIGNED) for name in problem.kernels],
                 RIDGES[self.head][: len(scores)],
                 SHARE if problem.states.any() else None,
             )
@@ -414,6 +422,111 @@ def _patterns(problem: Problem, asked: np.ndarray) -> list[tuple[tuple[str, ...]
         without = tuple(n for names, there in zip(views, pattern) if not there for n in names)
         out.append((without, np.flatnonzero((has == pattern).all(1))))
     return out
+
+
+@dataclass
+class AlignedKernelHead(KernelHead):
+    """The kernel-head network with a contrastive stage before it: views of the training entities
+    are aligned to each other, and what is shared gives one kernel more.
+
+    Every view's kernel gives coordinates (Nystroem's, on the training entities), a trained linear
+    map takes them to one space, and the new kernel is exp(3 (cos - 1)) of the mean of an entity's
+    unit vectors there. Its weight is trained with the others. For new rows or new columns.
+
+    Parameters
+    ----------
+    alignment : "hard", InfoNCE between every two views; "soft", the same onto a softmax of the
+        correlation of training responses; "response", the cosines of every view regressed on that
+        correlation
+    dim, rounds, temperature : of the contrastive stage: size of the space, steps, InfoNCE's
+    """
+
+    alignment: str = "hard"
+    dim: int = 16
+    rounds: int = 150
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.alignment not in ALIGNMENTS:
+            known = ", ".join(ALIGNMENTS)
+            raise DataError(f"unknown alignment {self.alignment!r}", remedy=f"use {known}")
+
+    def fit(self, benchmark: Benchmark, split: Split) -> "AlignedKernelHead":
+        """Align on the training entities, train the constants, solve."""
+        if self.head == "pairs":
+            raise DataError(
+                "a contrastive stage stands before the heads for new lines and new drugs only",
+                remedy="take kernel_head for random pairs",
+            )
+        self.maps: dict[str, np.ndarray] = {}
+        super().fit(benchmark, split)
+        return self
+
+    def _problem(self, benchmark: Benchmark, split: Split) -> Problem:
+        problem = super()._problem(benchmark, split)
+        if not self.maps:
+            self.anchors = np.arange(len(problem.known))
+            same = same_entity(benchmark, problem.axis)[np.ix_(problem.known, problem.known)] > 0
+            self.maps = self._aligned(problem, same)
+        elif len(problem.known) != len(self.last_known):  # refitted: who was aligned is among them
+            self.anchors = np.searchsorted(problem.known, self.last_known[self.anchors])
+        self.last_known = problem.known
+        anchors = problem.known[self.anchors]
+        z = sum(_unit(problem.kernels[name][:, anchors] @ by) for name, by in self.maps.items())
+        kernels = {**problem.kernels, "aligned": np.exp(3 * (cosine(np.asarray(z)) - 1))}
+        return replace(problem, kernels=kernels)
+
+    def _aligned(self, problem: Problem, same: np.ndarray) -> dict[str, np.ndarray]:
+        """view -> [known, dim] map from an entity's kernel with the training entities."""
+        among, whiten = np.ix_(problem.known, problem.known), {}
+        for name in IN_CONTRAST[self.head]:
+            if name in problem.kernels:
+                values, vectors = np.linalg.eigh(problem.kernels[name][among])
+                kept = np.argsort(-values, kind="stable")[: 2 * self.dim]
+                kept = kept[values[kept] > 1e-6 * values.max()]
+                whiten[name] = vectors[:, kept] / np.sqrt(values[kept])  # [known, k]
+        x = {
+            name: torch.from_numpy(problem.kernels[name][among] @ by).float()
+            for name, by in whiten.items()
+        }
+        alike = torch.from_numpy(np.corrcoef(problem.target)).float()
+        twins = torch.from_numpy(same)
+        everybody = torch.ones(len(alike), dtype=torch.bool)
+
+        def wrong(net: torch.nn.ModuleDict) -> LossOutput:
+            z = {name: net[name](part) for name, part in x.items()}
+            if self.alignment == "response":
+                total = sum(response_alignment(part, alike, everybody) for part in z.values())
+            elif self.alignment == "soft":
+                targets = (alike / self.temperature).softmax(1)
+
+                def softly(a: torch.Tensor, b: torch.Tensor, known: Any) -> torch.Tensor:
+                    return soft_alignment(a, b, targets, self.temperature, known)
+
+                total = multi_view(z, loss=softly)
+            else:
+                hard = partial(info_nce, temperature=self.temperature)
+                total = multi_view(z, same=twins, loss=hard)
+            return LossOutput(torch.as_tensor(total), {})
+
+        def build() -> torch.nn.ModuleDict:
+            linear = {
+                name: torch.nn.Linear(part.shape[1], self.dim, False) for name, part in x.items()
+            }
+            return torch.nn.ModuleDict(linear)
+
+        config = TrainConfig(self.rounds, 0.01, 0.01, evaluate_every=self.rounds, seed=self.seed)
+        net, _ = train(build, wrong, config)
+        return {
+            name: by @ net[name].weight.detach().numpy().T.astype(np.float64)
+            for name, by in whiten.items()
+        }
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    """Rows of unit length; a row of nothing stays one."""
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from clmt_lib.data.response.auxiliary import (
     with_culture,
 )
 from clmt_lib.io import DataError
-from clmt_lib.models.kernel_head import KernelHead, _culture_kernels, _dealt, _structured
+from clmt_lib.models.kernel_head import _culture_kernels, _dealt, _structured
 from clmt_lib.nn.kernel_ridge import (
     PairSolve,
     StructureKernel,
@@ -30,7 +30,9 @@ from clmt_lib.nn.kernel_ridge import (
 from clmt_lib.tasks.metrics import additive_effects
 
 BLIND = ("cell_blind", "drug_blind")
+ALIGNMENTS = (("cell_blind", {"alignment": "hard"}), ("drug_blind", {"alignment": "response"}))
 KINDS = ("mixed", *BLIND)
+ALIGNED = "clmt_lib.models.kernel_head:AlignedKernelHead"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,8 @@ def world():
 
 
 def built(kind, **settings):
-    return models.build("kernel_head", kind, **{"steps": 4, **settings})
+    name = ALIGNED if "alignment" in settings else "kernel_head"
+    return models.build(name, kind, **{"steps": 4, **settings})
 
 
 def some_kernels(n, views, seed=0):
@@ -169,24 +172,24 @@ def test_the_table_is_a_ridge_for_each_group_of_modes(world, kind):
     assert np.allclose(table[own], found, atol=1e-8)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_permuted_test_responses_change_no_bit(world, kind):
+@pytest.mark.parametrize("kind, more", [*((kind, {}) for kind in KINDS), *ALIGNMENTS])
+def test_permuted_test_responses_change_no_bit(world, kind, more):
     def fit(benchmark, split):
-        model = built(kind).fit(benchmark, split)
+        model = built(kind, **more).fit(benchmark, split)
         return {"state": model.state(), "history": list(model.history)}
 
     split = data.make_split(world, kind)
     proves_blind(fit, world, split).raise_if_leaky()
     y = world.y.copy()
     y[split.test] = np.random.default_rng(0).permutation(y[split.test])
-    first, second = (built(kind).fit(b, split).table for b in (world, replace(world, y=y)))
+    first, second = (built(kind, **more).fit(b, split).table for b in (world, replace(world, y=y)))
     assert np.array_equal(first, second)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_refit_keeps_the_constants_and_learns_from_more(world, kind):
+@pytest.mark.parametrize("kind, more", [*((kind, {}) for kind in KINDS), *ALIGNMENTS])
+def test_a_refit_keeps_the_constants_and_learns_from_more(world, kind, more):
     split = data.make_split(world, kind)
-    model = built(kind).fit(world, split)
+    model = built(kind, **more).fit(world, split)
     before = {name: value.copy() for name, value in model.constants.items()}
     first = model.table.copy()
     model.fit_again(world, split)
@@ -198,13 +201,13 @@ def test_a_refit_keeps_the_constants_and_learns_from_more(world, kind):
     assert np.allclose(model.table, first, atol=1e-7)
 
 
-@pytest.mark.parametrize("kind", BLIND)
-def test_it_comes_back_from_disk_and_knows_new_entities(world, kind, tmp_path):
+@pytest.mark.parametrize("kind, more", [*((kind, {}) for kind in BLIND), *ALIGNMENTS])
+def test_it_comes_back_from_disk_and_knows_new_entities(world, kind, more, tmp_path):
     """Fitted on part of the entities; the others are asked about by another benchmark, before and
     after the disk.
     """
     split = data.make_split(world, kind)
-    whole = built(kind).fit(world, split)
+    whole = built(kind, **more).fit(world, split)
     axis = 0 if kind == "cell_blind" else 1
     kept = np.unique(world.pairs[np.append(split.train, split.valid), axis])
     side = world.sides[axis]
@@ -226,10 +229,10 @@ def test_it_comes_back_from_disk_and_knows_new_entities(world, kind, tmp_path):
     )
     place = np.flatnonzero(inside)
     train, valid = (np.searchsorted(place, rows) for rows in (split.train, split.valid))
-    model = built(kind).fit(part, replace(split, train=train, valid=valid, test=valid[:0]))
+    model = built(kind, **more).fit(part, replace(split, train=train, valid=valid, test=valid[:0]))
     asked = world.pairs[split.test]
     assert np.abs(model.predict(asked, world) - whole.predict(asked)).max() < 1e-6
-    again = KernelHead.load(model.save(tmp_path / "model"))
+    again = type(model).load(model.save(tmp_path / "model"))
     assert np.array_equal(again.predict(asked, world), model.predict(asked, world))
 
 
@@ -391,3 +394,32 @@ def _renamed(benchmark, axis, held):
 def test_an_unknown_head_is_refused():
     with pytest.raises(DataError, match="unknown head 'both'"):
         models.build("kernel_head", head="both")
+
+
+def test_views_aligned_to_each_other_know_no_response_and_meet(world):
+    """Hard alignment of drugs reads views alone; after it a drug's views are nearer to each other
+    than to those of other drugs.
+    """
+    split = data.make_split(world, "drug_blind")
+    other = replace(world, y=np.random.default_rng(0).normal(size=len(world.y)))
+    one, two = (built("drug_blind", alignment="hard").fit(b, split) for b in (world, other))
+    assert all(np.array_equal(one.maps[name], two.maps[name]) for name in one.maps)
+    soft = [built("drug_blind", alignment="soft").fit(b, split) for b in (world, other)]
+    assert not np.allclose(soft[0].maps["text"], soft[1].maps["text"])
+    problem = one._problem(world, split)
+    among = problem.kernels["text"][np.ix_(problem.known, problem.known)]
+    prints = problem.kernels["fingerprint"][np.ix_(problem.known, problem.known)]
+    z_text, z_print = among @ one.maps["text"], prints @ one.maps["fingerprint"]
+    cosines = (z_text / np.linalg.norm(z_text, axis=1, keepdims=True)) @ (
+        z_print / np.linalg.norm(z_print, axis=1, keepdims=True)
+    ).T
+    assert cosines.diagonal().mean() > cosines.mean() + 0.3
+    kernel = problem.kernels["aligned"]
+    assert np.linalg.eigvalsh(kernel).min() > -1e-8 and np.allclose(kernel.diagonal(), 1)
+
+
+def test_pairs_have_no_contrastive_stage_and_an_unknown_one_is_refused(world):
+    with pytest.raises(DataError, match="hard, soft, response"):
+        built("cell_blind", alignment="nix")
+    with pytest.raises(DataError, match="take kernel_head"):
+        built("mixed", alignment="hard").fit(world, data.make_split(world, "mixed"))
