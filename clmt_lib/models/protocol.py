@@ -6,7 +6,7 @@ A name says so by its end: `build("kernel_text_refit")`, `build("kernel_text_lev
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,9 +16,11 @@ from clmt_lib.data.response.auxiliary import highest_concentration
 from clmt_lib.data.splits import Split
 from clmt_lib.models.base import Model, TableModel, fitted, predicted
 from clmt_lib.models.baselines.drug_ridge import drug_part
-from clmt_lib.models.kernels import drug_kernels, same_entity
+from clmt_lib.models.kernels import drug_kernels, masked, rbf, same_entity
 from clmt_lib.models.known import joined, training_set
 from clmt_lib.nn.kernel_ridge import press_residuals
+from clmt_lib.views.controls import shapes
+from clmt_lib.views.molecules import normal_scores
 
 RIDGES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 # what the level of a drug is predicted from
@@ -26,11 +28,15 @@ ALONE = ("text", "fingerprint")
 WITH_DOSE = ("text", "text, wide", "fingerprint", "targets", "pathway", "steps")
 
 
-def _view(benchmark: Benchmark, name: str) -> np.ndarray | float:
-    """[D, D] kernel of one view of drugs; none of them is fitted."""
+def _view(benchmark: Benchmark, name: str, known: np.ndarray) -> np.ndarray | float:
+    """[D, D] kernel of one view of drugs; only that of descriptors is fitted, on drugs `known`."""
     if name == "text, wide":
         return drug_kernels(benchmark, "text")[0][1]
-    return drug_part(benchmark, name, None)
+    if name != "descriptors":
+        return drug_part(benchmark, name, None)
+    x, there = shapes(benchmark.sides[1])
+    rows = known[there[known]]
+    return masked(rbf(normal_scores(x, rows), rows), there)
 
 
 def _settings(model: Any, kind: str | None) -> dict[str, Any]:
@@ -113,6 +119,8 @@ class Level(TableModel):
     dose: bool = False
     ridges: tuple[float, ...] = RIDGES
 
+    reads: ClassVar[tuple[tuple[str, ...], tuple[str, ...]]] = (ALONE, WITH_DOSE)
+
     def resolved(self, kind: str | None = None) -> dict[str, Any]:
         """Every setting with its exact value; those of the model inside, too."""
         return {**super().resolved(), **_settings(self, kind)}
@@ -160,7 +168,7 @@ class Level(TableModel):
 
     def _kernel(self, benchmark: Benchmark, drugs: np.ndarray) -> np.ndarray:
         """[D, D] kernel of levels; the concentration is standardised over the training `drugs`."""
-        parts = [_view(benchmark, name) for name in (WITH_DOSE if self.dose else ALONE)]
+        parts = [_view(benchmark, name, drugs) for name in self.reads[self.dose]]
         kernel = 0.3 + 2 / len(parts) * sum(parts) + 0.5 * same_entity(benchmark, 1)
         if not self.dose:
             return kernel
@@ -200,3 +208,16 @@ class Level(TableModel):
     def _levels(self, joint: Benchmark, columns: np.ndarray) -> np.ndarray:
         m = self.known.shape[1]
         return self.means.mean() + self._kernel(joint, np.arange(m))[columns][:, :m] @ self.weights
+
+
+@dataclass
+class Potency(Level):
+    """`Level` that also asks how alike drugs are in physico-chemical descriptors (lipophilicity,
+    surfaces, counts of groups), which tell more of a drug's level than fingerprint and text: these
+    count twice beside each other view. A structure that is missing resembles none.
+    """
+
+    reads: ClassVar[tuple[tuple[str, ...], tuple[str, ...]]] = (
+        (*ALONE, "descriptors", "descriptors"),
+        (*WITH_DOSE, "descriptors", "descriptors"),
+    )

@@ -9,7 +9,7 @@ The interface, which other modules build on::
     frame = predictor.predict(drugs, lines)         # names, ids, SMILES, files or frames
     frame = predict_responses(folder, drugs, lines)
 
-`drugs` and `lines` are as in `entities.find_drugs` and `entities.find_lines`; None is all that the
+`drugs` and `lines` are as in `entities.DrugReader` and `entities.find_lines`; None is all that the
 model knows. `frame` has a row for each pair, drug by drug, and the columns `COLUMNS`.
 
 Each kind of pair is answered by a model that suits it:
@@ -18,14 +18,16 @@ Each kind of pair is answered by a model that suits it:
 known      kernel ridge with structure (`KernelHead`, "pairs")
 new line   kernel ridge of the lines' views, trained with whole lines left out ("rows")
 new drug   kernel ridge of the drugs' views, trained with whole compounds left out ("columns"), and
-           the level of the drug (`protocol.Level`; with its highest concentration, where given)
+           the level of the drug (`protocol.Potency`; with its highest concentration, if given)
 both new   what the second says of the new line under all known drugs, carried over to the new drug
            by the third (`KernelHead.carried`), at the drug's level
 ========== ===================================================================================
 """
 
 import copy
+import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,8 +43,8 @@ from clmt_lib.io import DataError, atomic_write
 from clmt_lib.models import saving
 from clmt_lib.models.kernel_head import NEW_DRUGS, NEW_LINES, KernelHead
 from clmt_lib.models.known import training_set, whole_split
-from clmt_lib.models.protocol import Level
-from clmt_lib.predict.entities import Asked, Source, drug_views, find_drugs, find_lines
+from clmt_lib.models.protocol import Level, Potency
+from clmt_lib.predict.entities import Asked, DrugReader, Source, drug_views, find_lines
 from clmt_lib.predict.intervals import LEVELS, Calibration, calibrate
 from clmt_lib.tasks.metrics import per_group
 from clmt_lib.views.controls import BITS_VIEW
@@ -88,7 +90,8 @@ class Predictor:
     seen, line, drug : `KernelHead`s for known pairs, new lines and new drugs
     level, dosed : `Level`s of new drugs, without and with the highest concentration; None where the
         screen's are not known
-    held_out : [lines, drugs] what was said of each line while it was held out
+    out_of_fold : kind of pair (and `DOSED`) -> [lines, drugs] float32 what was said of each line,
+        drug or both while they were held out; NaN where a pair was not asked about
     calibration : kind of pair (and `DOSED`) -> `Calibration`
     gene_sets : name -> symbols, that the view "steps" is made of; None where it is not read
     lines, drugs : further lines (a Side) and drugs (a frame of facts) that are known by name
@@ -101,7 +104,7 @@ class Predictor:
     drug: KernelHead
     level: Level
     dosed: Level | None
-    held_out: np.ndarray
+    out_of_fold: dict[str, np.ndarray]
     calibration: dict[str, Calibration]
     gene_sets: dict[str, list[str]] | None = None
     lines: Side | None = None
@@ -157,7 +160,7 @@ class Predictor:
             dosed = _level(drug, known, whole_split(known, "drug_blind"), dose=True)
         say("holding out known pairs")
         seen, calibration = _seen(known, seed)
-        fitted = cls(known, seen, line, drug, level, dosed, np.zeros(0), calibration)
+        fitted = cls(known, seen, line, drug, level, dosed, {}, calibration)
         say("holding out lines, drugs and both")
         fitted._hold_out(seed)
         fitted.lines, fitted.drugs = lines, drugs
@@ -165,6 +168,7 @@ class Predictor:
             fitted.gene_sets = {name: sorted(genes) for name, genes in gene_sets.items()}
         fitted.about = {
             "fitted_on": benchmark.name,
+            "seed": seed,
             "lines": known.shape[0],
             "drugs": known.shape[1],
             "pairs": len(known),
@@ -178,17 +182,16 @@ class Predictor:
 
     def _hold_out(self, seed: int) -> None:
         """Predict every part of the lines, of the compounds, and of both while it is held out."""
-        known, rng = self.known, np.random.default_rng([seed, 18])
+        known = self.known
         row, column = known.pairs.T
-        compound = np.unique(known.sides[1].keys["compound"], return_inverse=True)[1]
-        line_part = rng.permutation(known.shape[0]) % LINE_PARTS
-        drug_part = (rng.permutation(compound.max() + 1) % DRUG_PARTS)[compound]
-        self.held_out = np.empty(known.shape)
-        new_drug, new_dosed, both, both_dosed = (np.full(known.shape, np.nan) for _ in range(4))
+        line_part, drug_part = parts_of(known, seed)
+        new_line, new_drug, new_dosed, both, both_dosed = (
+            np.full(known.shape, np.nan, dtype=np.float32) for _ in range(5)
+        )
         for part in range(LINE_PARTS):
             lines = np.flatnonzero(line_part == part)
             model = _again(self.line, known, np.flatnonzero(line_part[row] != part))
-            self.held_out[lines] = model.table[lines]
+            new_line[lines] = model.table[lines]
         for part in range(DRUG_PARTS):
             drugs = np.flatnonzero(drug_part == part)
             rest = np.flatnonzero(drug_part[column] != part)
@@ -209,9 +212,10 @@ class Predictor:
                 if level is not None:
                     levels = _level(models[1], known, split, level.dose).levels(known, drugs)
                     out[np.ix_(lines, drugs)] = further + levels - found[: len(trained)].mean(0)
-        said = {"new line": self.held_out, "new drug": new_drug, "both new": both}
+        said = {"new line": new_line, "new drug": new_drug, "both new": both}
         if self.dosed is not None:
             said |= {f"new drug{DOSED}": new_dosed, f"both new{DOSED}": both_dosed}
+        self.out_of_fold = said
         for kind, table in said.items():
             where = np.isfinite(table[row, column])
             self.calibration[kind] = _calibrated(
@@ -231,7 +235,7 @@ class Predictor:
 
         Parameters
         ----------
-        drugs, lines : see `entities.find_drugs`, `entities.find_lines`; None: all known ones
+        drugs, lines : see `entities.DrugReader`, `entities.find_lines`; None: all known ones
         level : share of pairs that an interval should cover, one of `LEVELS`
         scale : of a table of expression
         as_new : treat known drugs and lines as if they were new
@@ -270,19 +274,23 @@ class Predictor:
             raise DataError(
                 f"no interval of {level:g}", remedy=f"use one of {', '.join(map(str, LEVELS))}"
             )
-        sets = self._sets()
         asked_lines = find_lines(lines, self.known, self.lines, scale, as_new)
-        frame_drugs = find_drugs(drugs, self.known, self.drugs, sets, as_new)
+        reader = DrugReader(drugs, self.known, self.drugs, self._sets(), as_new)
         about_lines = self._about_lines(asked_lines)
         rows = self._new_rows(asked_lines)
-        for number, start in enumerate(range(0, len(frame_drugs), BLOCK)):
+        for number, start in enumerate(range(0, len(reader), BLOCK)):
             if not skip(number):
-                part = _part_of(frame_drugs, slice(start, start + BLOCK))
+                part = reader.read(slice(start, start + BLOCK))
                 yield self._block(part, asked_lines, about_lines, rows, level)
 
     def number_of_pairs(self) -> int:
         """How many pairs it was fitted on."""
         return len(self.known)
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """[lines, drugs] what was said of each known line while it was held out."""
+        return self.out_of_fold["new line"]
 
     def _sets(self) -> dict[str, set[str]] | None:
         if self.gene_sets is None:
@@ -568,14 +576,72 @@ def write_predictions(
         raise DataError(
             "predictions are written as .csv or .parquet", file=path, remedy="name it so"
         )
-    frames = list(predictor.blocks(drugs, lines, **options))
-    found = pd.concat(frames, ignore_index=True)
+    parts = path.with_name(f"{path.name}.parts")
+    question = _question(predictor, drugs, lines, options)
+    parts.mkdir(parents=True, exist_ok=True)
+    note = parts / "question.txt"
+    if not note.exists() or note.read_text() != question:
+        for old in parts.glob("*.parquet"):
+            old.unlink()
+        note.write_text(question)
+
+    def file_of(number: int) -> Path:
+        return parts / f"{number:06d}.parquet"
+
+    number = 0
+    while file_of(number).exists():
+        number += 1
+    done = range(number)
+    for frame in predictor.blocks(drugs, lines, skip=done.__contains__, **options):
+        with atomic_write(file_of(number), "wb") as file:
+            frame.to_parquet(file, index=False)
+        number += 1
+    count = _joined(path, [file_of(i) for i in range(number)])
+    shutil.rmtree(parts)
+    return count
+
+
+def _joined(path: Path, parts: list[Path]) -> int:
+    """Write the blocks one after the other into one file; the number of rows."""
+    import pyarrow.parquet as pq
+
+    count = 0
     with atomic_write(path, "wb") as file:
-        if path.suffix == ".csv":
-            file.write(found.to_csv(index=False, lineterminator="\n").encode())
+        writer = None
+        for i, part in enumerate(parts):
+            table = pq.read_table(part)
+            count += len(table)
+            if path.suffix == ".csv":
+                text = table.to_pandas().to_csv(index=False, header=i == 0, lineterminator="\n")
+                file.write(text.encode())
+                continue
+            writer = writer or pq.ParquetWriter(file, table.schema)
+            writer.write_table(table.cast(writer.schema))
+        if writer is not None:
+            writer.close()
+    return count
+
+
+def _question(predictor: Predictor, drugs: Source, lines: Source, options: Any) -> str:
+    """What identifies a question: the model, the bytes of the files, the options."""
+    digest = hashlib.sha256(repr(sorted(options.items())).encode())
+    digest.update(predictor.held_out.tobytes())
+    for source in (drugs, lines):
+        if isinstance(source, (str, os.PathLike)):
+            digest.update(Path(source).read_bytes())
+        elif isinstance(source, pd.DataFrame):
+            digest.update(source.to_csv().encode())
         else:
-            found.to_parquet(file, index=False)
-    return len(found)
+            digest.update(repr(source if source is None else list(source)).encode())
+    return digest.hexdigest()
+
+
+def parts_of(known: Benchmark, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """([lines], [drugs]) the part in which each is held out, all ids of a compound together."""
+    rng = np.random.default_rng([seed, 18])
+    compound = np.unique(known.sides[1].keys["compound"], return_inverse=True)[1]
+    line_part = rng.permutation(known.shape[0]) % LINE_PARTS
+    return line_part, (rng.permutation(compound.max() + 1) % DRUG_PARTS)[compound]
 
 
 def _gene_sets() -> dict[str, set[str]]:
@@ -625,7 +691,7 @@ def _again(model: KernelHead, known: Benchmark, rows: np.ndarray) -> KernelHead:
 
 
 def _level(model: KernelHead, known: Benchmark, split: Split, dose: bool) -> Level:
-    level = Level(of="kernel_head", settings={}, dose=dose)
+    level = Potency(of="kernel_head", settings={}, dose=dose)
     level.model = model
     return level._levelled(known, split)
 
@@ -704,22 +770,3 @@ def _some_of(side: Side, rows: slice) -> Side:
     }
     present = {view: part[rows] for view, part in side.present.items()}
     return Side(side.name, side.frame.iloc[rows], views=views, present=present)
-
-
-def _part_of(asked: Asked, rows: slice) -> Asked:
-    """A slice of what was asked about, with its own new entities alone."""
-    new = asked.new[rows]
-    fresh = new[new >= 0]
-    side = None
-    if len(fresh) and asked.side is not None:
-        side = _some_of(asked.side, slice(int(fresh.min()), int(fresh.max()) + 1))
-        new = np.where(new >= 0, new - fresh.min(), -1)
-    return Asked(
-        asked.ids[rows],
-        asked.names[rows],
-        asked.at[rows],
-        new,
-        side,
-        asked.notes[rows],
-        asked.genes[rows],
-    )

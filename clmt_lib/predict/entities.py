@@ -17,9 +17,15 @@ from clmt_lib.data.base import Benchmark, Side
 from clmt_lib.data.grouping import SALT_ELEMENTS, parent_key
 from clmt_lib.data.response.base import drug_side
 from clmt_lib.io import DataError, read_table
-from clmt_lib.views.controls import BITS_VIEW, STEPS_VIEW, TEXT_VIEW, drug_vectors
+from clmt_lib.views.controls import (
+    BITS_VIEW,
+    SHAPE_VIEW,
+    STEPS_VIEW,
+    TEXT_VIEW,
+    drug_vectors,
+)
 from clmt_lib.views.genesets import steps
-from clmt_lib.views.molecules import fingerprints
+from clmt_lib.views.molecules import descriptors, fingerprints
 
 Source = str | os.PathLike | pd.DataFrame | Iterable[str] | None
 DRUG_WORDS = {  # what a column of a table of drugs may be called -> the fact that it holds
@@ -117,14 +123,8 @@ def _texts(frame: pd.DataFrame, column: str) -> list[str | None]:
 # Drugs
 
 
-def find_drugs(
-    source: Source,
-    known: Benchmark,
-    catalogue: pd.DataFrame | None,
-    gene_sets: Mapping[str, set[str]] | None,
-    as_new: bool = False,
-) -> Asked:
-    """The drugs that a reader asks about.
+class DrugReader:
+    """Reads drugs that a reader asks about, some rows of a table at a time.
 
     Parameters
     ----------
@@ -139,50 +139,90 @@ def find_drugs(
     Raises
     ------
     DataError
-        A name that nobody knows and that is no SMILES, a SMILES that cannot be read, a
-        concentration that is not a positive number.
+        A table without a column that says which drugs; a column of SMILES that cannot be read.
     """
-    drugs = known.sides[1].frame
-    if source is None:
-        every = np.arange(len(drugs))
-        names = drugs["name"].tolist()
-        empty: list[list[str]] = [[] for _ in every]
-        return Asked(drugs.index.tolist(), names, every, every * 0 - 1, None, empty)
-    frame, file = table_of(source, DRUG_WORDS)
-    if not {"id", "name", "smiles"} & set(frame):
-        raise DataError(
-            "no column says which drugs",
-            file=file,
-            row=1,
-            remedy="add a column drug_id, drug_name or smiles",
-        )
-    ids, names, smiles = (_texts(frame, column) for column in ("id", "name", "smiles"))
-    book = _Names(drugs, catalogue)
-    out = Asked([], [], np.full(len(frame), -1), np.full(len(frame), -1), None, [])
-    rows = []
-    for i in range(len(frame)):
-        row = None if file is None else i + 2
-        found = book.find(ids[i], names[i], smiles[i], file, row)
-        facts = dict(found.facts)
-        for fact in ("target", "pathway", "mechanism"):
-            given = _texts(frame.iloc[[i]], fact)[0]
-            facts[fact] = given or facts.get(fact)
-        facts["max_conc_um"] = _concentration(frame, i, file, row)
-        notes = list(found.notes)
-        if found.at >= 0 and as_new:
-            notes.append("the model was fitted on this drug: it does not count as a new one")
-        out.ids.append(ids[i] or names[i] or smiles[i] or "")
-        out.names.append(str(facts.get("name") or out.ids[-1]))
-        out.notes.append(notes)
-        if found.at >= 0 and not as_new:
-            out.at[i] = found.at
-        else:
-            out.new[i] = len(rows)
+
+    def __init__(
+        self,
+        source: Source,
+        known: Benchmark,
+        catalogue: pd.DataFrame | None,
+        gene_sets: Mapping[str, set[str]] | None,
+        as_new: bool = False,
+    ) -> None:
+        self.known, self.gene_sets, self.as_new = known, gene_sets, as_new
+        drugs = known.sides[1].frame
+        self.names = _Names(drugs, catalogue)
+        if source is None:
+            source = pd.DataFrame({"id": drugs.index})
+        self.frame, self.file = table_of(source, DRUG_WORDS)
+        if not {"id", "name", "smiles"} & set(self.frame):
+            raise DataError(
+                "no column says which drugs",
+                file=self.file,
+                row=1,
+                remedy="add a column drug_id, drug_name or smiles",
+            )
+        smiles = pd.Series(_texts(self.frame, "smiles"), dtype=object)
+        for i in np.flatnonzero(smiles.notna()):  # before anything long begins
+            _check_structure(str(smiles[i]), self.file, self._row(i))
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def _row(self, i: int) -> int | None:
+        return None if self.file is None else int(i) + 2
+
+    def read(self, rows: slice) -> Asked:
+        """Some rows of the table.
+
+        Raises
+        ------
+        DataError
+            A name that nobody knows and that is no SMILES; a concentration that is not a positive
+            number.
+        """
+        frame = self.frame.iloc[rows]
+        n, first = len(frame), rows.start
+        ids, names, smiles = (_texts(frame, column) for column in ("id", "name", "smiles"))
+        given = {fact: _texts(frame, fact) for fact in ("target", "pathway", "mechanism")}
+        doses = _texts(frame, "max_conc_um")
+        out = Asked([], [], np.full(n, -1), np.full(n, -1), None, [])
+        new = []
+        for i in range(n):
+            row = self._row(first + i)
+            found = self.names.find(ids[i], names[i], smiles[i], self.file, row)
+            facts = {**found.facts, "max_conc_um": _concentration(doses[i], self.file, row)}
+            facts |= {fact: text[i] or facts.get(fact) for fact, text in given.items()}
+            out.ids.append(ids[i] or names[i] or smiles[i] or "")
+            out.names.append(str(facts.get("name") or out.ids[-1]))
+            out.notes.append(list(found.notes))
+            if found.at >= 0 and not self.as_new:
+                out.at[i] = found.at
+                continue
+            if found.at >= 0:
+                out.notes[-1].append(
+                    "the model was fitted on this drug: it does not count as a new one"
+                )
+            out.new[i] = len(new)
             out.notes[-1] += _kind_of_molecule(facts.get("smiles"))
-            rows.append(facts)
-    if rows:
-        out.side = new_drug_side(rows, known, gene_sets)
-    return out
+            new.append(facts)
+        if new:
+            out.side = new_drug_side(new, self.known, self.gene_sets)
+        return out
+
+
+def _check_structure(smiles: str, file: Any, row: int | None) -> None:
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        if Chem.MolFromSmiles(smiles) is None:
+            raise DataError(
+                f"SMILES {smiles!r} cannot be read",
+                file=file,
+                row=row,
+                remedy="correct it, or name the drug instead",
+            )
 
 
 @dataclass
@@ -245,14 +285,6 @@ class _Names:
                     )
         if smiles:
             facts["smiles"] = smiles
-            with rdBase.BlockLogs():
-                if Chem.MolFromSmiles(smiles) is None:
-                    raise DataError(
-                        f"SMILES {smiles!r} cannot be read",
-                        file=file,
-                        row=row,
-                        remedy="correct it, or name the drug instead",
-                    )
         key = parent_key(facts.get("smiles"))
         if name:
             facts.setdefault("name", name)
@@ -276,8 +308,7 @@ class _Names:
         return f"{more}give its SMILES in a column smiles"
 
 
-def _concentration(frame: pd.DataFrame, i: int, file: Any, row: int | None) -> float:
-    text = _texts(frame.iloc[[i]], "max_conc_um")[0]
+def _concentration(text: str | None, file: Any, row: int | None) -> float:
     value = pd.to_numeric(pd.Series([text]), errors="coerce").iloc[0]
     if text is not None and not value > 0:
         raise DataError(
@@ -325,6 +356,8 @@ def drug_views(
         for source in ("annotation", "mechanism")
     }
     views[BITS_VIEW] = fingerprints(frame).astype(np.uint8)
+    # a molecule stands at the end, so that there are descriptors even where no structure is known
+    views[SHAPE_VIEW] = descriptors([*frame["smiles"], "C"])[:-1]
     if gene_sets is not None:
         views[STEPS_VIEW] = steps(frame, gene_sets).astype(np.uint8)
     return views

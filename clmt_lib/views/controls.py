@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.base import Side
-from clmt_lib.views.molecules import fingerprints
+from clmt_lib.views.molecules import descriptors, fingerprints
 from clmt_lib.views.text import BUNDLED, describe_drugs, encode
 
 CONTROLS = ("words", "shuffled", "random", "one_hot")
-TEXT_VIEW, BITS_VIEW, STEPS_VIEW = "text {}", "fingerprint", "steps"
+TEXT_VIEW, BITS_VIEW, STEPS_VIEW, SHAPE_VIEW = "text {}", "fingerprint", "steps", "descriptors"
 DRUG_VIEWS = (TEXT_VIEW.format("annotation"), TEXT_VIEW.format("mechanism"), BITS_VIEW, STEPS_VIEW)
 
 
@@ -27,6 +27,16 @@ def morgan_bits(side: Side) -> np.ndarray:
     if BITS_VIEW in side.views:
         return np.asarray(side.views[BITS_VIEW], dtype=np.float64)
     return fingerprints(side.frame)
+
+
+def shapes(side: Side) -> tuple[np.ndarray, np.ndarray]:
+    """([D, descriptors] of each drug: the side's view, else `descriptors`; [D] bool which of them
+    have a structure).
+    """
+    there = side.frame["smiles"].map(lambda smiles: isinstance(smiles, str)).to_numpy(bool)
+    if SHAPE_VIEW in side.views:
+        return np.asarray(side.views[SHAPE_VIEW], dtype=np.float64), there
+    return descriptors(side.frame["smiles"]), there
 
 
 def drug_vectors(
