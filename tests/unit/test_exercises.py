@@ -222,7 +222,7 @@ def test_the_solutions_of_a_page_are_right(page):
     folded = r"\{admonition\} (?:A s|S)olution\n:class: dropdown\n(.*?)(?=\n#|\Z)"
     solutions = re.findall(folded, "\n".join(prose), re.DOTALL)
     assert len(solutions) == len(asked)
-    module = next(m for m in CHAPTERS if f"{chapter}.1" in m.RIGHT)
+    module = next(m for m in CHAPTERS if next(iter(asked)) in m.RIGHT)
     scope = dict(getattr(module, "GIVEN", {}))
     for source in code:
         starts = getattr(module, "CELLS", ())

@@ -15,6 +15,7 @@ from clmt_lib.book.exercises import (  # noqa: F401, each registers its checks
     alignment,
     attributes,
     best,
+    clinic,
     data,
     graphs,
     ladder,
