@@ -94,15 +94,24 @@ TOLD = re.compile(r"(\d+) s, peak memory (\d+) MB")
 
 
 def size_of(notebook):
-    """How long a chapter (parsed JSON) is: words of prose, code cells that a reader sees, figures,
-    minutes to read, and the seconds and MB that its last line tells ("" where it does not).
+    """How long a chapter (parsed JSON) is without its exercises and quiz: words of prose, code
+    cells that a reader sees, figures, minutes to read, and the seconds and MB that its last line
+    tells ("" where it does not).
 
-    Minutes are words / 180 + lines of visible code / 12 + half a minute a figure; the rest of an
-    hour is for exercises.
+    Minutes are words / 180 + lines of visible code / 12 + half a minute a figure.
     """
-    prose = [c for c in notebook["cells"] if c["cell_type"] == "markdown"]
-    code = [c for c in notebook["cells"] if c["cell_type"] == "code"]
-    words = sum(len(re.findall(r"[^\W\d_]{2,}", "".join(c["source"]))) for c in prose)
+    cells, last, read = notebook["cells"], notebook["cells"][-1], True
+    prose, code = [], []
+    for cell in cells:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            code += [cell] if read else []
+            continue
+        for part in re.split(r"(?m)^(?=## )", text):
+            if part.startswith("## "):
+                read = not part.startswith(("## Exercises", "## Quiz"))
+            prose += [part] if read else []
+    words = sum(len(re.findall(r"[^\W\d_]{2,}", part)) for part in prose)
     seen = ["".join(c["source"]) for c in code if not FOLDED & set(c["metadata"].get("tags", []))]
     lines = sum(len([line for line in text.splitlines() if line.strip()]) for text in seen)
     figures = sum(
@@ -111,7 +120,7 @@ def size_of(notebook):
         for output in c["outputs"]
         if {"image/png", "image/svg+xml"} & set(output.get("data", {}))
     )
-    told = TOLD.findall(json.dumps(code[-1]["outputs"])) if code else []
+    told = TOLD.findall(json.dumps(last.get("outputs", [])))
     seconds, memory = told[-1] if told else ("", "")
     minutes = round(words / 180 + lines / 12 + figures / 2)
     return {
