@@ -478,3 +478,45 @@ def test_a_chapter_is_one_sitting(path):
         pytest.skip(LONGER[path.stem])
     size = extension.size_of(json.loads(path.read_text(encoding="utf-8")))
     assert size["words"] <= 3750 and size["cells"] <= 41 and size["minutes"] <= 56
+
+
+PRIVATE = {  # a word that only we used -> the field's
+    r"\b(?:holds?|holding) zero\b": "includes zero",
+    r"\b(?:leaves?|leaving|left) zero out\b": "excludes zero",
+    r"\bsize of nothing\b|\breach of another seed\b": "seed-to-seed spread",
+    r"\b(?:train|valid|test) role\b": "training, validation or test set",
+    r"\btold more\b": "with auxiliary data",
+    r"\brulers?\b": "scaler",
+    r"\b(?:tough|tender) (?:cell )?lines?\b": "general sensitivity",
+    r"\bstrangers?\b(?=[ ,?.])(?<!does something stranger)": "negative",
+    r"\bpartners?\b": "positive",
+    r"\bhears\b|\blistens\b": "receives messages",
+    r"\bplayers?\b": "encoder",
+}
+OURS = [path for path in COMMITTED if path.stem[:2] in ("01", "02", "03", "04", "07", "08", "14")]
+OURS += [path for path in COMMITTED if path.stem in ("scores", "many_runs", "bug_clinic")]
+OURS += [ROOT / "book" / f"{name}.md" for name in ("index", "clmt_in_one_page", "how_to_read")]
+OURS += [ROOT / "book" / f"{name}.md" for name in ("notation", "glossary", "teaching")]
+
+
+def private_words(text):
+    """Words of ours in `text` (markdown without code), each with the word to write instead."""
+    text = re.sub(r"```python.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+    found = [
+        (m.group(), word) for pattern, word in PRIVATE.items() for m in re.finditer(pattern, text)
+    ]
+    return [each for each in found if each[0] != "stranger"]
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.stem)
+def test_prose_uses_the_words_of_the_field(path):
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+    assert private_words(text) == []
+
+
+def test_a_private_word_is_noticed():
+    assert private_words("The interval holds zero.") == [("holds zero", "includes zero")]
+    assert private_words("`the size of nothing`") == []
