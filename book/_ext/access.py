@@ -15,6 +15,8 @@ REPAIRS = (
         re.compile(r'<summary>(<span class="toctree-toggle")'),
         r'<summary aria-label="Show what is inside">\1',
     ),
+    # A fold says itself whether it shows or hides.
+    (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
     # The button says "Search" itself; a label beside it hides the keys from its name.
     (re.compile(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"'), r"\1"),
     # A bibliography is read as text: its roles are deprecated, and contradict each other.

@@ -170,6 +170,34 @@ def launch_options(url):
     }
 
 
+def caption_figures(app, doctree):
+    """Number the pictures that cells drew, and put their alternative text below them as a caption:
+    what to see stands once, in the notebook's metadata.
+    """
+    from docutils import nodes
+
+    found = [
+        image
+        for image in doctree.findall(nodes.image)
+        if image.get("alt") and _in_output(image) and not isinstance(image.parent, nodes.figure)
+    ]
+    for number, image in enumerate(found, 1):
+        name = f"figure-{number}"
+        figure = nodes.figure("", ids=[name], classes=["drawn-by-cell"])
+        image.replace_self(figure)
+        figure += image
+        figure += nodes.caption("", image["alt"])
+
+
+def _in_output(node):
+    """Whether a node stands in the output of a cell."""
+    while node.parent is not None:
+        node = node.parent
+        if "cell_output" in node.get("classes", ()):
+            return True
+    return False
+
+
 def fill_in(app, config):
     """What pages name between double braces: sentences and tables made from the records, and the
     sizes of chapters; and buttons that need a public repository, where CLMT_REPOSITORY names one.
@@ -193,6 +221,7 @@ def setup(app):
     bring_chapters(Path(app.srcdir))
     unpack_mathjax(Path(app.srcdir))
     app.connect("config-inited", fill_in)
+    app.connect("doctree-read", caption_figures)
     app.connect("env-get-outdated", renew_assets)
     app.connect("html-page-context", drop_thebe, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
