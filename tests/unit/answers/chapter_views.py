@@ -1,4 +1,4 @@
-"""Right and wrong answers to the exercises of chapters 01 to 05."""
+"""Right and wrong answers to the exercises of chapters 01 to 06, 08 and 14, and of the clinic."""
 
 import math
 
@@ -7,11 +7,16 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
+from clmt_lib import models, tasks
+from clmt_lib.book.exercises.scaling import makespan
+from clmt_lib.book.exercises.training import adamw
+from clmt_lib.models.clmt.auxiliary import drug_thresholds
 from clmt_lib.nn.contrast import info_nce
+from clmt_lib.tasks import metrics
 from clmt_lib.views.structure import neighbours
 from clmt_lib.views.text import centred
 
-# --- Chapter 01: right answers, and the usual wrong ones with a part of their hint.
+# --- Right and wrong answers to the exercises of chapters 01 to 05.
 
 
 def scaler(x, train):
@@ -147,9 +152,6 @@ WRONG_01 = {
 }
 
 
-# --- Chapter 02: right answers, and the usual wrong ones with a part of their hint.
-
-
 SAID_02 = {"a": "fact", "b": "leak", "c": "leak", "d": "fact", "e": "leak"}
 
 
@@ -225,9 +227,6 @@ WRONG_02 = {
         (lambda row: 3, "one text"),
     ],
 }
-
-
-# --- Chapter 03: right answers, and the usual wrong ones with a part of their hint.
 
 
 def one_round(h, bond_index, e):
@@ -331,9 +330,6 @@ WRONG_03 = {
         (lambda smiles: 1 / 0, "raised ZeroDivisionError"),
     ],
 }
-
-
-# --- Chapter 04: right answers, and the usual wrong ones with a part of their hint.
 
 
 SAID_04 = {"a": "yes", "b": "no", "c": "no", "d": "no", "e": "say so"}
@@ -448,9 +444,6 @@ WRONG_04 = {
 }
 
 
-# --- Chapter 05: right answers, and the usual wrong ones with a part of their hint.
-
-
 SAID_05 = {"a": "positive", "b": "negative", "c": "left out", "d": "left out", "e": "left out"}
 
 
@@ -560,5 +553,530 @@ WRONG_05 = {
 }
 
 
-RIGHT = RIGHT_01 | RIGHT_02 | RIGHT_03 | RIGHT_04 | RIGHT_05
-WRONG = WRONG_01 | WRONG_02 | WRONG_03 | WRONG_04 | WRONG_05
+RIGHT_views = RIGHT_01 | RIGHT_02 | RIGHT_03 | RIGHT_04 | RIGHT_05
+
+
+WRONG_views = WRONG_01 | WRONG_02 | WRONG_03 | WRONG_04 | WRONG_05
+
+
+# --- Chapter 06: right answers, and the usual wrong ones with a part of their hint.
+
+
+SAID_06 = {
+    "a": "cell_blind",
+    "b": "mixed",
+    "c": "drug_blind",
+    "d": "scaffold_blind",
+    "e": "tissue_blind",
+}
+
+
+def stop(valid, patience, tie=False, restart=True, end=True):
+    best, kept, since, made = float("inf"), 0, 0, 0
+    for look, score in enumerate(valid):
+        made, since = look + 1, since + 1
+        if score < best or (tie and score == best):
+            best, kept, since = score, look, 0 if restart else since - 1
+        if end and since >= patience:
+            break
+    return kept, made
+
+
+def spread(benchmark, positions):
+    table = benchmark.matrix(positions)
+    out, some = np.full(benchmark.n_drugs, np.nan), np.isfinite(table).any(axis=0)
+    out[some] = np.nanstd(table[:, some], axis=0)
+    return out
+
+
+RIGHT_06 = {
+    "06.1": [[40000, 600], np.array([40000, 600]), (40000, 600)],
+    "06.2": [SAID_06],
+    "06.3": [adamw, lambda *given: adamw(*given).tolist()],
+    "06.4": [stop, lambda *given: list(stop(*given))],
+    "06.5": [spread, lambda world, at: drug_thresholds(world, at)],
+}
+
+
+WRONG_06 = {
+    "06.1": [
+        ([20000, 600], "drug"),
+        ([40000, 24000], "nothing is encoded twice"),
+        ([40000, 80000], "different"),
+        ([1000, 600], "one batch"),
+        ([600, 40000], "order"),
+        ([1, 2], "two encodings"),
+        (600, "shape [2]"),
+    ],
+    "06.2": [
+        (SAID_06 | {"a": "mixed"}, "lines are new"),
+        (SAID_06 | {"d": "drug_blind"}, "ring systems"),
+        (SAID_06 | {"e": "cell_blind"}, "tissue"),
+        (SAID_06 | {"b": 1}, "choose one of"),
+        (["mixed"], "dictionary"),
+    ],
+    "06.3": [
+        (lambda *given: adamw(*given, corrected=False), "bias correction"),
+        (lambda *given: adamw(*given, coupled=True), "L2"),
+        (lambda theta, g, rate, decay: adamw(theta, g, rate, 0.0), "decay is missing"),
+        (lambda *given: adamw(*given, root=False), "square root"),
+        (lambda theta, g, *rest: adamw(theta, g[:1], *rest), "only the first"),
+        (lambda theta, g, rate, decay: theta - rate * sum(g), "plain"),
+        (lambda theta, *rest: adamw(theta, *rest) - theta, "the change"),
+        (lambda *given: np.zeros(2), "update m"),
+        (lambda *given: (adamw(*given), 0), "weights alone"),
+        (lambda *given: 1.0, "shape [2]"),
+    ],
+    "06.4": [
+        (lambda *given: stop(*given, tie=True), "equal value"),
+        (lambda *given: stop(*given, end=False), "must stop"),
+        (lambda *given: stop(*given, restart=False), "back to 0"),
+        (lambda *given: (7, 8), "stopped"),
+        (lambda *given: (4, 7), "count it"),
+        (lambda *given: 4, "two things"),
+        (lambda *given: (stop(*given)[0] + 1, stop(*given)[1]), "from 0"),
+        (lambda *given: (0, 0), "keep the best value"),
+        (
+            lambda valid, patience: stop(valid, patience) if patience < 5 else (0, 1),
+            "all looks are made",
+        ),
+    ],
+    "06.5": [
+        (lambda world, at: spread(world, np.arange(len(world))), "outside `positions`"),
+        (lambda world, at: np.nan_to_num(spread(world, at)), "leave it NaN"),
+        (lambda world, at: np.random.default_rng().random(world.n_drugs), "call to call"),
+        (lambda world, at: spread(world, at) * 0 + 1, "same value"),
+        (lambda world, at: spread(world, at) * np.nan, "no value"),
+        (lambda world, at: 3.0, "array of shape"),
+    ],
+}
+
+
+# --- Chapter 08: right answers, and the usual wrong ones with a part of their hint.
+
+
+SCORES = {"a": "pcc_per_drug", "b": "pcc_per_cell", "c": "rmse", "d": "pcc_normalised"}
+
+
+def per_drug(y, p, drug):
+    return metrics.per_group(y, p, drug)
+
+
+def per_drug_bare(fewest=5, drop=False, weigh=False):
+    """The usual ways of writing it, right and wrong."""
+
+    def answer(y, p, drug):
+        values, weights = [], []
+        for d in np.unique(drug):
+            rows = drug == d
+            if rows.sum() < fewest or (drop and np.ptp(p[rows]) == 0):
+                continue
+            values.append(0.0 if np.ptp(p[rows]) == 0 else np.corrcoef(y[rows], p[rows])[0, 1])
+            weights.append(rows.sum() if weigh else 1)
+        return np.average(values, weights=weights)
+
+    return answer
+
+
+def naive_nan(y, p, drug):
+    return np.mean([np.nan if np.ptp(p[drug == d]) == 0 else 1.0 for d in np.unique(drug)])
+
+
+def effects_only(world, split):
+    mean, cells, drugs = metrics.additive_effects(world, split.train)
+    return mean + cells[:, None] + drugs[None]
+
+
+def factorised(world, split):
+    return models.build("als", ranks=(10,), ridges=(10.0,)).fit(world, split).table
+
+
+def peeks(world, split):
+    table = effects_only(world, split)
+    cell, drug = world.pairs[split.test].T
+    table[cell, drug] = world.y[split.test]
+    return table
+
+
+def only_test_pairs(world, split):
+    return world.y[split.test]
+
+
+def with_holes(world, split):
+    return world.matrix(split.train)
+
+
+RIGHT_08 = {
+    "08.1": [100.4, np.float64(112_044**2 * 8 / 1e9), 100],
+    "08.2": [SCORES],
+    "08.3": [per_drug, per_drug_bare()],
+    "08.4": [
+        lambda a, b: np.percentile(a - b, [2.5, 97.5]),
+        lambda a, b: tuple(tasks.interval(a - b)),
+    ],
+    "08.5": [
+        factorised,
+        lambda world, split: models.build("neighbours_fingerprint").fit(world, split).table,
+    ],
+}
+
+
+WRONG_08 = {
+    "08.1": [
+        (93.5, "GiB"),
+        (12.55, "8 bytes"),
+        (50.2, "float32"),
+        (0.000896, "every pair"),
+        (0.003036, "avoids"),
+        (100.43e9, "10 ** 9"),
+        (7, "rows x columns"),
+        ("100", "without quotes"),
+    ],
+    "08.2": [
+        (SCORES | {"a": "pcc"}, "a is not pcc"),
+        (SCORES | {"b": "pcc_per_drug"}, "inside the line"),
+        (SCORES | {"c": "pcc"}, "units"),
+        (SCORES | {"d": "rmse"}, "take away first"),
+        (SCORES | {"d": "accuracy"}, "choose one of"),
+        (["rmse"], "dictionary"),
+    ],
+    "08.3": [
+        (lambda y, p, drug: np.corrcoef(y, p)[0, 1], "global correlation"),
+        (per_drug_bare(fewest=1), "three lines"),
+        (per_drug_bare(drop=True), "reward giving up"),
+        (per_drug_bare(weigh=True), "counts once"),
+        (naive_nan, "NaN"),
+        (lambda y, p, drug: [0.1, 0.2], "mean over drugs"),
+        (0.5, "hand in the function"),
+        (lambda y, p, drug: 0.123, "inside each drug"),
+    ],
+    "08.4": [
+        (lambda a, b: np.percentile(b - a, [2.5, 97.5]), "sign"),
+        (lambda a, b: np.percentile(a - b, [5, 95]), "90 %"),
+        (lambda a, b: a - b, "each draw"),
+        (lambda a, b: np.percentile(a - b, [97.5, 2.5]), "low end first"),
+        (
+            lambda a, b: np.percentile(a, [2.5, 97.5]) - np.percentile(b, [2.5, 97.5]),
+            "subtract first",
+        ),
+        (lambda a, b: (0, 0), "np.percentile"),
+    ],
+    "08.5": [
+        (effects_only, "drug + cell effects"),
+        (peeks, "a leak"),
+        (only_test_pairs, "whole table"),
+        (with_holes, "holes"),
+        (lambda world, split: np.zeros((3, 3)), "shape"),
+        (lambda world, split: 1 / 0, "ZeroDivisionError"),
+    ],
+}
+
+
+# --- Chapter 14: right answers, and the usual wrong ones with a part of their hint.
+
+
+SAID_14 = {
+    "a": "encode once",
+    "b": "cluster",
+    "c": "keep it on disk",
+    "d": "larger batches",
+    "e": "pack",
+}
+
+
+def exponent(size, seconds):
+    return np.polyfit(np.log(size), np.log(seconds), 1)[0]
+
+
+def tiles(pairs, most, wide=12, high=15):
+    block = pairs[:, 0] // high * 1000 + pairs[:, 1] // wide
+    return [np.flatnonzero(block == one) for one in np.unique(block)]
+
+
+def by_line(pairs, most):
+    return np.array_split(np.argsort(pairs[:, 0], kind="stable"), -(-len(pairs) // most))
+
+
+RIGHT_14 = {
+    "14.1": [2 * 969 * 8000 * 1024 / 1e9, 15.9, np.float64(15.88)],
+    "14.2": [SAID_14],
+    "14.3": [exponent, lambda size, seconds: np.array([exponent(size, seconds)])],
+    "14.4": [makespan],
+    "14.5": [tiles, lambda *given: [batch.tolist() for batch in tiles(*given)]],
+}
+
+
+WRONG_14 = {
+    "14.1": [
+        (7.94, "two operations"),
+        (47.6, "backward"),
+        (15_876_096_000, "units of 10^9"),
+        (0.016384, "969"),
+        (3525, "every pair"),
+        (1.0, "two operations for each line"),
+        ("16", "without quotes"),
+    ],
+    "14.2": [
+        (SAID_14 | {"a": "cluster"}, "again and again"),
+        (SAID_14 | {"b": "pack"}, "many computers"),
+        (SAID_14 | {"c": "larger batches"}, "never changes"),
+        (SAID_14 | {"d": "encode once"}, "starting small"),
+        (SAID_14 | {"e": "cluster"}, "tells most"),
+        (SAID_14 | {"e": "a faster computer"}, "choose one of"),
+        (["pack"], "dictionary"),
+    ],
+    "14.3": [
+        (lambda size, s: np.polyfit(np.log(size), np.log(s), 1)[1], "intercept"),
+        (lambda size, s: np.polyfit(np.log(s), np.log(size), 1)[0], "swapped"),
+        (lambda size, s: np.polyfit(size, s, 1)[0], "logarithms of both"),
+        (lambda size, s: np.polyfit(np.log(size), s, 1)[0], "too"),
+        (lambda size, s: np.log(s[-1] / s[0]) / np.log(size[-1] / size[0]), "first and the last"),
+        (lambda size, s: 2 ** exponent(size, s), "doubling"),
+        (lambda size, s: s[-1] / s[0], "size grow"),
+        (lambda size, s: 5.0, "least squares"),
+        (lambda size, s: np.polyfit(np.log(size), np.log(s), 1), "shape [1]"),
+    ],
+    "14.4": [
+        (lambda s, n: sum(s) / n, "least possible"),
+        (lambda s, n: sum(s), "one worker alone"),
+        (lambda s, n: max(s), "longest run alone"),
+        (lambda s, n: max(sum(s[i::n]) for i in range(n)), "beforehand"),
+        (lambda s, n: makespan(sorted(s, reverse=True), n), "order of the list"),
+        (lambda s, n: makespan(s, 3), "with one worker"),
+        (lambda s, n: 1.0, "one number a worker"),
+    ],
+    "14.5": [
+        (lambda pairs, most: np.array_split(np.arange(len(pairs)), 12), "random batches need"),
+        (by_line, "one side"),
+        (lambda pairs, most: [np.arange(len(pairs))], "at most 200"),
+        (lambda pairs, most: [pairs[:100]], "flat array"),
+        (lambda pairs, most: tiles(pairs, most)[1:], "in no batch"),
+        (lambda pairs, most: tiles(pairs, most) * 2, "two batches"),
+        (lambda pairs, most: [batch + 1 for batch in tiles(pairs, most)], "outside"),
+        (lambda *given: 3, "list of arrays"),
+    ],
+}
+
+
+# --- Bug clinic: mended functions, the ill ones of the page, and the usual wrong repairs.
+
+
+def standardise(x, train):
+    spread = x[train].std(axis=0)
+    return (x - x[train].mean(axis=0)) / np.where(spread > 0, spread, 1)
+
+
+def held_out(compounds, rng):
+    names = np.unique(compounds)
+    return np.isin(compounds, rng.choice(names, len(names) // 3, replace=False))
+
+
+def level(y, drug, train, n):
+    y, drug = y[train], drug[train]
+    known = {d: y[drug == d].mean() for d in np.unique(drug)}
+    rest = np.mean(list(known.values()))
+    return np.array([known.get(d, rest) for d in range(n)])
+
+
+def output(x, weight, training, rng):
+    if not training:
+        return x @ weight
+    kept = rng.random(x.shape) < 0.5
+    return (x * kept / 0.5) @ weight
+
+
+def normalised(h, mean, spread, training):
+    if training:
+        mean, spread = h.mean(axis=0), h.std(axis=0)
+    return (h - mean) / spread
+
+
+def negatives(drug):
+    return drug[:, None] != drug[None]
+
+
+def nearest(likeness, k):
+    np.fill_diagonal(likeness, -np.inf)
+    return np.argsort(likeness, axis=1)[:, -k:][:, ::-1]
+
+
+def error(batches):
+    return np.sqrt(np.mean(np.concatenate(batches) ** 2))
+
+
+def kept(rmse, r):
+    return int(np.argmin(rmse))
+
+
+def ln_ic50(value, unit):
+    return np.log(value / {"uM": 1, "nM": 1000}[unit])
+
+
+def ill_standardise(x, train):
+    """x [lines, genes], train: positions; returns [lines, genes]."""
+    return (x - x.mean(axis=0)) / x.std(axis=0)
+
+
+def ill_held_out(compounds, rng):
+    """compounds [ids], a name an id; returns [ids] True where held out."""
+    ids = np.arange(len(compounds))
+    return np.isin(ids, rng.choice(ids, len(ids) // 3, replace=False))
+
+
+def ill_level(y, drug, train, n):
+    """y, drug [pairs], train: positions of pairs; returns [n] a drug."""
+    return np.array([y[drug == d].mean() for d in range(n)])
+
+
+def ill_output(x, weight, training, rng):
+    """x [rows, inputs], weight [inputs]; returns [rows]."""
+    kept = rng.random(x.shape) < 0.5
+    return (x * kept / 0.5) @ weight
+
+
+def ill_normalised(h, mean, spread, training):
+    """h [rows, dim]; mean, spread [dim] were kept; returns [rows, dim]."""
+    return (h - h.mean(axis=0)) / h.std(axis=0)
+
+
+def ill_negatives(drug):
+    """drug [rows]; returns [rows, rows] True where to push."""
+    return ~np.eye(len(drug), dtype=bool)
+
+
+def ill_nearest(likeness, k):
+    """likeness [n, n]; returns [n, k] positions."""
+    np.fill_diagonal(likeness, 0)
+    return np.argsort(likeness, axis=1)[:, -k - 1 : -1][:, ::-1]
+
+
+def ill_error(batches):
+    """batches: a list of arrays of prediction - measured; returns RMSE."""
+    return np.mean([np.sqrt(np.mean(batch**2)) for batch in batches])
+
+
+def ill_kept(rmse, r):
+    """rmse, r [looks]; returns the position of the look that is kept."""
+    best, low, high = 0, rmse[0], r[0]
+    for look in range(1, len(rmse)):
+        if rmse[look] < low or r[look] > high:
+            best, low, high = look, rmse[look], r[look]
+    return best
+
+
+def ill_ln_ic50(value, unit):
+    """value in unit "uM" or "nM"; returns ln of the value in µM."""
+    return np.log10(value * {"uM": 1, "nM": 1000}[unit])
+
+
+def each_by_itself(x, train):
+    out, test = x.copy(), np.setdiff1d(np.arange(len(x)), train)
+    for rows in (train, test):
+        spread = x[rows].std(axis=0)
+        out[rows] = (x[rows] - x[rows].mean(axis=0)) / np.where(spread > 0, spread, 1)
+    return out
+
+
+def unguarded(x, train):
+    return (x - x[train].mean(axis=0)) / x[train].std(axis=0)
+
+
+def zero_for_new(y, drug, train, n):
+    found = level(y, drug, train, n)
+    return np.where(np.isin(np.arange(n), drug[train]), found, 0)
+
+
+def nan_for_new(y, drug, train, n):
+    found = level(y, drug, train, n)
+    return np.where(np.isin(np.arange(n), drug[train]), found, np.nan)
+
+
+def with_itself(likeness, k):
+    return np.argsort(likeness, axis=1)[:, -k:][:, ::-1]
+
+
+def far_first(likeness, k):
+    return nearest(likeness, k)[:, ::-1]
+
+
+RIGHT_clinic = {
+    "clinic.01": [standardise],
+    "clinic.02": [held_out],
+    "clinic.03": [level],
+    "clinic.04": [output],
+    "clinic.05": [normalised],
+    "clinic.06": [negatives],
+    "clinic.07": [nearest],
+    "clinic.08": [error],
+    "clinic.09": [kept],
+    "clinic.10": [ln_ic50],
+}
+
+
+WRONG_clinic = {
+    "clinic.01": [
+        (ill_standardise, "numbers of the training lines change"),
+        (each_by_itself, "one new sample"),
+        (unguarded, "no finite number"),
+    ],
+    "clinic.02": [
+        (ill_held_out, "under another id"),
+        (lambda names, rng: np.zeros(len(names), bool), "nothing is held out"),
+        (lambda names, rng: names == "a", "never held out"),
+        (lambda names, rng: np.flatnonzero(held_out(names, rng)), "True or False"),
+    ],
+    "clinic.03": [
+        (ill_level, "test responses"),
+        (zero_for_new, "not at 0"),
+        (nan_for_new, "no finite level"),
+    ],
+    "clinic.04": [
+        (ill_output, "you get two"),
+        (lambda x, w, training, rng: x @ w, "nothing is left out"),
+        (
+            lambda x, w, training, rng: (
+                x @ w if not training else (x * (rng.random(x.shape) < 0.5)) @ w
+            ),
+            "expected output",
+        ),
+    ],
+    "clinic.05": [
+        (ill_normalised, "rows beside it"),
+        (lambda h, mean, spread, training: (h - mean) / spread, "of the batch"),
+        (lambda h, mean, spread, training: h - mean, "kept in training"),
+    ],
+    "clinic.06": [
+        (ill_negatives, "away from itself"),
+        (lambda drug: drug[:, None] == drug[None], "opposite"),
+        (
+            lambda drug: negatives(drug) | np.eye(len(drug), dtype=bool),
+            "counts as its negative",
+        ),
+    ],
+    "clinic.07": [
+        (ill_nearest, "nearest one is missing"),
+        (with_itself, "neighbour of itself"),
+        (far_first, "come first"),
+    ],
+    "clinic.08": [
+        (ill_error, "into other batches"),
+        (lambda batches: np.sqrt(np.mean([np.mean(b**2) for b in batches])), "as much as four"),
+        (lambda batches: error(batches[:1]), "last batch is missing"),
+        (lambda batches: error(batches) ** 2, "root"),
+    ],
+    "clinic.09": [
+        (ill_kept, "higher error"),
+        (lambda rmse, r: len(rmse) - 1, "last look"),
+        (lambda rmse, r: int(np.flatnonzero(rmse == rmse.min())[-1]), "earlier look"),
+    ],
+    "clinic.10": [
+        (lambda value, unit: np.log10(value / {"uM": 1, "nM": 1000}[unit]), "natural"),
+        (lambda value, unit: np.log(value * {"uM": 1, "nM": 1000}[unit]), "more potent"),
+        (lambda value, unit: np.log(value), "micromolar"),
+        (ill_ln_ic50, "natural logarithm"),
+    ],
+}
+
+
+RIGHT = RIGHT_views | RIGHT_06 | RIGHT_08 | RIGHT_14 | RIGHT_clinic
+WRONG = WRONG_views | WRONG_06 | WRONG_08 | WRONG_14 | WRONG_clinic
