@@ -19,7 +19,7 @@ from clmt_lib.cli.predict import fit, predict
 from clmt_lib.cli.report import report
 from clmt_lib.cli.run import run
 from clmt_lib.cli.score import score, split
-from clmt_lib.cli.screen import new
+from clmt_lib.cli.screen import compare, new
 from clmt_lib.cli.study import study
 from clmt_lib.cli.transfer import transfer
 
@@ -34,6 +34,7 @@ def clmt() -> None:
 for command in (
     data,
     new,
+    compare,
     split,
     run,
     collect,

@@ -24,7 +24,9 @@ FLOORS = (  # each may import what lies before it; rooms of one floor do not see
     ("training",),
     ("models",),
     ("records",),
+    ("report",),
     ("predict",),
+    ("screen",),
     ("cli",),
     ("book",),
 )

@@ -1,0 +1,184 @@
+"""A few measurements of a new drug (or line): what a model got wrong of them, carried over to
+everything that was not measured, in closed form (chapter "Your own drugs and lines").
+
+A model is asked about a new drug, and is wrong in some way: too high everywhere, say, and too low
+in the blood lines. How such errors go together over the lines is learnt from the training drugs,
+each predicted by a fit that did not see it: their covariance. Given the errors of a few lines,
+those of the others follow by conditioning a normal distribution (kriging). The level of the drug
+moves with its mean error, shrunk; the ranking follows drugs that were mispredicted alike. No
+feature is read, so the same holds for a new line and the drugs it was tried with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clmt_lib.io import DataError
+
+SHARES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+TRIED = (3, 10, 30)  # measurements that a share of the plain part is chosen on
+FEWEST = 5  # entities that a covariance is learnt from
+
+
+@dataclass(frozen=True, eq=False)
+class PilotPrior:
+    """How the errors of a model go together over the entities of the other side.
+
+    Attributes
+    ----------
+    mean : [m] mean error of a new entity, measured minus predicted
+    covariance : [m, m] of the errors, with the noise of a measurement on its diagonal
+    share : of the plain part (one variance for the level, one for the rest) in the covariance
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    share: float
+
+    def update(self, predicted: np.ndarray, at: Sequence[int], measured: Any) -> np.ndarray:
+        """[m] prediction of an entity, given what was measured of it.
+
+        Parameters
+        ----------
+        predicted : [m] what the model says
+        at : [k] positions that were measured
+        measured : [k] values
+
+        Examples
+        --------
+        >>> plain = PilotPrior(np.zeros(3), np.eye(3) + 3.0, 1.0)  # a level of variance 3, noise 1
+        >>> plain.update(np.zeros(3), [0], [4.0]).round(2).tolist()  # 3 / (3 + 1) of the error
+        [4.0, 3.0, 3.0]
+        """
+        at = np.asarray(at, dtype=np.int64)
+        measured, out = np.asarray(measured, dtype=np.float64), predicted + self.mean
+        if len(at) != len(measured):
+            raise DataError(
+                f"{len(measured)} values measured at {len(at)} places", remedy="give one a place"
+            )
+        if not len(at):
+            return out
+        weights = np.linalg.solve(self.covariance[np.ix_(at, at)], measured - out[at])
+        out = out + self.covariance[:, at] @ weights
+        out[at] = measured
+        return out
+
+    def variance(self, at: Sequence[int]) -> np.ndarray:
+        """[m] variance that is left in the prediction of a measurement, given those at `at`."""
+        at = np.asarray(at, dtype=np.int64)
+        variance = np.diag(self.covariance).copy()
+        if len(at):
+            across = self.covariance[:, at]
+            solved = np.linalg.solve(self.covariance[np.ix_(at, at)], across.T)
+            variance -= (across * solved.T).sum(1)
+            variance[at] = 0.0
+        return np.maximum(variance, 0.0)
+
+    def choose(
+        self, count: int, at: Sequence[int] = (), among: Sequence[int] | None = None
+    ) -> list[int]:
+        """Positions to measure next: one after the other, that which leaves the smallest variance
+        in all the rest. What will be measured does not matter to it, only where.
+
+        Parameters
+        ----------
+        count : how many
+        at : positions that were measured already
+        among : positions that can be measured; None: all
+        """
+        left = self.covariance.copy()
+        free = np.zeros(len(left), dtype=bool)
+        free[np.arange(len(left)) if among is None else np.asarray(among, dtype=np.int64)] = True
+        chosen: list[int] = []
+        for step in range(len(at) + count):
+            known = step < len(at)
+            own = np.maximum(np.diag(left), 1e-12)
+            if known:
+                best = int(at[step])
+            else:
+                if not free.any():
+                    break
+                gain = ((left**2).sum(0) - own**2) / own  # off the others' variances
+                best = int(np.argmax(np.where(free, np.round(gain, 9), -np.inf)))
+                chosen.append(best)
+            left = left - np.outer(left[best], left[best]) / own[best]
+            free[best] = False
+        return chosen
+
+
+def fit_prior(
+    errors: np.ndarray, groups: np.ndarray | None = None, seed: int = 0, parts: int = 5
+) -> PilotPrior:
+    """The covariance of errors [n, m] over the m entities of the other side, from n entities that
+    were each predicted by a fit without them.
+
+    The covariance is (1 - s) that of the errors + s a plain one: one variance for the level of an
+    entity, one for the rest. The share s is chosen by the squared error of what is not measured
+    when a few of the held-out entities' pairs are.
+
+    Parameters
+    ----------
+    errors : measured minus predicted, NaN where nothing was measured
+    groups : [n] label of what is held out together when s is chosen (ids of one compound)
+    parts : that the entities are dealt into
+
+    Raises
+    ------
+    DataError
+        Fewer than `FEWEST` entities.
+    """
+    if len(errors) < FEWEST:
+        raise DataError(
+            f"errors of {len(errors)} entities", remedy=f"a covariance needs {FEWEST} or more"
+        )
+    groups = np.arange(len(errors)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    rng = np.random.default_rng(seed)
+    part = (rng.permutation(groups.max() + 1) % parts)[groups]
+    wrong = np.zeros(len(SHARES))
+    for held in range(parts):
+        priors = _priors(errors[part != held])
+        for row in errors[part == held]:
+            there = rng.permutation(np.flatnonzero(np.isfinite(row)))
+            for count in TRIED:
+                if len(there) < count + 2:
+                    continue
+                at, rest = there[:count], there[count:]
+                for i, prior in enumerate(priors):
+                    left = prior.update(np.zeros(len(row)), at, row[at])[rest] - row[rest]
+                    wrong[i] += np.mean(left**2)
+    return _priors(errors)[int(np.argmin(np.round(wrong, 9)))]
+
+
+def _priors(errors: np.ndarray) -> list[PilotPrior]:
+    """The prior of every share."""
+    mean, sample, plain = _moments(errors)
+    return [PilotPrior(mean, (1 - share) * sample + share * plain, share) for share in SHARES]
+
+
+def _moments(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(mean error, the same at every place; covariance of the errors; the plain one). A hole is
+    filled by what the rest of its row says of it, with the covariance of errors filled by row
+    means.
+    """
+    seen = np.isfinite(errors)
+    level = np.where(
+        seen.any(1), np.where(seen, errors, 0.0).sum(1) / np.maximum(seen.sum(1), 1), 0.0
+    )
+    mean = np.full(errors.shape[1], level.mean())
+    filled = np.where(seen, errors, level[:, None]) - mean
+    sample, plain = _second_moments(filled)
+    prior = PilotPrior(np.zeros_like(mean), 0.5 * sample + 0.5 * plain, 0.5)
+    for row, there in zip(filled, seen, strict=True):
+        if there.any() and not there.all():
+            at = np.flatnonzero(there)
+            row[~there] = prior.update(np.zeros(len(row)), at, row[at])[~there]
+    return mean, *_second_moments(filled)
+
+
+def _second_moments(filled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    sample = filled.T @ filled / len(filled)
+    m, own = len(sample), float(np.diag(sample).mean())
+    level = max((float(sample.sum()) - m * own) / max(m * (m - 1), 1), 0.0)
+    return sample, level + max(own - level, 1e-9) * np.eye(m)
