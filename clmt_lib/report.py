@@ -24,13 +24,13 @@ STYLE = """
 body{margin:0 auto;padding:1rem;max-width:52rem;background:var(--page);color:var(--ink);
 font:1rem/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;overflow-wrap:break-word}
 h1{font-size:1.5rem;line-height:1.25;margin:.5rem 0}h2{font-size:1.15rem;margin:2rem 0 .5rem}
-p,li{max-width:42rem}.soft,figcaption,caption{color:var(--soft);font-size:.9rem}
+p,li{max-width:42rem}.soft,figcaption{color:var(--soft);font-size:.9rem}
 .research{border:2px solid var(--edge);border-radius:.4rem;padding:.4rem .8rem;font-weight:600}
 .warn{background:var(--warn);border-left:4px solid var(--edge);padding:.5rem .8rem;margin:.5rem 0}
-figure{margin:1rem 0}svg{width:100%;height:auto;display:block}
+figure{margin:1rem 0}svg{width:100%;max-width:34rem;height:auto;display:block}
 svg text{fill:var(--ink);font-size:13px}svg .soft{fill:var(--soft)}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.92rem;width:100%}
-caption{text-align:left;padding:.2rem 0}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.92rem;min-width:100%}
+td:last-child{min-width:11rem}
 th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 footer{margin-top:2.5rem;border-top:1px solid var(--line);color:var(--soft);font-size:.85rem}
@@ -85,8 +85,8 @@ class Page:
             for row in frame.itertuples(index=False)
         )
         self.parts.append(
-            f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
-            f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+            f'<p class="soft">{escape(caption)}</p><div class="wide" tabindex="0" role="region" '
+            f'aria-label="{escape(caption)}"><table><thead><tr>{head}</tr></thead>'
             f"<tbody>{rows}</tbody></table></div>"
         )
 

@@ -400,7 +400,7 @@ def _asked(
     side = benchmark.sides[axis]
     label = np.unique(side.keys[side.identity], return_inverse=True)[1]  # own entities come first
     group, nothing = label[benchmark.pairs[:, axis]], np.zeros(0, dtype=np.int64)
-    ridge = _chosen_ridge(benchmark, kind)
+    ridge = _chosen_ridge(benchmark, kind, np.isin(group, label[: own[axis]]))
     asked = np.argwhere(np.ones(own, dtype=bool))
     whole: np.ndarray | None = None
     for _, test in folds:
@@ -413,11 +413,14 @@ def _asked(
         yield found if held.any() else whole
 
 
-def _chosen_ridge(benchmark: Benchmark, kind: str) -> float:
-    """The ridge that suits the other screen, on its own validation set."""
+def _chosen_ridge(benchmark: Benchmark, kind: str, own: np.ndarray) -> float:
+    """The ridge that suits the other screen, on its own validation set; pairs of what the `own`
+    screen holds [pairs] are not read.
+    """
     split = make_split(benchmark, kind)
+    train, valid = (part[~own[part]] for part in (split.train, split.valid))
     model = models.build("kernel_annotation", ridges=(0.3, 1.0, 3.0), same=(0.5,))
-    return float(model.fit(benchmark, split).chosen["ridge"])
+    return float(model.fit(benchmark, replace(split, train=train, valid=valid)).chosen["ridge"])
 
 
 def _pair_ridge(

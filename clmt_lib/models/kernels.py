@@ -145,7 +145,9 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def bandwidth(distance: np.ndarray, rows: np.ndarray) -> float:
-    """Median of a table of squared distances [n, n] among `rows`."""
+    """Median of a table of squared distances [n, n] among `rows`; 1 where these are too few."""
+    if len(rows) < 2:
+        return 1.0
     return max(np.median(distance[np.ix_(rows, rows)][np.triu_indices(len(rows), 1)]), 1e-12)
 
 
@@ -166,7 +168,7 @@ def with_supervised_weights(x: np.ndarray, target: np.ndarray, rows: np.ndarray)
     """x [C, features] with each feature weighted by the root mean square of its correlations with
     the training targets [C, D] over `rows`; mean square weight 1.
     """
-    return x * unit(np.sqrt(((x[rows].T @ target[rows] / len(rows)) ** 2).mean(1)))
+    return x * unit(np.sqrt(((x[rows].T @ target[rows] / max(len(rows), 1)) ** 2).mean(1)))
 
 
 def unit(weight: np.ndarray) -> np.ndarray:

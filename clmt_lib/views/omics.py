@@ -85,7 +85,7 @@ def fit_omics(
         The benchmark has no such omics.
     """
     table, cells = _omics(benchmark, kind), measured_cells(benchmark, split, kind)
-    x = table.to_numpy(np.float64)[cells]
+    x = table.to_numpy(np.float64)[cells] if len(cells) else np.zeros((1, len(table.columns)))
     mean, scale = x.mean(0), x.std(0)
     scale = np.where(scale > 1e-8, scale, 1.0)
     rotation = None
@@ -120,6 +120,8 @@ def binary(table: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
     that a rare event does not become a huge number.
     """
     x = table.to_numpy(np.float64)
+    if not len(rows):
+        return np.zeros_like(x)
     return (x[rows].sum(0) >= 3) * (x - x[rows].mean(0)) / (x[rows].std(0) + 0.05)
 
 

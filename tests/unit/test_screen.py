@@ -1,15 +1,20 @@
-"""A screen of one's own: its folder, what is wrong with it, dose-response points."""
+"""A screen of one's own: its folder, what is wrong with it, dose-response points; which model
+answers it; and what a few measurements of a new drug are worth.
+"""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from clmt_lib import data
+from clmt_lib import screen as screens
 from clmt_lib.cli import main
 from clmt_lib.data.response import screen
 from clmt_lib.io import DataError
+from clmt_lib.models import pilot
 
 
 @pytest.fixture(scope="module")
@@ -226,3 +231,209 @@ def test_points_become_responses_and_what_cannot_be_fitted_is_listed(mine):
     assert len(both) == len(pairs) - 3
     np.testing.assert_allclose(both["ln_ic50_x"], both["ln_ic50_y"], atol=1e-3)
     assert len(found.benchmark()) == len(pairs) - 3
+
+
+# clmt compare
+
+
+@pytest.fixture(scope="module")
+def compared(example):
+    benchmark, world = data.load(str(example)), data.load("simulated")
+    names = ("ridge_per_drug",)
+    return {
+        "lines": screens.compare(benchmark, "lines", world, names=names, draws=100),
+        "drugs": screens.compare(benchmark, "drugs", names=("kernel_annotation",), draws=100),
+    }
+
+
+def test_every_pair_is_predicted_by_a_fit_that_did_not_see_its_line(example, compared):
+    """Of the drug mean by hand: the shrunk mean over the lines of the other folds."""
+    benchmark = data.load(str(example))
+    folds = screens._folds(benchmark, 0, np.arange(20), 0)
+    assert sorted(np.concatenate([test for _, test in folds])) == list(range(len(benchmark)))
+    for valid, test in folds:
+        lines = [set(benchmark.pairs[part, 0]) for part in (valid, test)]
+        rest = np.setdiff1d(np.arange(len(benchmark)), np.concatenate([valid, test]))
+        assert not lines[0] & lines[1] and not (lines[0] | lines[1]) & set(benchmark.pairs[rest, 0])
+    found = compared["lines"].predictions["drug_mean (own)"].to_numpy()
+    valid, test = folds[2]
+    rest = np.setdiff1d(np.arange(len(benchmark)), np.concatenate([valid, test]))
+    for row in test:
+        same = rest[benchmark.pairs[rest, 1] == benchmark.pairs[row, 1]]
+        near = benchmark.y[same].mean()
+        assert abs(found[row] - near) < abs(near - benchmark.y[rest].mean()) / len(same) * 2 + 1e-9
+
+
+def test_another_screen_beside_helps_where_the_two_are_one_world(compared):
+    table = compared["lines"].table.set_index(["name", "screens"])
+    own, both = table.loc[(screens.PAIRS, "own")], table.loc[(screens.PAIRS, "own + simulated")]
+    assert both["rmse"] < own["rmse"] - 0.1 and both["verdict"] == "better"
+    assert any("20 of 20 lines and 8 of 8 drugs" in note for note in compared["lines"].notes)
+
+
+def test_what_is_held_out_here_is_held_out_of_the_other_screen(example):
+    """Responses of a held-out line in the other screen may be anything."""
+    benchmark, world = data.load(str(example)), data.load("simulated")
+    folds = screens._folds(benchmark, 0, np.arange(20), 0)[:1]
+    held = np.unique(benchmark.pairs[folds[0][1], 0])
+
+    def told(rows):
+        lines = world.cells.index.get_indexer(benchmark.cells.index[rows])
+        y = np.where(np.isin(world.pairs[:, 0], lines), 9.0, world.y)
+        joint = screens.Joint.of(benchmark, replace(world, y=y))
+        return next(screens._asked(joint, benchmark, "cell_blind", 0, folds))
+
+    plain = told(held[:0])
+    np.testing.assert_array_equal(told(held), plain)
+    others = np.setdiff1d(np.arange(20), held)[:3]
+    assert np.abs(told(others) - plain).max() > 0.1
+
+
+def test_the_pair_ridge_is_the_one_that_its_kernel_says(example):
+    """One candidate, one ridge: the closed form over pairs, written out."""
+    benchmark = data.load(str(example))
+    folds = screens._folds(benchmark, 1, np.arange(8), 0)[:1]
+    kernels = screens._own_kernels(benchmark)
+    found = screens._pair_ridge(benchmark, 1, np.arange(8), folds, kernels)
+    test = folds[0][1]
+    train = np.setdiff1d(np.arange(len(benchmark)), test)
+    row, column = benchmark.pairs.T
+
+    def kernel(a, b, product):
+        out = np.empty((len(a), len(b)))
+        for i, p in enumerate(a):
+            for j, q in enumerate(b):
+                lines, drugs = kernels[0][row[p], row[q]], kernels[1][column[p], column[q]]
+                out[i, j] = 0.5 * lines + 0.5 * (row[p] == row[q]) + 0.5 * drugs
+                out[i, j] += (column[p] == column[q]) + product * lines * drugs
+        return out
+
+    y = benchmark.y[train]
+    answers = [
+        y.mean()
+        + kernel(test, train, product)
+        @ np.linalg.solve(kernel(train, train, product) + ridge * np.eye(len(train)), y - y.mean())
+        for product in screens.PRODUCTS
+        for ridge in screens.RIDGES
+    ]
+    assert min(np.abs(one - found[test]).max() for one in answers) < 1e-8
+
+
+def test_the_scale_of_expression_is_told_or_refused(example):
+    benchmark, world = data.load(str(example)), data.load("simulated")
+    own = benchmark.omics["expression"]
+    raw = benchmark.with_sides(
+        replace(
+            benchmark.sides[0],
+            views={**benchmark.omics, "expression": (own - own.to_numpy().min()).round(3)},
+            frame=benchmark.cells.assign(name=[f"L{i}" for i in range(20)]).set_axis(
+                [f"L{i}" for i in range(20)]
+            ),
+        )
+    )
+    with pytest.raises(DataError, match="does not say what its z-scores"):
+        screens.Joint.of(raw, world)
+    genes = pd.DataFrame({"mean": 1.0, "deviation": 2.0}, world.omics["expression"].columns)
+    scaled = world.with_sides(replace(world.sides[0], scales={"expression": genes}))
+    joint = screens.Joint.of(raw, scaled).benchmark
+    np.testing.assert_allclose(
+        joint.omics["expression"].iloc[:20].to_numpy(),
+        (raw.omics["expression"].to_numpy() - 1.0) / 2.0,
+        atol=1e-5,
+    )
+    few = benchmark.with_sides(
+        replace(benchmark.sides[0], views={**benchmark.omics, "expression": own.iloc[:, :5]})
+    )
+    with pytest.raises(DataError, match="5 of the .* genes"):
+        screens.Joint.of(few, world)
+
+
+def test_the_page_is_whole_and_escapes_what_it_is_told(compared, tmp_path):
+    page = screens.page(compared, "<script>alert(1)</script>", ("a & b <i>",))
+    path = page.write(tmp_path / "report.html")
+    text = path.read_text(encoding="utf-8")
+    assert "<script" not in text and "&lt;script&gt;" in text and "a &amp; b &lt;i&gt;" in text
+    assert text.count("not for treatment") >= 2 and "http" not in text
+    assert 'name="viewport"' in text and "prefers-color-scheme:dark" in text
+    for one in compared.values():
+        assert f"{one.best['rmse']:.2f}" in text
+    assert text.count("<svg") == 2 and text.count("aria-label") >= 4
+
+
+def test_compare_on_the_command_line_says_which_is_best(mine, capsys, monkeypatch):
+    monkeypatch.setattr(screens, "LADDER", {"lines": ("drug_mean",), "drugs": ("cell_mean",)})
+    change(mine, "lines", lambda t: t.iloc[:4])  # too few lines, and their responses are left over
+    assert main(["compare", str(mine)]) == 2
+    assert "mistakes" in capsys.readouterr().err
+    change(mine, "responses", lambda t: t[t["line"].isin(pd.read_csv(mine / "lines.csv")["line"])])
+    assert main(["compare", str(mine), "--new", "lines"]) == 2
+    assert "4 lines in mine" in capsys.readouterr().err
+    assert main(["compare", str(mine)]) == 0
+    assert "new drugs: For a new drug" in capsys.readouterr().out
+    assert "4 lines in mine" in (mine / "report.html").read_text(encoding="utf-8")
+
+
+# a few measurements
+
+
+def test_one_measurement_moves_the_level_and_the_ranking_follows_what_goes_together():
+    """Conditioning a normal distribution, by hand and by the inverse of the whole covariance."""
+    rng = np.random.default_rng(0)
+    half = rng.standard_normal((6, 6))
+    prior = pilot.PilotPrior(np.full(6, 0.5), half @ half.T + np.eye(6), 0.0)
+    at, rest, said = [1, 4], [0, 2, 3, 5], rng.standard_normal(6)
+    found = prior.update(said, at, [2.0, -1.0])
+    precision = np.linalg.inv(prior.covariance)
+    left = np.linalg.inv(precision[np.ix_(rest, rest)])
+    away = np.array([2.0, -1.0]) - (said + 0.5)[at]
+    np.testing.assert_allclose(
+        found[rest], (said + 0.5)[rest] - left @ precision[np.ix_(rest, at)] @ away
+    )
+    np.testing.assert_allclose(found[at], [2.0, -1.0])
+    np.testing.assert_allclose(prior.variance(at)[rest], np.diag(left))
+    np.testing.assert_allclose(prior.update(said, [], []), said + 0.5)
+
+
+def test_the_place_to_measure_next_leaves_the_smallest_variance():
+    rng = np.random.default_rng(1)
+    half = rng.standard_normal((7, 4))
+    prior = pilot.PilotPrior(np.zeros(7), half @ half.T + 0.3 * np.eye(7), 0.0)
+    chosen = prior.choose(3)
+    for step in range(3):
+        left = {
+            i: np.delete(prior.variance([*chosen[:step], i]), [*chosen[:step], i]).sum() + 0 * i
+            for i in range(7)
+            if i not in chosen[:step]
+        }
+        gain = {
+            i: np.delete(prior.variance(chosen[:step]), [*chosen[:step], i]).sum() - left[i]
+            for i in left
+        }
+        assert max(gain, key=gain.get) == chosen[step]
+    assert prior.choose(2, at=chosen[:1]) == chosen[1:]
+    assert prior.choose(9, among=[0, 3]) in ([0, 3], [3, 0])
+
+
+def test_a_covariance_of_errors_is_learnt_and_helps():
+    """Errors with a level and two groups of lines that go together: a few of one group tell of the
+    rest of it, and with nothing but a level in the world the plain part is chosen.
+    """
+    rng = np.random.default_rng(2)
+    group = np.repeat([0, 1], 20)
+
+    def drawn(n, shared):
+        level, own = rng.standard_normal((n, 1)), shared * rng.standard_normal((n, 2))
+        return level + own[:, group] + 0.3 * rng.standard_normal((n, 40))
+
+    errors, new = drawn(120, 1.5), drawn(30, 1.5)
+    errors[rng.random(errors.shape) < 0.1] = np.nan
+    prior = pilot.fit_prior(errors)
+    assert prior.share < 0.5
+    at = [0, 1, 2, 20, 21]
+    wrong = [prior.update(np.zeros(40), at, row[at]) - row for row in new]
+    assert np.sqrt(np.mean(np.square(wrong))) < 0.45
+    assert np.sqrt(np.mean(new**2)) > 1.3
+    assert set(group[prior.choose(2)]) == {0, 1}
+    assert pilot.fit_prior(drawn(30, 0.0)).share >= 0.5
+    with pytest.raises(DataError, match="4 entities"):
+        pilot.fit_prior(errors[:4])
