@@ -72,7 +72,11 @@ build: $(SETUP)
 	@echo "== building the pages"
 	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build book -W --keep-going -q
 
+MODEL = _build/models/simulated
+
 book: build
+	@test -f $(MODEL)/model.json || { echo "== a fitted model of the simulated world, for clmt predict" && \
+	  $(PY) -m clmt_lib fit simulated --out $(MODEL) -q; }
 	@echo "The book is built. Next: open _build/html/index.html in a browser"
 
 release: build

@@ -36,6 +36,8 @@ def _view(benchmark: Benchmark, name: str, known: np.ndarray) -> np.ndarray | fl
         return drug_part(benchmark, name, None)
     x, there = shapes(benchmark.sides[1])
     rows = known[there[known]]
+    if len(rows) < 2:
+        return np.zeros((len(x), len(x)))
     return masked(rbf(normal_scores(x, rows), rows), there)
 
 

@@ -163,6 +163,9 @@ class Predictor:
         fitted = cls(known, seen, line, drug, level, dosed, {}, calibration)
         say("holding out lines, drugs and both")
         fitted._hold_out(seed)
+        for model in (seen, line, drug, level, dosed):
+            if model is not None:
+                model.known = known  # one training set for all, in memory and on disk
         fitted.lines, fitted.drugs = lines, drugs
         if gene_sets is not None:
             fitted.gene_sets = {name: sorted(genes) for name, genes in gene_sets.items()}

@@ -7,7 +7,11 @@ import pandas as pd
 import pytest
 
 from clmt_lib import data
+from clmt_lib.data.base import Side
 from clmt_lib.io import DataError
+from clmt_lib.models.kernel_head import NEW_DRUGS, NEW_LINES, KernelHead
+from clmt_lib.models.known import whole_split
+from clmt_lib.models.protocol import Level, Potency
 from clmt_lib.predict import USE, Predictor, predict_responses, write_predictions
 from clmt_lib.predict.intervals import by_group, calibrate, conformal_quantile
 
@@ -137,3 +141,67 @@ def test_what_a_molecule_is_is_said(predictor, world):
     assert "a peptide" in note(peptide)[0]
     with pytest.raises(DataError, match="did you mean Gemcitabine"):
         predictor.predict(["Gemcitabin"], line)
+
+
+def some_drugs(world, count):
+    """The world without the last drugs, and these as new ones."""
+    gone = world.drugs.index[-count:]
+    left = ~np.isin(world.pairs[:, 1], world.drugs.index.get_indexer(gone))
+    return np.flatnonzero(left), world.drugs.index.get_indexer(gone)
+
+
+def test_what_is_learnt_of_drugs_carries_over_to_a_line_with_the_same_responses(world):
+    rows, new = some_drugs(world, 8)
+    split = whole_split(world, "drug_blind")
+    model = KernelHead(**{**NEW_DRUGS, "steps": 2})
+    model.fit(world, type(split)(**{**vars(split), "train": rows}))
+    model.constants["share"] = np.array(0.0)  # what a line's own genes add does not carry over
+    problem = model._problem(model.known, whole_split(model.known, "drug_blind"))
+    profiles = problem.offset[:, None] + problem.spread[:, None] * problem.target
+    lines = world.cells.index.get_indexer(model.known.cells.index)
+    expected = model.new_table(world, lines, new)
+    assert np.allclose(model.carried(world, new, profiles).T, expected, atol=1e-8)
+
+
+def test_a_line_without_a_view_is_predicted_by_the_kernels_of_what_it_has(world):
+    lines = world.sides[0]
+    train, new = np.flatnonzero(world.pairs[:, 0] >= 5), np.arange(5)
+    split = whole_split(world, "cell_blind")
+    model = KernelHead(**{**NEW_LINES, "steps": 1})
+    model.fit(world, type(split)(**{**vars(split), "train": train}))
+    ids = pd.Index([f"new {i}" for i in new])
+    frame = lines.frame.iloc[new].set_axis(ids)
+    views = {view: table.iloc[new].set_axis(ids) for view, table in lines.views.items()}
+    none = np.zeros(5, dtype=bool)
+    few = Side("cell", frame, views=views, present={"mutation": none, "copy_number": none})
+    joint = world.extended(few)
+    found = model.new_table(joint, len(lines) + new, np.arange(world.n_drugs))
+    # by hand: every group of modes solved with the kernels that are left
+    problem = model._problem(model.known.extended(few), whole_split(model.known, "cell_blind"))
+    n, expected = len(problem.known), 0.0
+    left = [name for name in problem.kernels if name not in ("mutation", "copies")]
+    place = {name: i for i, name in enumerate(problem.kernels)}
+    scores, modes = model._modes(problem)
+    for group, (score, mode) in enumerate(zip(scores, modes, strict=True)):
+        weights = np.exp(model.constants["log_weight"][group])
+        k = sum(weights[place[name]] * problem.kernels[name] for name in left)
+        system = k[:n, :n] + np.exp(model.constants["log_ridge"][group]) * np.eye(n)
+        expected = expected + k[n:, :n] @ np.linalg.solve(system, score @ mode)
+    assert np.allclose(found, problem.offset + problem.spread * expected, atol=1e-8)
+    whole = world.extended(Side("cell", frame, views=views))
+    full = model.new_table(whole, len(lines) + new, np.arange(world.n_drugs))
+    again = model.predict(np.argwhere(np.ones((5, world.n_drugs), bool)))
+    assert np.allclose(full.ravel(), again, atol=1e-8)  # nothing is missing: as always
+    assert not np.allclose(found, full)
+
+
+def test_descriptors_count_twice_beside_text_and_fingerprint(world):
+    every = np.arange(world.n_drugs)
+    plain, told = Level()._kernel(world, every), Potency()._kernel(world, every)
+    one = np.eye(world.n_drugs, dtype=bool)
+    # on the diagonal all views are 1: 0.3 + 2 + 0.5, however many views share the 2
+    assert np.allclose(plain[one], 2.8) and np.allclose(told[one], 2.8)
+    views = (plain - told) * 2  # text and fingerprint weigh 1 each, then 1/2: a half is descriptors
+    assert np.ptp(views[~one]) > 0.1
+    bare = world.with_frames(drug=world.drugs.assign(smiles=None))
+    assert np.isfinite(Potency()._kernel(bare, every)).all()

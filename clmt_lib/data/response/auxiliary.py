@@ -243,8 +243,9 @@ def with_culture(benchmark: Benchmark, folder: str | os.PathLike | None = None) 
 
     Parameters
     ----------
-    folder : prepared tables; None takes `CLMT_DATA`. Of a benchmark that is none of `SCREENS`
-        nothing is looked up
+    folder : prepared tables; None takes `CLMT_DATA`. Lines without a COSMIC and a DepMap id are
+        not looked up, nor are those of a benchmark that is none of `SCREENS` where no prepared
+        table knows of culture
 
     Raises
     ------
@@ -255,13 +256,22 @@ def with_culture(benchmark: Benchmark, folder: str | os.PathLike | None = None) 
     if "culture" in side.views:
         return benchmark
     table = pd.DataFrame(np.nan, side.ids, list(CULTURE))
-    if benchmark.name in SCREENS:
+    known = {"cosmic_id", "depmap_id"} <= set(side.frame.columns)
+    if known and (benchmark.name in SCREENS or _has_culture(folder)):
         facts, hours = read_culture(locate(folder))
         cosmic = pd.to_numeric(side.frame["cosmic_id"]).astype("Int64").astype("string")
         table[facts.columns] = _of(facts, cosmic).to_numpy()
         table[CULTURE[-1]] = _of(hours.to_frame(), side.frame["depmap_id"]).to_numpy()[:, 0]
     views = {**side.views, "culture": table.astype("float64")}
     return benchmark.with_sides(replace(side, views=views))
+
+
+def _has_culture(folder: str | os.PathLike | None) -> bool:
+    try:
+        home = locate(folder)
+    except DataError:
+        return False
+    return (home / DETAILS).exists() and (home / ANNOTATIONS).exists()
 
 
 def highest_concentration(

@@ -300,6 +300,9 @@ def catalogue(folder: str | os.PathLike | None = None) -> tuple[Side, pd.DataFra
     omics = read_omics(folder)
     cells = read_cells(folder, "COSMIC_ID")
     cells = cells[cells.index.isin(set().union(*(table.index for table in omics.values())))]
-    views = {kind: table.reindex(cells.index).fillna(0.0) for kind, table in omics.items()}
+    views = {
+        kind: table.reindex(cells.index).fillna(0.0).astype("float32")
+        for kind, table in omics.items()
+    }
     present = {kind: cells.index.isin(table.index) for kind, table in omics.items()}
     return cell_side(cells, views, present=present), read_drugs(folder)
