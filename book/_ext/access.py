@@ -27,6 +27,11 @@ REPAIRS = (
         re.compile(r'<div class="pst-scrollable-table-container">'),
         '<div class="pst-scrollable-table-container" tabindex="0">',
     ),
+    # So does a wide figure, on a phone.
+    (
+        re.compile(r'<figure class="([^"]*drawn-by-cell[^"]*)"(?! tabindex)'),
+        r'<figure class="\1" tabindex="0"',
+    ),
     # The column at the left is a place of its own.
     (
         re.compile(r'<div class="bd-sidebar-primary bd-sidebar([^"]*)">'),

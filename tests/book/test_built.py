@@ -159,6 +159,35 @@ def test_maths_comes_with_the_book(pages):
     assert (SITE / sources[0].split("?")[0]).stat().st_size > 1_000_000
 
 
+def test_a_screen_reader_finds_names_and_no_empty_headers(pages):
+    """What axe-core looks for and the theme leaves undone; the whole of axe is run by hand."""
+    bad = []
+    for name, page in pages.items():
+        empty = [th for th in page.find_all("th") if not th.get_text(strip=True)]
+        unnamed = [
+            one
+            for one in page.find_all("summary")
+            if not (one.get("aria-label") or one.get_text(strip=True))
+        ]
+        hidden = page.find_all("summary", attrs={"aria-label": "Toggle hidden content"})
+        roles = page.find_all(attrs={"role": re.compile("^doc-(biblioentry|backlink)$")})
+        frames = [
+            each
+            for each in page.select("div.pst-scrollable-table-container, figure.drawn-by-cell")
+            if not each.has_attr("tabindex")
+        ]
+        if empty or unnamed or hidden or roles or frames:
+            bad.append(name)
+    assert bad == []
+
+
+def test_every_figure_of_a_chapter_has_a_number_and_a_caption(pages):
+    for name in CHAPTERS:
+        drawn = pages[f"{name}.html"].select("div.cell_output img")
+        captions = pages[f"{name}.html"].select("figure.drawn-by-cell figcaption .caption-number")
+        assert len(captions) == len(drawn), name
+
+
 def test_no_page_shows_an_error_of_the_builder(pages):
     bad = [name for name, page in pages.items() if page.select(".system-message, .problematic")]
     assert bad == []
