@@ -10,9 +10,13 @@ import pandas as pd
 import pytest
 import tiny
 
-from clmt_lib import models
+from clmt_lib import data, models, records
 from clmt_lib.book import plotting
-from clmt_lib.data import make_split
+from clmt_lib.data import load, make_split
+from clmt_lib.data.response import transfer
+from clmt_lib.models import stack
+from clmt_lib.records.transfer import CEILING
+from clmt_lib.tasks import metrics
 from clmt_lib.views.geometry import flat_drawing
 
 
@@ -624,3 +628,171 @@ def test_time_to_accuracy_and_a_race_show_every_competitor():
 
 def test_a_missing_record_names_its_command():
     assert "bench.py curves" in words(plotting.not_yet("python experiments/bench.py curves"))[0]
+
+
+# --- The figures of chapter 09c show ties, gaps and what is not in; weights learnt in sample cost
+
+
+def words_of(axes):
+    return " ".join(text.get_text() for ax in np.ravel(axes) for text in ax.texts)
+
+
+def test_a_plan_asks_every_inner_fold_once_and_scores_test_in_the_last_fit_only():
+    ax = plotting.stack_plan(4)
+    assert len(ax.patches) == 4 * 4 + 6 and [tick.get_text() for tick in ax.get_yticklabels()] == [
+        "fit 1",
+        "fit 2",
+        "fit 3",
+        "fit 4",
+        "last fit",
+    ]
+
+
+def test_a_plan_never_asks_the_last_fit_about_training_pairs():
+    from matplotlib.colors import to_rgb
+
+    ax = plotting.stack_plan(3)
+    last = [to_rgb(patch.get_facecolor()) for patch in ax.patches if patch.get_y() > 3]
+    assert len(set(last[:3])) == 1 and len(set(last)) == 3
+    assert [to_rgb(patch.get_facecolor()) for patch in ax.patches].count(last[0]) == 3 * 2 + 3
+
+
+def test_a_tie_is_hollow_and_what_is_not_in_says_so():
+    rows = [
+        ("tgsa mixed", "learned_kernel", "clmt", "rmse", -0.1, -0.2, 0.1),
+        ("tgsa mixed", "learned_kernel", "stack", "rmse", -0.1, -0.2, -0.05),
+        ("gdsc2 mixed", "kernel_text", "stack", "rmse", np.nan, np.nan, np.nan),
+    ]
+    (ax,) = plotting.beside_kernel(
+        pd.DataFrame(rows, columns=["where", "kernel", "model", "metric", "mean", "low", "high"]),
+        metrics=("rmse",),
+    )
+    marks = [line for line in ax.lines if line.get_marker() in ("*", "X")]
+    assert [mark.get_markerfacecolor() == "none" for mark in marks] == [True, False]
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == [
+        "tgsa mixed: learned-kernel ridge",
+        "CLMT",
+        "stack",
+        "gdsc2 mixed: kernel ridge (text)",
+        "stack",
+    ]
+    assert words_of(ax).split() == ["not", "in", "yet"] and [
+        line.get_ydata()[0] for line in ax.lines if line.get_marker() in "Do"
+    ] == [0.0, 3.6]
+
+
+def test_weights_and_inner_folds_are_drawn_and_an_empty_panel_says_so():
+    axes = plotting.base_weights(
+        {"a": pd.DataFrame({"plain": [0.2, 0.4], "text": [0.5, 0.5]}), "b": pd.DataFrame()}
+    )
+    assert np.allclose(
+        [bar.get_width() for bar in axes[0].patches], [0.3, 0.5]
+    ) and "no weights yet" in words_of(axes)
+    table = np.array([[0.0, 1, -1], [np.nan, 1, 0]])
+    shown = plotting.inner_fold_maps({"x": table})[0].images[0].get_array()
+    assert np.ma.getmaskarray(shown)[1, 0] and shown[0].tolist() == [0, 1, -1]
+
+
+@pytest.mark.parametrize("kind", ["cell_blind", "drug_blind"])
+def test_weights_learnt_in_sample_go_to_the_closest_fit_and_cost_on_test(kind):
+    world = data.load("simulated", cells=100)
+    split, bases = (
+        data.make_split(world, kind),
+        {"cell_blind": stack.new_line_bases, "drug_blind": stack.new_drug_bases}[kind],
+    )
+    whole, honest = (
+        bases(world, split, stack.drug_facts(world)),
+        models.build("stack", inner=3).fit(world, split),
+    )
+    in_sample = stack.blend(
+        [(whole, world.pairs[split.train], world.y[split.train])], centre=kind == "drug_blind"
+    )
+
+    def error(weights, role):
+        cell, drug = world.pairs[role].T
+        return metrics.rmse(
+            world.y[role],
+            (
+                whole.offset
+                + whole.spread * np.tensordot(weights, np.stack(list(whole.tables.values())), 1)
+            )[cell, drug],
+        )
+
+    alone = [error(row, split.train) for row in np.eye(len(in_sample))]
+    weights = honest.fitted["weights"]
+    assert in_sample.argmax() == np.argmin(alone) != weights.argmax()
+    assert (
+        error(in_sample, split.train) < error(weights, split.train) - 0.05
+        and error(in_sample, split.test) > error(weights, split.test) + 0.005
+    )
+
+
+# --- The figures of section 09d draw every kind of pair, the ceiling, and nothing for a record th
+
+
+def scored(models=("cell_mean", "tissue_drug_mean", "clmt"), origins=("held_out", "natural")):
+    rows = []
+    for origin in origins:
+        for kind in transfer.CATEGORIES:
+            for place, name in enumerate((CEILING, *models) if origin == "held_out" else models):
+                rows.append(
+                    {
+                        "category": kind,
+                        "origin": origin,
+                        "words": None,
+                        "model": name,
+                        "value": 0.1 * place,
+                        "low": 0.1 * place - 0.05,
+                        "high": 0.1 * place + 0.05,
+                        "within": 0.5,
+                        "folds": 2 if name == "clmt" else 4,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def test_the_ceiling_of_the_record_is_the_one_that_is_drawn():
+    assert plotting.transfer.CEILING == CEILING  # two modules that may not import each other
+
+
+def test_the_map_has_a_colour_for_each_kind_and_paler_ones_where_the_source_never_measured():
+    joined = transfer.join(*transfer.invented_screens(load("simulated", cells=48)))
+    ax = plotting.kinds_of_new(joined, fold=1)
+    picture = ax.images[0].get_array()
+    assert picture.shape == (joined.benchmark.n_cells, joined.benchmark.n_drugs, 4)
+    seen = {tuple(np.round(colour, 2)) for colour in np.asarray(picture).reshape(-1, 4)}
+    assert len(seen) >= 2 + 5 + 3  # nothing, trained on, five kinds, three of them natural, too
+    assert len(ax.figure.legends[0].get_texts()) == 6
+
+
+def test_every_model_stands_in_every_row_beside_the_ceiling_and_few_folds_are_hollow():
+    axes = plotting.transfer_scores(
+        {"one": scored(), "two": records.transfers("gdsc2", "nowhere", "nowhere")},
+        ["cell_mean", "tissue_drug_mean", "clmt"],
+    )
+    plt.gcf().canvas.draw()
+    marks = [line for line in axes[0].lines if line.get_marker() not in ("None", "", None)]
+    assert (
+        len(marks) == 3 * 5 and len(axes[0].collections) == 5 and len(axes[1].lines) == 1
+    )  # the empty panel has its line at zero
+    assert [text.get_text() for text in axes[1].texts] == ["not in yet"] and not axes[0].texts
+    assert (
+        len({(line.get_color(), line.get_marker()) for line in marks}) == 3
+    )  # two of one family are told apart
+    assert all(
+        (line.get_markerfacecolor() == "none") == (line.get_marker() == "*") for line in marks
+    )
+    assert not plotting.transfer_scores({"one": scored()}, ["clmt"], origin="natural")[
+        0
+    ].collections  # no ceiling without a second measurement
+
+
+def test_a_dumbbell_goes_from_home_to_away():
+    axes = plotting.across_laboratories({"one": scored()}, "clmt")
+    ends = [
+        line.get_xdata().tolist()
+        for line in axes[0].lines
+        if len(line.get_xdata()) == 2 and line.get_linewidth() == 1.6
+    ]
+    assert len(ends) == 4 and all(end == pytest.approx([0.5, 0.3]) for end in ends)
