@@ -15,6 +15,7 @@ def ladder(
     metrics: Sequence[str] = ("rmse", "pcc_per_drug"),
     title: str = "",
     chance: Mapping[str, float] | None = None,
+    reference: Mapping[str, float] | None = None,
 ) -> Axes:
     """Rungs from bottom to top of the ladder, one panel a metric; bars are intervals; fit seconds
     and folds stand at the right.
@@ -24,6 +25,7 @@ def ladder(
     frame : [rungs] frame as `records.ladder` gives it: `<metric>`, optionally `<metric>_low` and
         `<metric>_high`, `seconds`, `folds`
     chance : metric -> value of a guess that knows nothing, drawn as a dotted line
+    reference : metric -> value of a second measurement, drawn as a dashed line
 
     Returns
     -------
@@ -54,6 +56,9 @@ def ladder(
             )
         if chance and left < chance.get(metric, np.nan) < right:
             ax.axvline(chance[metric], color=GREY, linestyle=":", linewidth=1.2)
+        if reference and metric in reference:
+            ax.axvline(reference[metric], color=GREY, linestyle="--", linewidth=1.2)
+            left, right = min(left, reference[metric] - 0.01), max(right, reference[metric] + 0.01)
         ax.set(xlim=(left, right), xlabel=LABELS.get(metric, metric))
         ax.grid(axis="x")
     axes[0][0].set_yticks(range(len(frame)), [display_name(rung) for rung in frame.index])
