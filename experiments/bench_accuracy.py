@@ -1,5 +1,8 @@
 """Time to accuracy: how soon the corrected model is as good on valid as factorisation (TGSA's mixed
 split), what each rung costs, and what tiles do to learning.
+
+`python experiments/bench_accuracy.py` writes the record `bench-published`: how far the published network
+at its own size has come, run by run of experiments/configs/published.yaml, finished or not.
 """
 
 import os
@@ -13,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from clmt_lib import data, models
 from clmt_lib.models import clmt
 from clmt_lib.models.clmt import published
-from clmt_lib.records import store
+from clmt_lib.records import provenance, read_grid, store
 from clmt_lib.tasks import metrics
 from clmt_lib.training import Callback, TrainConfig, train
 
@@ -196,6 +199,54 @@ def learning(kind, device):
     return {"curve": curve, "pairs_per_step": size}
 
 
+def own_size(folder=None):
+    """Write the record `bench-published`: of every run that was begun its size, the passes made and
+    their validation scores, from its record or, where it is not finished, from its checkpoint.
+    """
+    home, rows, loaded = store.home(folder), [], {}
+    for config in read_grid(home / "configs" / "published.yaml"):
+        if config.dataset not in loaded:
+            loaded[config.dataset] = data.load(config.dataset)
+        benchmark = loaded[config.dataset]
+        name = config.id(benchmark.checksum)
+        found = store.find(name, folder)
+        left = store.run_folder(name, folder)
+        left = left.parent / f".work-{left.name}" / "checkpoint.0.pt"
+        if found is not None:
+            history = found.history or []
+        elif left.is_file():
+            history = torch.load(left, weights_only=True)["state"]["history"]
+        else:
+            continue
+        settings = published.PublishedConfig(**{"seed": 0, **config.settings})
+        steps = history[0]["step"] // 2 if history else 0  # it looks every other pass
+        split = data.make_split(benchmark, config.split, config.seed, config.fold)
+        errors = [row["valid"] for row in history]
+        rows.append(
+            {
+                **{key: getattr(config, key) for key in ("dataset", "split", "seed", "fold")},
+                "model": config.model,
+                "finished": found is not None,
+                "width": settings.width,
+                "genes": min(settings.genes, benchmark.sides[0].views["expression"].shape[1]),
+                "pairs": len(split.train),
+                "pairs_per_step": round(len(split.train) / steps) if steps else None,
+                "passes": history[-1]["step"] // steps if history else 0,
+                "most_passes": settings.epochs,
+                "best_valid_rmse": min(errors, default=None),
+                "test": found.metrics["test"] if found else None,
+                "seconds": found.provenance["seconds"] if found else None,
+                "curve": [[row["step"] // steps, row["valid"]] for row in history],
+            }
+        )
+    parts = {
+        "config": {"grid": "published"},
+        "metrics": {"runs": store.rounded(rows)},
+        "provenance": provenance(None, benchmarks=[b.describe() for b in loaded.values()]),
+    }
+    return store.write_derived("bench-published", parts, folder)
+
+
 def measure(keep, short, device):
     """Every part; nothing without real tables."""
     if not os.environ.get("CLMT_DATA"):
@@ -259,3 +310,8 @@ CHILDREN = {
     "rung": rung,
     "learning": learning,
 }
+
+
+if __name__ == "__main__":
+    for row in own_size().metrics["runs"]:
+        print({key: value for key, value in row.items() if key not in ("curve", "test")})

@@ -122,6 +122,13 @@ def test_a_rung_with_fewer_folds_is_hollow():
     assert hollow == {2.0}
 
 
+def test_ladder_draws_a_second_measurement_as_a_dashed_line_and_makes_room_for_it():
+    axes = plotting.ladder(frame(), reference={"pcc_per_drug": 0.85})
+    dashed = [line for line in axes[1].lines if line.get_linestyle() == "--"]
+    assert [line.get_xdata()[0] for line in dashed] == [0.85] and axes[1].get_xlim()[1] > 0.85
+    assert not [line for line in axes[0].lines if line.get_linestyle() == "--"]
+
+
 def test_ladder_copes_without_seconds_folds_intervals_or_values():
     bare = frame()[["rmse", "pcc_per_drug"]]
     bare.loc["clmt"] = np.nan
@@ -796,3 +803,10 @@ def test_a_dumbbell_goes_from_home_to_away():
         if len(line.get_xdata()) == 2 and line.get_linewidth() == 1.6
     ]
     assert len(ends) == 4 and all(end == pytest.approx([0.5, 0.3]) for end in ends)
+
+
+def test_passes_are_a_line_a_run_and_nothing_where_nothing_was_run():
+    ax = plotting.passes({"a": [(2, 1.4), (4, 1.2)], "b": []})
+    assert [line.get_xydata().tolist() for line in ax.lines] == [[[2, 1.4], [4, 1.2]], []]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+    assert not plotting.passes({}).lines

@@ -67,6 +67,36 @@ def learning_curves(
     return ax
 
 
+def passes(
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    label: str = "RMSE on the validation set, ln(µM)",
+    ax: Axes | None = None,
+) -> Axes:
+    """Score against passes over the training pairs, a line a run; its name stands in the legend.
+
+    Parameters
+    ----------
+    curves : run -> [looks] of (pass, score)
+
+    Returns
+    -------
+    axes
+    """
+    import matplotlib.pyplot as plt
+
+    ax = ax or plt.subplots(figsize=(7, 3.4))[1]
+    colours = _palette()
+    for place, (name, looks) in enumerate(curves.items()):
+        x, y = np.array(looks, dtype=float).reshape(-1, 2).T
+        dash = DASHES[place % len(DASHES)]
+        ax.plot(x, y, dash, marker="o", markersize=3, color=colours[place % 10], label=name)
+    ax.set(xlabel="passes over the training pairs", ylabel=label)
+    ax.grid(axis="y")
+    if curves:
+        ax.legend(fontsize=8, frameon=False)
+    return ax
+
+
 def _names_at_the_end(ax, x, ends):
     """Names right of their lines, moved apart where they would touch."""
     low, high = ax.get_ylim()
