@@ -1,8 +1,8 @@
 """Time to accuracy: how soon the corrected model is as good on valid as factorisation (TGSA's mixed
 split), what each rung costs, and what tiles do to learning.
 
-`python experiments/bench_accuracy.py` writes the record `bench-published`: how far the published network
-at its own size has come, run by run of experiments/configs/published.yaml, finished or not.
+`python experiments/bench_accuracy.py` writes the record `bench-published`: how far the published
+network at its own size has come, run by run of its grid, finished or not.
 """
 
 import os
