@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
+import release
 from lint import problems
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
@@ -520,3 +521,36 @@ def test_prose_uses_the_words_of_the_field(path):
 def test_a_private_word_is_noticed():
     assert private_words("The interval holds zero.") == [("holds zero", "includes zero")]
     assert private_words("`the size of nothing`") == []
+
+
+# --- PDF and EPUB
+
+ARTICLE = (
+    '<article xmlns="http://www.w3.org/1999/xhtml"><h1 id="top">One</h1>'
+    '<a href="two.html#x">there</a><a href="../api/data.html">away</a><a href="#top">up</a>'
+    '<a href="https://example.org">far</a><img src="../_images/a%20b.png" alt="a"/>'
+    '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+    '<path id="g"/><use xlink:href="#g"/></svg></article>'
+)
+
+
+@pytest.mark.parametrize("target, there", [("pdf", "#n-two--x"), ("epub", "n-two.xhtml#n-two--x")])
+def test_links_ids_and_pictures_are_settled_for_one_file_or_many(target, there):
+    page = release.Page("n/one", "One", 0, ARTICLE)
+    text = page.settle(["n/one", "n/two"], ROOT, target)
+    found = release.ElementTree.fromstring(text)
+    links = [link.get("href") for link in found.findall(".//{*}a")]
+    up = "#n-one--top" if target == "pdf" else "n-one.xhtml#n-one--top"
+    assert links == [there, None, up, "https://example.org"]
+    assert found.find(".//{*}h1").get("id") == "n-one--top"
+    drawn = found.find(".//{*}use").get("{http://www.w3.org/1999/xlink}href")
+    assert drawn == "#n-one--g" and found.find(".//{*}path").get("id") == "n-one--g"
+    assert list(page.pictures) == ["_images/a b.png"]
+    source = found.find(".//{*}img").get("src")
+    assert source == ("/_images/a b.png" if target == "pdf" else "images/000-n-one.png")
+
+
+def test_the_release_holds_every_page_but_the_reference():
+    names = release.named(ROOT)
+    assert names[0] == "index" and not any(name.startswith("api") for name in names)
+    assert {f"notebooks/{path.stem}" for path in COMMITTED} <= set(names)
