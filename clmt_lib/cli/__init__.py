@@ -11,17 +11,14 @@ import click
 
 from clmt_lib import __version__
 from clmt_lib.cli.audit import audit
-from clmt_lib.cli.collect import collect
 from clmt_lib.cli.common import SETTINGS, loudness
 from clmt_lib.cli.data import data
-from clmt_lib.cli.plan import plan
 from clmt_lib.cli.predict import fit, predict
+from clmt_lib.cli.records import collect, plan, study, transfer
 from clmt_lib.cli.report import report
 from clmt_lib.cli.run import run
 from clmt_lib.cli.score import score, split
 from clmt_lib.cli.screen import compare, new
-from clmt_lib.cli.study import study
-from clmt_lib.cli.transfer import transfer
 
 
 @click.group(context_settings=SETTINGS)
