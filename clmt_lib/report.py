@@ -30,7 +30,7 @@ p,li{max-width:42rem}.soft,figcaption{color:var(--soft);font-size:.9rem}
 figure{margin:1rem 0}svg{width:100%;max-width:34rem;height:auto;display:block}
 svg text{fill:var(--ink);font-size:13px}svg .soft{fill:var(--soft)}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.92rem;min-width:100%}
-td:last-child{min-width:11rem}
+td:last-child{min-width:7rem}
 th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 footer{margin-top:2.5rem;border-top:1px solid var(--line);color:var(--soft);font-size:.85rem}
@@ -196,8 +196,8 @@ def intervals(
 def scatter(
     points: np.ndarray, groups: Sequence[str], new: Mapping[str, np.ndarray], about: str
 ) -> str:
-    """SVG of a map: known entities as faint dots, the centres of their larger groups by name, new
-    ones as large dots with their names.
+    """SVG of a map: known entities as faint dots, the centres of their larger groups by name (where
+    there is room), new ones as large dots with their names.
 
     Parameters
     ----------
@@ -220,9 +220,12 @@ def scatter(
         out.append(
             f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.6" fill="var(--one)" fill-opacity=".4"/>'
         )
-    names = pd.Series(list(groups))
+    names, placed = pd.Series(list(groups)), list[tuple[float, float]]()
     for name in names.value_counts().index[:6]:
         a, b = at(np.median(points[(names == name).to_numpy()], axis=0))
+        if any(abs(a - x) < 110 and abs(b - y) < 15 for x, y in placed):
+            continue  # it would be written over another
+        placed.append((a, b))
         anchor = "start" if a < width / 4 else "end" if a > 3 * width / 4 else "middle"
         out.append(
             f'<text class="soft" x="{a:.1f}" y="{b:.1f}" text-anchor="{anchor}">'

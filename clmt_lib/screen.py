@@ -1,5 +1,6 @@
 """Which model answers a screen of one's own: the ladder and CLMT's kernel head by cross-validation,
-with and without another screen beside it (chapter "Your own drugs and lines").
+with and without another screen beside it; and the pages of that, and of predictions (chapter "Your
+own drugs and lines").
 
 Small screens are the rule (20 lines x 8 drugs). Another screen, such as GDSC2, lends its drugs as
 further columns and its lines as further rows. Whether that helps is measured on held-out parts of
@@ -8,6 +9,7 @@ the reader's own screen, and whatever is held out there is held out of the other
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +21,14 @@ from clmt_lib.data.base import Benchmark
 from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response.base import DrugResponse, cell_side, drug_side
 from clmt_lib.data.splits import Split, make_split
-from clmt_lib.io import DataError
+from clmt_lib.io import DataError, read_table
 from clmt_lib.models import fitted, predicted
 from clmt_lib.models.kernels import side_kernels
 from clmt_lib.nn.kernel_ridge import press_residuals
-from clmt_lib.report import Page, shown
+from clmt_lib.predict import Predictor
+from clmt_lib.predict.entities import Source, find_lines
+from clmt_lib.predict.pilot import is_pilot_note
+from clmt_lib.report import Page, intervals, scatter, shown
 from clmt_lib.views.genesets import reactome
 from clmt_lib.views.wording import in_the_words_of
 
@@ -504,8 +509,6 @@ def page(
     notes : of the tables (`data.response.screen.check`)
     listed : dose-response curves that could not be fitted
     """
-    from clmt_lib.report import intervals
-
     first = next(iter(found.values())).benchmark
     out = Page(
         f"{title}: which model answers?",
@@ -586,3 +589,189 @@ def _sentences(one: Compared) -> Iterator[str]:
             f"With {which} beside it, the error of the {PAIRS} is "
             f"{'smaller' if gap > 0 else 'larger'} by {shown(abs(gap))}."
         )
+
+
+MOST_SECTIONS = 5  # drugs, and lines, that a page of predictions writes of one by one
+MOST_ROWS, LEAST_ROWS = 10, 5
+MOST_MAPPED = 12  # new lines that are drawn with their names
+
+
+def predictions_page(
+    predictor: Predictor, found: pd.DataFrame, lines: Source = None, **options: Any
+) -> Page:
+    """The report page of predictions: for a drug the lines that it should act on most and least,
+    for a line its drugs, where new lines lie among the known ones, and what makes one doubt.
+
+    Parameters
+    ----------
+    found : what `Predictor.predict` gave
+    lines, options : that it was asked with (options of `find_lines`: scale, as_new)
+    """
+    drugs, cells = found["drug"].nunique(), found["line"].nunique()
+    kinds = list(dict.fromkeys(found["pair"]))
+    out = Page(
+        f"{_count(drugs, 'drug')} in {_count(cells, 'line')}",
+        f"ln IC50 as a model says that was fitted on {predictor.about['fitted_on']} "
+        f"({predictor.about['lines']} lines, {predictor.about['drugs']} drugs"
+        + (", a simulated world" if predictor.about["simulated"] else "")
+        + f"). Pairs of these kinds: {', '.join(kinds)}.",
+    )
+    out.heading("How far to believe it")
+    out.bullets([*_believed(predictor, kinds), *_told_of_pilots(found)])
+    out.warn(_warnings(found))
+    mapped = _map_of_lines(predictor, lines, options)
+    if mapped is not None:
+        out.heading("Where the new lines lie")
+        out.figure(
+            scatter(*mapped, "known lines as faint dots, new lines as named large dots"),
+            "Two main directions of expression among the known lines (faint; names at the middle "
+            "of some large tissues); new lines are large. Far from all others: believe less.",
+        )
+    if cells > 1 and (cells >= drugs or cells >= MOST_SECTIONS):
+        for drug, part in list(found.groupby("drug", sort=False))[:MOST_SECTIONS]:
+            _drug_section(out, str(drug), part)
+    if drugs > 1:
+        for line, part in list(found.groupby("line", sort=False))[:MOST_SECTIONS]:
+            _line_section(out, str(line), part)
+    if cells == 1 and drugs == 1:
+        one = found.iloc[0]
+        out.heading("The answer")
+        out.text(
+            f"{one['drug_name']} in {one['line_name']}: IC50 about {one['ic50_um']:.3g} µM, "
+            f"from {np.exp(one['lower']):.2g} to {np.exp(one['upper']):.2g} in nine cases of ten."
+        )
+    if max(drugs, cells) > MOST_SECTIONS:
+        out.text(
+            f"Only the first {MOST_SECTIONS} drugs and lines are written of here; the table of "
+            "predictions has them all."
+        )
+    return out
+
+
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """The table that `predict.write_predictions` wrote, with ids and notes as text."""
+    words = ("line", "drug", "pair", "line_name", "drug_name", "note")
+    found = read_table(path, text=words)
+    return found.assign(**{word: found[word].fillna("").astype(str) for word in words})
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _believed(predictor: Predictor, kinds: list[str]) -> Iterator[str]:
+    """One sentence for each kind of pair: how good the model was on what was held out."""
+    accuracy = predictor.accuracy()
+    for kind in kinds:
+        row = accuracy.loc[kind]
+        yield (
+            f"{kind}: on {int(row['pairs']):,} held-out pairs of this kind the RMSE was "
+            f"{row['rmse']:.2f} ln(µM), the mean per-drug r {row['per_drug_r']:.2f}; an interval "
+            f"that holds 90 % reaches a factor of {np.exp(row['half width']):.1f} in IC50 to both "
+            "sides."
+        )
+
+
+def _told_of_pilots(found: pd.DataFrame) -> Iterator[str]:
+    """One sentence for each drug or line whose predictions follow measurements."""
+    said = found.assign(note=found["note"].str.split("; ")).explode("note")
+    said = said[said["note"].map(is_pilot_note) & (said["note"] != "measured")]
+    for note, rows in said.groupby("note", sort=False):
+        who = "line_name" if "drug" in str(note) else "drug_name"
+        names = ", ".join(dict.fromkeys(rows[who].astype(str)))
+        yield f"{names} {note}: level and ranking, and the width of the intervals."
+
+
+def _warnings(found: pd.DataFrame, most: int = 8) -> list[str]:
+    """What the notes say, each once, with whom it is about; the commonest first."""
+    said = found[["line_name", "drug_name", "note"]].assign(note=found["note"].str.split("; "))
+    said = said.explode("note")
+    said = said[said["note"].astype(bool) & ~said["note"].map(is_pilot_note)]
+    out = []
+    for note in said["note"].value_counts().index:
+        rows = said[said["note"] == note]
+        names = rows["drug_name"] if rows["drug_name"].nunique() == 1 else rows["line_name"]
+        few = names.nunique() <= 3 and len(rows) < len(found)
+        whom = f" ({', '.join(dict.fromkeys(map(str, names)))})" if few else ""
+        out.append(f"{note[0].upper()}{note[1:]}{whom}.")
+    left = len(out) - most
+    return out[:most] + ([f"And {left} more notes: see the column note."] if left > 0 else [])
+
+
+def _drug_section(out: Page, drug: str, part: pd.DataFrame) -> None:
+    order = part.sort_values(["percentile", "ln_ic50", "line"], kind="stable")
+    most = order.head(MOST_ROWS)
+    least = order.iloc[len(most) :].tail(LEAST_ROWS)
+    name = str(part["drug_name"].iloc[0])
+    title = name if name == drug else f"{name} ({drug})"
+    out.heading(f"Drug {title}")
+    rows = [(str(r.line_name), r.ln_ic50, r.lower, r.upper) for r in most.itertuples()]
+    rows += [(str(r.line_name), r.ln_ic50, r.lower, r.upper) for r in least.itertuples()]
+    out.figure(
+        intervals(rows, "ln IC50, ln(µM): lower acts more", f"predicted ln IC50 of {name} by line"),
+        f"Of {len(part)} lines: the {len(most)} on which it should act most"
+        + (f", then the {len(least)} on which it should act least" if len(least) else "")
+        + ". Dots: predictions; bars: intervals.",
+    )
+    _answers(out, pd.concat([most, least]), "line_name", f"{name}: lines, most sensitive first")
+
+
+def _line_section(out: Page, line: str, part: pd.DataFrame) -> None:
+    order = part.sort_values(["percentile", "ln_ic50", "drug"], kind="stable").head(MOST_ROWS)
+    name = str(part["line_name"].iloc[0])
+    out.heading(f"Line {name if name == line else f'{name} ({line})'}")
+    out.text(
+        "Drugs that should act on this line more than on most other lines, first. The percentile "
+        "is that of the line among all known lines under the drug: 0 is the most sensitive."
+    )
+    _answers(out, order, "drug_name", f"{name}: drugs by percentile")
+
+
+def _answers(out: Page, rows: pd.DataFrame, who: str, caption: str) -> None:
+    table = pd.DataFrame(
+        {
+            who.removesuffix("_name"): rows[who].astype(str),
+            "IC50, µM": rows["ic50_um"].map(_two_digits),
+            "from": np.exp(rows["lower"]).map(_two_digits),
+            "to": np.exp(rows["upper"]).map(_two_digits),
+            "percentile": rows["percentile"].round().astype("Int64"),
+            "kind of pair": rows["pair"],
+        }
+    )
+    if rows["pair"].nunique() == 1:
+        table = table.drop(columns="kind of pair")
+    out.table(table, caption)
+
+
+def _two_digits(value: float) -> str:
+    """A positive number with two digits, written out.
+
+    >>> _two_digits(0.02345), _two_digits(137.4), _two_digits(2.0)
+    ('0.023', '140', '2')
+    """
+    return np.format_float_positional(float(f"{value:.2g}"), trim="-")
+
+
+def _map_of_lines(
+    predictor: Predictor, lines: Source, options: dict[str, Any]
+) -> tuple[np.ndarray, list[str], dict[str, np.ndarray]] | None:
+    """([known, 2], their tissues, new line -> [2]) in the main directions of the known lines'
+    expression; None where no new line has any.
+    """
+    side = predictor.known.sides[0]
+    if lines is None or "expression" not in side.views:
+        return None
+    asked = find_lines(lines, predictor.known, predictor.lines, **options)
+    if asked.side is None or not asked.side.has("expression").any():
+        return None
+    there = np.flatnonzero(side.has("expression"))
+    x = side.views["expression"].to_numpy(np.float64)[there]
+    directions = np.linalg.svd(x - x.mean(0), full_matrices=False)[2][:2]
+    new = {}
+    for place in np.flatnonzero(asked.new >= 0)[:MOST_MAPPED]:
+        row = asked.new[place]
+        if asked.side.has("expression")[row]:
+            own = asked.side.views["expression"].to_numpy(np.float64)[row]
+            new[asked.names[place]] = (own - x.mean(0)) @ directions.T
+    tissue = side.frame["tissue"].fillna("unknown").astype(str).to_numpy()[there]
+    return (x - x.mean(0)) @ directions.T, list(tissue), new

@@ -6,7 +6,7 @@
 
 A fold holds out drugs (or lines) as its split does. The model is asked about them, then given k
 measurements of each, drawn at random (the same for every k, nested) or chosen by the library, the
-same for all (`models.pilot`). All are scored on the pairs that nobody was given at the largest k,
+same for all (`predict.pilot`). All are scored on the pairs that nobody was given at the largest k,
 so that numbers of measurements are compared on the same pairs. The covariance of errors comes from
 five fits inside the training and validation set.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from clmt_lib import data, models, tasks
-from clmt_lib.models.pilot import fit_prior
+from clmt_lib.predict.pilot import fit_prior
 from clmt_lib.records import provenance, write_derived
 
 COUNTS = (0, 1, 3, 5, 10, 20, 50)

@@ -56,6 +56,20 @@ def fit(dataset: str, out: str, options: str, seed: int) -> None:
     help="Share of pairs that an interval should cover.",
 )
 @click.option("--as-new", is_flag=True, help="Treat known drugs and lines as if they were new.")
+@click.option(
+    "--measured",
+    metavar="FILE",
+    help="Pilot responses (line, drug, ln_ic50 or ic50_uM) of a new drug in known lines, or of a "
+    "new line under known drugs: predictions follow them.",
+)
+@click.option("--report", metavar="FILE", help="Write a page (.html) of the predictions, too.")
+@click.option(
+    "--next",
+    "more",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Say in which N known lines to measure a new drug next (and which drugs on a new line).",
+)
 def predict(
     model: str,
     drugs: str | None,
@@ -64,6 +78,9 @@ def predict(
     scale: str,
     level: str,
     as_new: bool,
+    measured: str | None,
+    report: str | None,
+    more: int | None,
 ) -> None:
     """Predict ln IC50 (uM) for every pair of some drugs and lines, with intervals and warnings.
 
@@ -72,12 +89,22 @@ def predict(
     from clmt_lib.predict import Predictor, write_predictions
 
     predictor = Predictor.load(model)
-    blocks = dict(level=float(level), scale=scale, as_new=as_new)
+    asked = {"level": float(level), "scale": scale, "as_new": as_new, "measured": measured}
     if out is None:
-        found = predictor.predict(drugs, lines, **blocks)
+        found = predictor.predict(drugs, lines, **asked)
         shown = ["line", "drug", "ln_ic50", "lower", "upper", "percentile", "pair", "note"]
         click.echo(found[shown].head(20).round(2).to_string(index=False))
         say(f"{len(found):,} pairs; give --out to keep them. {predictor.about['use']}")
-        return
-    count = write_predictions(predictor, out, drugs, lines, **blocks)
-    say(f"{out}: {count:,} pairs. {predictor.about['use']}")
+    else:
+        count = write_predictions(predictor, out, drugs, lines, **asked)
+        say(f"{out}: {count:,} pairs. {predictor.about['use']}")
+    if report is not None:
+        from clmt_lib.screen import predictions_page, read_predictions
+
+        found = found if out is None else read_predictions(out)
+        page = predictions_page(predictor, found, lines, scale=scale, as_new=as_new)
+        say(f"the page: {page.write(report)}. {predictor.about['use']}")
+    if more is not None:
+        from clmt_lib.predict.pilot import told_next
+
+        click.echo("\n".join(told_next(predictor, measured, more)))

@@ -1,4 +1,4 @@
-"""`clmt plan`, `collect`, `study` and `transfer`: what is missing, what is in, and what was compared."""
+"""`clmt plan`, `collect`, `study`, `transfer`: what is missing, what is in, what was compared."""
 
 import click
 

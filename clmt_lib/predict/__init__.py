@@ -28,7 +28,7 @@ import copy
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,8 +44,9 @@ from clmt_lib.models import saving
 from clmt_lib.models.kernel_head import NEW_DRUGS, NEW_LINES, KernelHead
 from clmt_lib.models.known import training_set, whole_split
 from clmt_lib.models.protocol import Level, Potency
-from clmt_lib.predict.entities import Asked, DrugReader, Source, drug_views, find_lines
+from clmt_lib.predict.entities import Asked, DrugReader, Source, drug_views, find_lines, plain
 from clmt_lib.predict.intervals import LEVELS, Calibration, calibrate
+from clmt_lib.predict.pilot import Measured, PilotPrior, fit_prior, known_names
 from clmt_lib.tasks.metrics import per_group
 from clmt_lib.views.controls import BITS_VIEW
 from clmt_lib.views.genesets import LARGEST, reactome
@@ -233,6 +234,7 @@ class Predictor:
         level: float = 0.9,
         scale: str = "auto",
         as_new: bool = False,
+        measured: str | os.PathLike | pd.DataFrame | None = None,
     ) -> pd.DataFrame:
         """Predictions for every pair of some drugs and lines, drug by drug.
 
@@ -242,6 +244,8 @@ class Predictor:
         level : share of pairs that an interval should cover, one of `LEVELS`
         scale : of a table of expression
         as_new : treat known drugs and lines as if they were new
+        measured : pilot responses of new drugs in known lines, or of new lines under known drugs
+            (`pilot.Measured.match`): predictions of these follow them
 
         Returns
         -------
@@ -253,7 +257,8 @@ class Predictor:
             From those; another level.
         """
         return pd.concat(
-            self.blocks(drugs, lines, level=level, scale=scale, as_new=as_new), ignore_index=True
+            self.blocks(drugs, lines, level=level, scale=scale, as_new=as_new, measured=measured),
+            ignore_index=True,
         )
 
     def blocks(
@@ -264,6 +269,7 @@ class Predictor:
         level: float = 0.9,
         scale: str = "auto",
         as_new: bool = False,
+        measured: str | os.PathLike | pd.DataFrame | None = None,
         skip: Callable[[int], bool] = lambda number: False,
     ) -> Iterator[pd.DataFrame]:
         """`predict`, a frame for each block of drugs: what is in memory at once does not grow with
@@ -281,10 +287,52 @@ class Predictor:
         reader = DrugReader(drugs, self.known, self.drugs, self._sets(), as_new)
         about_lines = self._about_lines(asked_lines)
         rows = self._new_rows(asked_lines)
+        pilot = Measured()
+        if measured is not None:
+            every = reader.read(slice(0, len(reader)))
+            pilot = Measured.match(measured, every, asked_lines, self.known.sides)
         for number, start in enumerate(range(0, len(reader), BLOCK)):
             if not skip(number):
                 part = reader.read(slice(start, start + BLOCK))
-                yield self._block(part, asked_lines, about_lines, rows, level)
+                own = {j - start: given for j, given in pilot.drugs.items()}
+                block = Measured(own, pilot.lines)
+                yield self._block(part, asked_lines, about_lines, rows, level, block)
+
+    def pilot(self, kind: str) -> PilotPrior:
+        """How errors go together that were made of "new line"s (over drugs), or "new drug"s (over
+        lines; with `DOSED`, where the concentration was given), while they were held out.
+        """
+        errors = self.known.matrix() - self.out_of_fold[kind]
+        if kind == "new line":
+            return fit_prior(errors)
+        return fit_prior(errors.T, self.known.sides[1].keys["compound"])
+
+    def measure_next(
+        self, what: str = "lines", count: int = 10, measured: Sequence[str] = ()
+    ) -> list[str]:
+        """Ids of the known lines in which to measure a new drug (or of the drugs to try on a new
+        line), best first: those that leave the smallest variance in all others.
+
+        Parameters
+        ----------
+        what : "lines" or "drugs"
+        measured : ids or names of those that were measured already
+
+        Raises
+        ------
+        DataError
+            Something else; a name that the model does not know.
+        """
+        if what not in ("lines", "drugs"):
+            raise DataError(f"no {what!r} to measure", remedy="ask for lines or drugs")
+        side = self.known.sides[0 if what == "lines" else 1]
+        names = known_names(side)
+        lost = [label for label in measured if plain(label) not in names]
+        if lost:
+            raise DataError(f"{lost[0]!r} is none of the model's {what}", remedy="name a known one")
+        prior = self.pilot("new drug" if what == "lines" else "new line")
+        chosen = prior.choose(count, [names[plain(label)] for label in measured])
+        return [str(side.ids[i]) for i in chosen]
 
     def number_of_pairs(self) -> int:
         """How many pairs it was fitted on."""
@@ -319,6 +367,7 @@ class Predictor:
         about_lines: pd.DataFrame,
         rows: np.ndarray,
         level: float,
+        pilot: Measured,
     ) -> pd.DataFrame:
         """The frame of some drugs under all lines."""
         n, m = len(lines), len(drugs)
@@ -326,13 +375,15 @@ class Predictor:
         kind = np.empty((n, m), dtype=object)
         new_line, new_drug = lines.at < 0, drugs.at < 0
         tissues = self._tissues(lines)
-        dose = np.zeros(m, dtype=bool)
+        dose, left = np.zeros(m, dtype=bool), np.ones((n, m))  # share of the variance that is left
         known_columns = np.flatnonzero(~new_drug)
+        rows, left_of_lines = self._measured_lines(lines, rows, pilot)
         for j in known_columns:
             column = drugs.at[j]
             for new in (False, True):
                 at = np.flatnonzero(new_line == new)
                 own = rows[lines.new[at], column] if new else self.seen.table[lines.at[at], column]
+                left[at, j] = left_of_lines[lines.new[at], column] if new else 1.0
                 others = (self.held_out if new else self.seen.table)[:, column]
                 found[at, j], percentile[at, j] = own, _percentile(own, others)
         if new_drug.any() and drugs.side is not None:
@@ -341,6 +392,16 @@ class Predictor:
             place = drugs.new[columns]
             dose[columns] = self._doses(drugs.side)[place]
             old = np.flatnonzero(~new_line)
+            for j, p in zip(columns, place, strict=True):
+                if j in pilot.drugs:
+                    prior = self.pilot("new drug" + (DOSED if dose[j] else ""))
+                    given, shares = pilot.drugs[j], _left(prior, pilot.drugs[j][0])
+                    better = prior.update(known_part[:, p], *given)
+                    shift = (better - known_part[:, p]).mean()  # a new line follows the level
+                    known_part[:, p] = better
+                    further[:, p] += shift
+                    held[:, p] += shift
+                    left[:, j] = np.where(new_line, shares.mean(), shares[lines.at])
             found[np.ix_(old, columns)] = known_part[lines.at[old]][:, place]
             fresh = np.flatnonzero(new_line)
             found[np.ix_(fresh, columns)] = further[lines.new[fresh]][:, place]
@@ -364,7 +425,22 @@ class Predictor:
                 rows_of = tissues[at[0].ravel()]
                 width = calibration.half_width(ids[j], rows_of[i], level)
                 half[at] = width.reshape(kind[at].shape)
-        return self._frame(drugs, lines, about_lines, found, half, percentile, kind)
+        half *= np.sqrt(left)
+        told = _pilot_notes(pilot, drugs, lines, left)
+        return self._frame(drugs, lines, about_lines, found, half, percentile, kind, told)
+
+    def _measured_lines(
+        self, lines: Asked, rows: np.ndarray, pilot: Measured
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """([new lines, known drugs] predictions that follow what was measured of a line; share of
+        the variance that is left).
+        """
+        rows, left = rows.copy(), np.ones(rows.shape)
+        for i, (at, y) in pilot.lines.items():
+            prior = self.pilot("new line")
+            rows[lines.new[i]] = prior.update(rows[lines.new[i]], at, y)
+            left[lines.new[i]] = _left(prior, at)
+        return rows, left
 
     def _new_columns(
         self, side: Side, rows: np.ndarray
@@ -468,6 +544,7 @@ class Predictor:
         half: np.ndarray,
         percentile: np.ndarray,
         kind: np.ndarray,
+        told: np.ndarray,
     ) -> pd.DataFrame:
         """A row for each pair, drug by drug."""
         n, m = found.shape
@@ -476,8 +553,8 @@ class Predictor:
         y, width = found.T.ravel(), half.T.ravel()
         of_line, of_drug = about_lines.iloc[i], about_drugs.iloc[j]
         notes = [
-            "; ".join(part for part in both if part)
-            for both in zip(of_drug["note"], of_line["note"], strict=True)
+            "; ".join(part for part in every if part)
+            for every in zip(of_drug["note"], of_line["note"], told.T.ravel(), strict=True)
         ]
         return pd.DataFrame(
             {
@@ -629,7 +706,7 @@ def _question(predictor: Predictor, drugs: Source, lines: Source, options: Any) 
     """What identifies a question: the model, the bytes of the files, the options."""
     digest = hashlib.sha256(repr(sorted(options.items())).encode())
     digest.update(predictor.held_out.tobytes())
-    for source in (drugs, lines):
+    for source in (drugs, lines, options.get("measured")):
         if isinstance(source, (str, os.PathLike)):
             digest.update(Path(source).read_bytes())
         elif isinstance(source, pd.DataFrame):
@@ -748,6 +825,23 @@ def _calibrated(
         "per_drug_r": round(r, 4),
     }
     return replace(calibration, error=about)
+
+
+def _left(prior: PilotPrior, at: np.ndarray) -> np.ndarray:
+    """[m] share of the variance of a new entity's errors that is left when some are measured."""
+    return prior.variance(at) / np.diag(prior.covariance)
+
+
+def _pilot_notes(pilot: Measured, drugs: Asked, lines: Asked, left: np.ndarray) -> np.ndarray:
+    """[lines, drugs] what is said of pairs that follow a measurement, or were measured."""
+    out = np.full(left.shape, "", dtype=object)
+    for j, (at, _) in pilot.drugs.items():
+        if 0 <= j < left.shape[1]:
+            out[:, j] = f"follows {len(at)} measured line{'s' if len(at) > 1 else ''}"
+    for i, (at, _) in pilot.lines.items():
+        out[i, drugs.at >= 0] = f"follows {len(at)} measured drug{'s' if len(at) > 1 else ''}"
+    out[left <= 0] = "measured"
+    return out
 
 
 def _percentile(own: np.ndarray, others: np.ndarray) -> np.ndarray:

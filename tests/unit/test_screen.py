@@ -2,6 +2,7 @@
 answers it; and what a few measurements of a new drug are worth.
 """
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -12,9 +13,9 @@ import pytest
 from clmt_lib import data
 from clmt_lib import screen as screens
 from clmt_lib.cli import main
-from clmt_lib.data.response import screen
+from clmt_lib.data.response import screen, simulated
 from clmt_lib.io import DataError
-from clmt_lib.models import pilot
+from clmt_lib.predict import Predictor, pilot
 
 
 @pytest.fixture(scope="module")
@@ -437,3 +438,103 @@ def test_a_covariance_of_errors_is_learnt_and_helps():
     assert pilot.fit_prior(drawn(30, 0.0)).share >= 0.5
     with pytest.raises(DataError, match="4 entities"):
         pilot.fit_prior(errors[:4])
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A small model of the simulated world, the drugs that it knows, and what is held back."""
+    few = list(simulated.facts()["name"][::3])
+    world = data.load("simulated", cells=60, drugs=few[1:])
+    return Predictor.fit(world), data.load("simulated", cells=60, drugs=few)
+
+
+def ask(world, at):
+    facts = world.drugs.iloc[[at]][["name", "smiles", "target", "pathway"]]
+    return facts.assign(name="my drug").reset_index(drop=True)
+
+
+def test_predictions_follow_what_was_measured(fitted):
+    """As the prior says it by hand; everything else stays as it is."""
+    predictor, world = fitted
+    new = ask(world, 0)
+    two = pd.concat([new, new.assign(name="another", smiles="CC(=O)Nc1ccc(O)cc1", target=None)])
+    before = predictor.predict(two)
+    lines = predictor.measure_next("lines", 4)
+    y = [2.5, 3.0, 1.0, 2.0]
+    measured = pd.DataFrame({"line": lines, "drug": "my drug", "ln_ic50": y})
+    after = predictor.predict(two, measured=measured)
+    own, other = (after["drug_name"] == name for name in ("my drug", "another"))
+    pd.testing.assert_frame_equal(after[other], before[other])
+    prior = predictor.pilot("new drug")
+    at = predictor.known.sides[0].ids.get_indexer(lines)
+    by_hand = prior.update(before.loc[own, "ln_ic50"].to_numpy(), at, y)
+    np.testing.assert_allclose(after.loc[own, "ln_ic50"], by_hand, atol=1e-9)
+    width = (after["upper"] - after["lower"])[own].to_numpy()
+    old = (before["upper"] - before["lower"])[own].to_numpy()
+    left = prior.variance(at) / np.diag(prior.covariance)
+    np.testing.assert_allclose(width, old * np.sqrt(left), atol=1e-9)
+    assert after.loc[own, "note"].str.endswith("measured").sum() == 4 and width[at].max() == 0
+    text = measured.assign(ic50_uM=np.exp(y)).drop(columns="ln_ic50")
+    pd.testing.assert_frame_equal(predictor.predict(two, measured=text), after, rtol=1e-9)
+    assert not set(predictor.measure_next("lines", 5, lines)) & set(lines)
+
+
+def test_a_new_line_follows_the_drugs_that_were_tried_on_it(fitted):
+    predictor, world = fitted
+    table = predictor.known.sides[0].views["expression"].iloc[[5, 9]].set_axis(["A", "B"])
+    before = predictor.predict(None, table, scale="zscore")
+    drugs = predictor.measure_next("drugs", 3)
+    measured = pd.DataFrame({"line": "A", "drug": drugs, "ln_ic50": [0.0, 1.0, 0.5]})
+    after = predictor.predict(None, table, scale="zscore", measured=measured)
+    one = after["line"] == "A"
+    pd.testing.assert_frame_equal(after[~one], before[~one])
+    at = predictor.known.sides[1].ids.get_indexer(drugs)
+    prior = predictor.pilot("new line")
+    by_hand = prior.update(before.loc[one, "ln_ic50"].to_numpy(), at, [0.0, 1.0, 0.5])
+    np.testing.assert_allclose(after.loc[one, "ln_ic50"], by_hand, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "change_it, words",
+    [
+        ({"line": "nobody"}, "line 'nobody' is neither asked about nor known"),
+        ({"drug": "nothing"}, "drug 'nothing' is neither"),
+        ({"ln_ic50": "many"}, "ln_ic50 is 'many'"),
+        ({"ln_ic50": 400.0}, "ln_ic50 is 400.0"),
+        ({"drug": "known"}, "are both known"),
+    ],
+)
+def test_a_bad_table_of_measurements_is_refused(fitted, change_it, words):
+    predictor, world = fitted
+    known = predictor.known.sides
+    row = {"line": known[0].ids[3], "drug": "my drug", "ln_ic50": 1.0} | change_it
+    row["drug"] = known[1].ids[0] if row["drug"] == "known" else row["drug"]
+    with pytest.raises(DataError, match=re.escape(words)):
+        predictor.predict(ask(world, 0), measured=pd.DataFrame([row]))
+    good = {"line": known[0].ids[3], "drug": "my drug", "ln_ic50": 1.0}
+    with pytest.raises(DataError, match="there twice"):
+        predictor.predict(ask(world, 0), measured=pd.DataFrame([good, good]))
+
+
+def test_the_page_of_predictions_says_what_it_must(fitted, tmp_path, capsys):
+    predictor, world = fitted
+    folder = tmp_path / "model"
+    predictor.save(folder)
+    ask(world, 0).assign(name="<i>mine</i>").to_csv(tmp_path / "drugs.csv", index=False)
+    lines = predictor.known.sides[0].views["expression"].iloc[[5, 9]].set_axis(["A&A", "B"])
+    lines.rename_axis("line").reset_index().to_csv(tmp_path / "lines.csv", index=False)
+    asked = ["--drugs", str(tmp_path / "drugs.csv"), "--report", str(tmp_path / "a.html")]
+    assert main(["predict", str(folder), *asked, "--next", "3"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("measure a new") == 2
+    text = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "<i>" not in text and "&lt;i&gt;mine" in text
+    best = predictor.predict(tmp_path / "drugs.csv").sort_values("ln_ic50")
+    assert text.index(str(best["line_name"].iloc[0])) < text.index(str(best["line_name"].iloc[-1]))
+    assert "not for treatment" in text and "held-out pairs of this kind" in text
+    asked = ["--lines", str(tmp_path / "lines.csv"), "--scale", "zscore"]
+    asked += ["--out", str(tmp_path / "p.csv"), "--report", str(tmp_path / "b.html")]
+    assert main(["predict", str(folder), *asked]) == 0
+    text = (tmp_path / "b.html").read_text(encoding="utf-8")
+    assert "Where the new lines lie" in text and "A&amp;A" in text and "Line B" in text
+    assert text.count("<circle") >= 60 + 2

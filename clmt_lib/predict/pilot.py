@@ -9,13 +9,19 @@ moves with its mean error, shrunk; the ranking follows drugs that were mispredic
 feature is read, so the same holds for a new line and the drugs it was tried with.
 """
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from clmt_lib.io import DataError
+from clmt_lib.data.base import Side
+from clmt_lib.data.response.base import LARGEST_LN_UM
+from clmt_lib.io import DataError, read_table
+from clmt_lib.predict.entities import Asked, plain
 
 SHARES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 TRIED = (3, 10, 30)  # measurements that a share of the plain part is chosen on
@@ -182,3 +188,160 @@ def _second_moments(filled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     m, own = len(sample), float(np.diag(sample).mean())
     level = max((float(sample.sum()) - m * own) / max(m * (m - 1), 1), 0.0)
     return sample, level + max(own - level, 1e-9) * np.eye(m)
+
+
+# What a reader measured
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A table of pilot responses, matched to what is asked and to what the model knows.
+
+    Attributes
+    ----------
+    drugs : place among the asked drugs -> (positions of known lines, ln IC50)
+    lines : place among the asked lines -> (positions of known drugs, ln IC50)
+    """
+
+    drugs: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    lines: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    @classmethod
+    def match(
+        cls,
+        source: str | os.PathLike | pd.DataFrame,
+        drugs: Asked,
+        lines: Asked,
+        known: tuple[Side, Side],
+    ) -> "Measured":
+        """Read a table of pilot responses: columns line, drug, and ln_ic50 or ic50_uM.
+
+        A row tells of a new drug in a known line, or of a new line under a known drug; entities are
+        named as they were asked about, or by a name or id that the model knows.
+
+        Raises
+        ------
+        DataError
+            A column that is missing, a name that nobody knows, a value that is no ln IC50, a pair
+            twice, or a row from which nothing is learnt (both are known, or both are new).
+        """
+        file = None if isinstance(source, pd.DataFrame) else Path(source)
+        table = source if isinstance(source, pd.DataFrame) else read_table(source, dtype=str)
+        names = {str(column).strip().lower(): column for column in table.columns}
+        unit = "ln_ic50" if "ln_ic50" in names else "ic50_um"
+        missing = [name for name in ("line", "drug", unit) if name not in names]
+        if missing:
+            raise DataError(
+                f"no column {missing[0]!r}",
+                file=file,
+                row=1,
+                remedy="give the columns line, drug, and ln_ic50 or ic50_uM",
+            )
+        places = [_places(asked, side) for asked, side in ((lines, known[0]), (drugs, known[1]))]
+        found: tuple[dict[int, dict[int, float]], dict[int, dict[int, float]]] = ({}, {})
+        labels = table[[names["line"], names["drug"], names[unit]]].itertuples(index=False)
+        for number, (line, drug, value) in enumerate(labels):
+            row = number + 2 if file else number + 1
+            at = []
+            for what, label, (new, old) in zip(("line", "drug"), (line, drug), places):
+                key = plain(label)
+                if key not in new and key not in old:
+                    raise DataError(
+                        f"{what} {label!r} is neither asked about nor known",
+                        file=file,
+                        row=row,
+                        remedy=f"name it as in --{what}s, or as the model does",
+                    )
+                at.append((new.get(key), old.get(key)))
+            y = _ln_um(value, unit, file, row)
+            (new_line, old_line), (new_drug, old_drug) = at
+            if (new_line is None) == (new_drug is None):
+                raise DataError(
+                    f"line {line!r} and drug {drug!r} are both "
+                    + ("known" if new_line is None else "new"),
+                    file=file,
+                    row=row,
+                    remedy="measure a new drug in known lines, or a new line under known drugs",
+                )
+            if new_line is None:
+                owner, key, place = found[1], new_drug, old_line
+            else:
+                owner, key, place = found[0], new_line, old_drug
+            if place in owner.setdefault(key, {}):
+                raise DataError(
+                    f"line {line!r} and drug {drug!r} are there twice",
+                    file=file,
+                    row=row,
+                    remedy="average the replicates, or keep one",
+                )
+            owner[key][place] = y
+        of_lines, of_drugs = (
+            {
+                key: (np.array(list(rows), dtype=np.int64), np.array(list(rows.values())))
+                for key, rows in part.items()
+            }
+            for part in found
+        )
+        return cls(of_drugs, of_lines)
+
+
+def told_next(predictor: Any, measured: str | os.PathLike | None, count: int) -> list[str]:
+    """Sentences that say which known lines to measure a new drug in, and which known drugs to try
+    on a new line, besides those of the table `measured`.
+    """
+    table = pd.DataFrame() if measured is None else read_table(measured, dtype=str)
+    names = {str(column).strip().lower(): column for column in table.columns}
+    out = []
+    for what, side in zip(("lines", "drugs"), predictor.known.sides, strict=True):
+        known, column = known_names(side), names.get(what[:-1])
+        labels = [] if column is None else [str(label) for label in table[column].dropna()]
+        done = [label for label in dict.fromkeys(labels) if plain(label) in known]
+        chosen = predictor.measure_next(what, count, done)
+        told = ", ".join(f"{side.frame.loc[one, 'name']} ({one})" for one in chosen)
+        whom = (
+            "a new drug next in the lines" if what == "lines" else "a new line next with the drugs"
+        )
+        out.append(f"measure {whom}: {told}")
+    return out
+
+
+def is_pilot_note(note: Any) -> bool:
+    """Whether a note of a prediction says that it follows a measurement, or was measured."""
+    return isinstance(note, str) and (note == "measured" or note.startswith("follows "))
+
+
+def _places(asked: Asked, side: Side) -> tuple[dict[str, int], dict[str, int]]:
+    """(name of a new entity -> its place among those asked, name of a known one -> position)."""
+    new: dict[str, int] = {}
+    for place in np.flatnonzero(asked.at < 0):
+        for label in (asked.ids[place], asked.names[place]):
+            new.setdefault(plain(label), int(place))
+    old = known_names(side)
+    return new, {key: place for key, place in old.items() if key not in new}
+
+
+def known_names(side: Side) -> dict[str, int]:
+    """Every id and name of a side's entities, as letters and digits, to its position."""
+    old: dict[str, int] = {}
+    columns = ("name", "depmap_id", "cosmic_id", "sanger_model_id", "rrid")
+    for values in (side.ids, *(side.frame[name] for name in columns if name in side.frame)):
+        for place, label in enumerate(values):
+            if isinstance(label, str):
+                old.setdefault(plain(label), place)
+    return old
+
+
+def _ln_um(value: Any, unit: str, file: Path | None, row: int) -> float:
+    number = pd.to_numeric(pd.Series([value]), errors="coerce").astype(float).iloc[0]
+    if unit == "ic50_um" and number > 0:
+        number = np.log(number)
+    elif unit == "ic50_um":
+        number = np.nan
+    if not abs(number) <= LARGEST_LN_UM:
+        raise DataError(
+            f"{unit} is {value!r}",
+            file=file,
+            row=row,
+            remedy="give ln IC50 (uM) in a column ln_ic50, or uM in a column ic50_uM",
+        )
+    return float(number)
