@@ -55,6 +55,9 @@ def fit(dataset: str, out: str, options: str, seed: int) -> None:
     default="0.9",
     help="Share of pairs that an interval should cover.",
 )
+@click.option(
+    "--genes", metavar="FILE", help="Ensembl ids and symbols, where --lines names genes by ids."
+)
 @click.option("--as-new", is_flag=True, help="Treat known drugs and lines as if they were new.")
 @click.option(
     "--measured",
@@ -77,6 +80,7 @@ def predict(
     out: str | None,
     scale: str,
     level: str,
+    genes: str | None,
     as_new: bool,
     measured: str | None,
     report: str | None,
@@ -89,7 +93,13 @@ def predict(
     from clmt_lib.predict import Predictor, write_predictions
 
     predictor = Predictor.load(model)
-    asked = {"level": float(level), "scale": scale, "as_new": as_new, "measured": measured}
+    asked = {
+        "level": float(level),
+        "scale": scale,
+        "as_new": as_new,
+        "genes": genes,
+        "measured": measured,
+    }
     if out is None:
         found = predictor.predict(drugs, lines, **asked)
         shown = ["line", "drug", "ln_ic50", "lower", "upper", "percentile", "pair", "note"]

@@ -198,8 +198,10 @@ class KernelHead(TableModel):
         labels = side.keys[keys[0] if keys else side.identity]
         return np.unique(labels[problem.known], return_inverse=True)[1]
 
-    def _problem(self, benchmark: Benchmark, split: Split) -> Problem:
-        return (_new_rows if self.head == "rows" else _new_columns)(benchmark, split)
+    def _problem(self, benchmark: Benchmark, split: Split, again: bool = False) -> Problem:
+        """What the head is fitted on; `again` takes the table without holes that `fit` made."""
+        make = _new_rows if self.head == "rows" else _new_columns
+        return make(benchmark, split, self.whole if again else None)
 
     def _modes(
         self, problem: Problem, groups: int | None = None
@@ -241,7 +243,7 @@ class KernelHead(TableModel):
 
     def _solved(self, benchmark: Benchmark, split: Split, problem: Problem) -> "KernelHead":
         """Duals of every group, and the table of predictions."""
-        self.duals = self._duals(problem)
+        self.duals, self.whole = self._duals(problem), problem.target
         n = benchmark.shape[problem.axis]
         self.table = self._table(problem, np.arange(n), benchmark.shape[1 - problem.axis])
         self.fitted = {**self.constants, "duals": self.duals}
@@ -289,21 +291,22 @@ class KernelHead(TableModel):
         entities.
 
         What the head learnt is linear in the training table, so it carries over to any further
-        column: with the modes U_g of the training entities it is sum over groups of
-        K_g[asked, train] (K_g[train, train] + ridge_g I)^-1 U_g U_g' profile. For a training
-        column itself this is what `new_table` says (where no state of targets is read).
+        row: with the modes U_g of the training columns it is sum over groups of
+        K_g[asked, train] (K_g[train, train] + ridge_g I)^-1 U_g U_g' profile. What the states of a
+        row's own targets add does not carry over.
 
         Parameters
         ----------
         asked : positions in `benchmark`
-        profiles : [training entities of this axis, n] in the benchmark's units
+        profiles : [training columns, n] in the benchmark's units
         """
         joint, at = self._with_asked(self._told(benchmark), asked)
-        problem = self._problem(joint, whole_split(self.known, self.kind))
+        problem = self._problem(joint, whole_split(self.known, self.kind), again=True)
         known = problem.known
         offset, spread = problem.offset[known, None], problem.spread[known, None]
         z = (profiles - offset) / spread
-        found = np.zeros((len(at), z.shape[1]))
+        every = np.hstack([problem.target, z])
+        found = np.zeros((len(at), every.shape[1]))
         groups = len(self.constants["log_ridge"])
         for kernel, ridge, score in zip(
             self._mixtures(problem, known),
@@ -314,8 +317,11 @@ class KernelHead(TableModel):
             modes = score[:, size > 1e-9 * max(size.max(), 1e-300)]
             modes = modes / np.linalg.norm(modes, axis=0)  # [training, modes], orthonormal
             system = kernel[known] + np.exp(ridge) * np.eye(len(known))
-            found += kernel[at] @ np.linalg.solve(system, modes @ (modes.T @ z))
-        return problem.offset[at, None] + problem.spread[at, None] * found
+            found += kernel[at] @ np.linalg.solve(system, modes @ (modes.T @ every))
+        rows = problem.target.shape[1]
+        found[:, :rows] += self.constants["share"] * problem.states[at]
+        found = problem.offset[at, None] + problem.spread[at, None] * found
+        return found[:, :rows], found[:, rows:]
 
     def _with_asked(self, benchmark: Benchmark, asked: np.ndarray) -> tuple[Benchmark, np.ndarray]:
         """(joint benchmark, positions in it) of entities of the axis of this head, which is that
@@ -331,7 +337,7 @@ class KernelHead(TableModel):
             return self._new_pairs(benchmark, rows, columns)
         benchmark = self._told(benchmark)
         joint, rows, columns = joined(self.known, benchmark, rows, columns, partial=True)
-        problem = self._problem(joint, whole_split(self.known, self.kind))
+        problem = self._problem(joint, whole_split(self.known, self.kind), again=True)
         asked, others = (rows, columns) if problem.axis == 0 else (columns, rows)
         table = self._table(problem, asked, joint.shape[1 - problem.axis])
         return table[:, others] if problem.axis == 0 else table[others]
@@ -661,7 +667,7 @@ def _loss_of(problem: Problem):
     return ranking
 
 
-def _new_rows(benchmark: Benchmark, split: Split) -> Problem:
+def _new_rows(benchmark: Benchmark, split: Split, whole: np.ndarray | None = None) -> Problem:
     """Lines are new: expression at three widths, mutation, copy number, tissue; weighted by what
     the features tell of the training responses.
     """
@@ -682,7 +688,7 @@ def _new_rows(benchmark: Benchmark, split: Split) -> Problem:
         0,
         known,
         other,
-        filled(table),
+        filled(table) if whole is None else whole,
         np.isfinite(table),
         offset,
         spread,
@@ -717,13 +723,15 @@ def _culture_kernels(
     return out
 
 
-def _new_columns(benchmark: Benchmark, split: Split) -> Problem:
+def _new_columns(benchmark: Benchmark, split: Split, whole: np.ndarray | None = None) -> Problem:
     """Drugs are new: texts, annotation, steps and structure."""
     y = benchmark.matrix(split.train)
     known, other = np.flatnonzero(np.isfinite(y).any(0)), train_cells(benchmark, split)
     y = y[np.ix_(other, known)]
     mean, sd = np.nanmean(y, axis=0), np.nanstd(y, axis=0)
-    z = filled((y - mean) / np.where(sd > 1e-6, sd, 1.0))  # [other, known]
+    if whole is None:
+        whole = filled((y - mean) / np.where(sd > 1e-6, sd, 1.0)).T
+    z = whole.T  # [other, known]
     offset = np.full(benchmark.shape[1], mean.mean())  # of a new drug, the level is not known
     spread = np.full(benchmark.shape[1], sd.mean())
     offset[known], spread[known] = mean, sd

@@ -78,7 +78,7 @@ COLUMNS = (
 LINE_PARTS, DRUG_PARTS = 5, 5  # in which lines and compounds are held out, to calibrate intervals
 SEEN_PART = 10  # one known pair in so many is held out
 BLOCK = 500  # new entities of a side that are predicted together
-FAR_DRUG, FAR_LINE = 0.3, 0.2  # nearest similarities below which an entity is called unlike all
+FAR = 0.05  # an entity is unlike all where so few known ones are as far from the next known one
 
 
 @dataclass(eq=False)
@@ -96,6 +96,7 @@ class Predictor:
     calibration : kind of pair (and `DOSED`) -> `Calibration`
     gene_sets : name -> symbols, that the view "steps" is made of; None where it is not read
     lines, drugs : further lines (a Side) and drugs (a frame of facts) that are known by name
+    far : side -> similarity to the nearest known entity below which a new one is unlike all
     about : what it was fitted on, its terms
     """
 
@@ -110,6 +111,7 @@ class Predictor:
     gene_sets: dict[str, list[str]] | None = None
     lines: Side | None = None
     drugs: pd.DataFrame | None = None
+    far: dict[str, float] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
     version: ClassVar[int] = 1
@@ -167,7 +169,7 @@ class Predictor:
         for model in (seen, line, drug, level, dosed):
             if model is not None:
                 model.known = known  # one training set for all, in memory and on disk
-        fitted.lines, fitted.drugs = lines, drugs
+        fitted.lines, fitted.drugs, fitted.far = lines, drugs, _far(known)
         if gene_sets is not None:
             fitted.gene_sets = {name: sorted(genes) for name, genes in gene_sets.items()}
         fitted.about = {
@@ -209,13 +211,12 @@ class Predictor:
             rest = np.flatnonzero((line_part[row] != part) & (drug_part[column] != part))
             models = [_again(model, known, rest) for model in (self.line, self.drug)]
             profiles = models[0].table[np.ix_(lines, np.unique(column[rest]))]
-            trained = np.unique(row[rest])
-            found, further = _carried(models[1], known, drugs, profiles)
+            found, further = (part.T for part in models[1].carried(known, drugs, profiles.T))
             split = _only(known, rest, "drug_blind")
             for out, level in ((both, self.level), (both_dosed, self.dosed)):
                 if level is not None:
                     levels = _level(models[1], known, split, level.dose).levels(known, drugs)
-                    out[np.ix_(lines, drugs)] = further + levels - found[: len(trained)].mean(0)
+                    out[np.ix_(lines, drugs)] = further + levels - found.mean(0)
         said = {"new line": new_line, "new drug": new_drug, "both new": both}
         if self.dosed is not None:
             said |= {f"new drug{DOSED}": new_dosed, f"both new{DOSED}": both_dosed}
@@ -234,6 +235,7 @@ class Predictor:
         level: float = 0.9,
         scale: str = "auto",
         as_new: bool = False,
+        genes: str | os.PathLike | pd.DataFrame | None = None,
         measured: str | os.PathLike | pd.DataFrame | None = None,
     ) -> pd.DataFrame:
         """Predictions for every pair of some drugs and lines, drug by drug.
@@ -244,6 +246,7 @@ class Predictor:
         level : share of pairs that an interval should cover, one of `LEVELS`
         scale : of a table of expression
         as_new : treat known drugs and lines as if they were new
+        genes : table of Ensembl ids and symbols, for a table of expression that has ids
         measured : pilot responses of new drugs in known lines, or of new lines under known drugs
             (`pilot.Measured.match`): predictions of these follow them
 
@@ -257,7 +260,15 @@ class Predictor:
             From those; another level.
         """
         return pd.concat(
-            self.blocks(drugs, lines, level=level, scale=scale, as_new=as_new, measured=measured),
+            self.blocks(
+                drugs,
+                lines,
+                level=level,
+                scale=scale,
+                as_new=as_new,
+                genes=genes,
+                measured=measured,
+            ),
             ignore_index=True,
         )
 
@@ -269,6 +280,7 @@ class Predictor:
         level: float = 0.9,
         scale: str = "auto",
         as_new: bool = False,
+        genes: str | os.PathLike | pd.DataFrame | None = None,
         measured: str | os.PathLike | pd.DataFrame | None = None,
         skip: Callable[[int], bool] = lambda number: False,
     ) -> Iterator[pd.DataFrame]:
@@ -283,7 +295,7 @@ class Predictor:
             raise DataError(
                 f"no interval of {level:g}", remedy=f"use one of {', '.join(map(str, LEVELS))}"
             )
-        asked_lines = find_lines(lines, self.known, self.lines, scale, as_new)
+        asked_lines = find_lines(lines, self.known, self.lines, scale, as_new, genes)
         reader = DrugReader(drugs, self.known, self.drugs, self._sets(), as_new)
         about_lines = self._about_lines(asked_lines)
         rows = self._new_rows(asked_lines)
@@ -452,7 +464,7 @@ class Predictor:
         n, m = self.known.shape
         asked = m + np.arange(len(side))
         profiles = np.vstack([rows, self.held_out])
-        known, further = _carried(self.drug, joint, asked, profiles)
+        known, further = (part.T for part in self.drug.carried(joint, asked, profiles.T))
         levels = self.level.levels(joint, asked)
         dose = self._doses(side)
         if self.dosed is not None and dose.any():
@@ -510,7 +522,7 @@ class Predictor:
                 alike = np.round(z @ x[new], 6)
                 best = int(np.argmax(alike))
                 out.loc[i, ["nearest_line", "line_similarity"]] = names[best], alike[best]
-                if alike[best] < FAR_LINE:
+                if alike[best] < self.far["line"]:
                     notes[i].append("a line unlike all that the model knows")
         out["note"] = ["; ".join(part) for part in notes]
         return out
@@ -530,7 +542,7 @@ class Predictor:
                 if not np.asarray(drugs.side.views[BITS_VIEW])[drugs.new[j]].any():
                     continue
                 out.loc[j, ["nearest_drug", "drug_similarity"]] = names[best], row[best]
-                if row[best] < FAR_DRUG:
+                if row[best] < self.far["drug"]:
                     notes[j].append("a structure unlike all that the model knows")
         out["note"] = ["; ".join(part) for part in notes]
         return out
@@ -776,18 +788,6 @@ def _level(model: KernelHead, known: Benchmark, split: Split, dose: bool) -> Lev
     return level._levelled(known, split)
 
 
-def _carried(
-    model: KernelHead, benchmark: Benchmark, drugs: np.ndarray, profiles: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """([training lines, D], [n, D]) what a model of new drugs says of some drugs in its training
-    lines, and in lines of which the profiles [n, training drugs] are known.
-    """
-    lines = np.arange(model.known.shape[0])
-    known = benchmark.sides[0].ids.get_indexer(model.known.sides[0].ids)
-    assert len(lines) == len(known)
-    return model.new_table(benchmark, known, drugs), model.carried(benchmark, drugs, profiles.T).T
-
-
 def _seen(known: Benchmark, seed: int) -> tuple[KernelHead, dict[str, Calibration]]:
     """The model of known pairs: its constants are trained without a part of the pairs, which
     calibrates its intervals; then it is solved on all of them.
@@ -841,6 +841,22 @@ def _pilot_notes(pilot: Measured, drugs: Asked, lines: Asked, left: np.ndarray) 
     for i, (at, _) in pilot.lines.items():
         out[i, drugs.at >= 0] = f"follows {len(at)} measured drug{'s' if len(at) > 1 else ''}"
     out[left <= 0] = "measured"
+
+
+def _far(known: Benchmark) -> dict[str, float]:
+    """What is far: the similarity that all but `FAR` of the known drugs (of another compound) and
+    lines have with the nearest other.
+    """
+    lines, drugs = known.sides
+    bits = np.asarray(drugs.views[BITS_VIEW], dtype=np.float32)
+    compound = np.asarray(drugs.keys["compound"])
+    there = bits.any(1)
+    alike = tanimoto(bits, bits) - 2.0 * (compound[:, None] == compound[None])
+    out = {"drug": float(np.quantile(alike[there][:, there].max(1), FAR)), "line": -1.0}
+    if "expression" in lines.views:
+        z = lines.views["expression"].to_numpy(np.float64)[lines.has("expression")]
+        near = _standard(z) @ _standard(z).T - 2.0 * np.eye(len(z))
+        out["line"] = float(np.quantile(near.max(1), FAR))
     return out
 
 

@@ -393,6 +393,7 @@ def find_lines(
     catalogue: Side | None,
     scale: str = "auto",
     as_new: bool = False,
+    genes: str | os.PathLike | pd.DataFrame | None = None,
 ) -> Asked:
     """The lines that a reader asks about.
 
@@ -404,6 +405,7 @@ def find_lines(
     scale : what expression is given as: "zscore", "log2tpm", "tpm", "cohort" (standardise these
         lines against each other), or "auto", where it can be told
     as_new : treat a line that the model knows as if it were new
+    genes : a table that says which symbol an Ensembl id stands for, where genes are named by these
 
     Raises
     ------
@@ -420,7 +422,7 @@ def find_lines(
         names = side.frame["name"].tolist()
         blank = np.full(len(side), np.nan)
         return Asked(side.ids.tolist(), names, every, every * 0 - 1, None, empty, blank)
-    table = expression_table(source, known)
+    table = expression_table(source, known, symbols_of(genes))
     if table is not None:
         return _expressed(*table, known, scale)
     frame, file = table_of(source, LINE_WORDS)
@@ -496,8 +498,38 @@ def _collected(asked: list[tuple[Side, int]], like: Side) -> Side:
     return Side("cell", frame.set_axis(index), views=views, present=present)
 
 
+def symbols_of(genes: str | os.PathLike | pd.DataFrame | None) -> dict[str, str]:
+    """Ensembl id (without its version) -> symbol, from a table with a column of each.
+
+    Raises
+    ------
+    DataError
+        No column of Ensembl ids, or none of symbols.
+    """
+    if genes is None:
+        return {}
+    frame = genes if isinstance(genes, pd.DataFrame) else read_table(genes)
+    columns = {str(c).strip().lower().replace(" ", "_"): c for c in frame.columns}
+    ids = next(
+        (c for c in frame.columns if frame[c].astype(str).str.startswith("ENSG").any()), None
+    )
+    words = ("symbol", "hgnc_symbol", "gene_name", "external_gene_name", "gene_symbol", "gene")
+    name = next((columns[word] for word in words if word in columns), None)
+    if ids is None or name is None:
+        raise DataError(
+            "a table of genes needs a column of Ensembl ids and one of symbols",
+            file=None if isinstance(genes, pd.DataFrame) else genes,
+            remedy="name the second one symbol",
+        )
+    known = frame[frame[name].notna()]
+    return {
+        _symbol(label): str(symbol).upper()
+        for label, symbol in zip(known[ids], known[name], strict=True)
+    }
+
+
 def expression_table(
-    source: Source, known: Benchmark
+    source: Source, known: Benchmark, symbols: Mapping[str, str]
 ) -> tuple[pd.DataFrame, pd.Series, Any] | None:
     """(expression [lines, genes of the model that are there], tissue of each line, file), or None
     where the source is no table of expression.
@@ -517,9 +549,14 @@ def expression_table(
         first = frame.columns[0]
         if frame[first].dtype.kind not in "fiub" or not _symbol(first) or _symbol(first) == "ID":
             frame = frame.set_index(first)
+
+    def symbol(label: Any) -> str:
+        found = _symbol(label)
+        return symbols.get(found, found)
+
     genes = {gene.upper(): gene for gene in known.sides[0].views["expression"].columns}
-    in_columns = sum(_symbol(c) in genes for c in frame.columns)
-    in_rows = sum(_symbol(r) in genes for r in frame.index)
+    in_columns = sum(symbol(c) in genes for c in frame.columns)
+    in_rows = sum(symbol(r) in genes for r in frame.index)
     if max(in_columns, in_rows) < min(FEWEST_GENES, len(genes)):
         ensembl = sum(
             str(label).upper().startswith("ENSG") for label in [*frame.columns, *frame.index]
@@ -528,7 +565,8 @@ def expression_table(
             raise DataError(
                 f"{ensembl} genes are named by Ensembl ids, the model knows symbols",
                 file=file,
-                remedy="name genes by HGNC symbol; `clmt data map` does not know Ensembl ids",
+                remedy="name them by HGNC symbol, or give --genes, a table with a column of "
+                "Ensembl ids and one of symbols",
             )
         return None
     tissue = pd.Series(None, frame.index, dtype=object)
@@ -539,7 +577,7 @@ def expression_table(
     else:
         frame = frame.T
         tissue = pd.Series(None, frame.index, dtype=object)
-    frame = frame.loc[:, [_symbol(column) in genes for column in frame.columns]]
+    frame = frame.loc[:, [symbol(column) in genes for column in frame.columns]]
     kept = list(frame.columns)
     values = frame.apply(pd.to_numeric, errors="coerce")
     bad = values.isna() & frame.notna()
@@ -550,7 +588,7 @@ def expression_table(
             file=file,
             remedy="give numbers, and leave a cell empty where nothing was measured",
         )
-    values.columns = [genes[_symbol(column)] for column in kept]
+    values.columns = [genes[symbol(column)] for column in kept]
     values = values.T.groupby(level=0).mean().T.astype(np.float64)
     values.index = pd.Index([str(label) for label in values.index])
     return values, tissue.set_axis(values.index), file

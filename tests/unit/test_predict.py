@@ -112,6 +112,16 @@ def test_a_genes_order_spelling_and_double_do_not_matter(predictor, own_lines):
     assert close(plain, predictor.predict(["Gemcitabine"], own_lines.T)) < 1e-6
     twice = pd.concat([own_lines, own_lines.iloc[:, :5]], axis=1)
     assert close(plain, predictor.predict(["Gemcitabine"], twice)) < 1e-6
+    ids = pd.DataFrame(
+        {
+            "gene_id": [f"ENSG{i:011d}" for i in range(own_lines.shape[1])],
+            "Symbol": own_lines.columns,
+        }
+    )
+    ensembl = own_lines.set_axis([f"{label}.7" for label in ids["gene_id"]], axis=1)
+    assert close(plain, predictor.predict(["Gemcitabine"], ensembl, genes=ids)) < 1e-6
+    with pytest.raises(DataError, match="named by Ensembl ids"):
+        predictor.predict(["Gemcitabine"], ensembl)
     some = predictor.predict(["Gemcitabine"], own_lines.iloc[:, ::3])
     assert some["note"].str.contains("33 % of the model's genes were given").all()
     assert np.corrcoef(some["ln_ic50"], plain["ln_ic50"])[0, 1] > 0.5
@@ -155,12 +165,17 @@ def test_what_is_learnt_of_drugs_carries_over_to_a_line_with_the_same_responses(
     split = whole_split(world, "drug_blind")
     model = KernelHead(**{**NEW_DRUGS, "steps": 2})
     model.fit(world, type(split)(**{**vars(split), "train": rows}))
+    assert model.constants["share"] != 0
+    states = model.carried(world, new, np.zeros((model.known.shape[1], 1)))[0].T
+    lines = world.cells.index.get_indexer(model.known.cells.index)
+    assert np.allclose(states, model.new_table(world, lines, new), atol=1e-8)
     model.constants["share"] = np.array(0.0)  # what a line's own genes add does not carry over
     problem = model._problem(model.known, whole_split(model.known, "drug_blind"))
     profiles = problem.offset[:, None] + problem.spread[:, None] * problem.target
-    lines = world.cells.index.get_indexer(model.known.cells.index)
     expected = model.new_table(world, lines, new)
-    assert np.allclose(model.carried(world, new, profiles).T, expected, atol=1e-8)
+    known, further = model.carried(world, new, profiles)
+    assert np.allclose(known.T, expected, atol=1e-8)
+    assert np.allclose(further.T, expected, atol=1e-8)
 
 
 def test_a_line_without_a_view_is_predicted_by_the_kernels_of_what_it_has(world):
