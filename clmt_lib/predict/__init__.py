@@ -841,6 +841,7 @@ def _pilot_notes(pilot: Measured, drugs: Asked, lines: Asked, left: np.ndarray) 
     for i, (at, _) in pilot.lines.items():
         out[i, drugs.at >= 0] = f"follows {len(at)} measured drug{'s' if len(at) > 1 else ''}"
     out[left <= 0] = "measured"
+    return out
 
 
 def _far(known: Benchmark) -> dict[str, float]:
