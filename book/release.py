@@ -39,14 +39,15 @@ PAGE = r"""
   article.querySelectorAll(drop).forEach(each => each.remove());
   article.querySelectorAll(".toggle-hidden").forEach(
     each => each.classList.remove("toggle-hidden"));
-  const tex = [...MathJax.startup.document.math].map(item => item.math);
+  const drawn = window.MathJax && MathJax.startup && MathJax.startup.document;
+  const tex = drawn ? [...drawn.math].map(item => item.math) : [];  // a page may have none
   article.querySelectorAll("mjx-container").forEach((formula, number) => {
-    const drawn = formula.querySelector("svg"), span = document.createElement("span");
+    const svg = formula.querySelector("svg"), span = document.createElement("span");
     span.className = formula.getAttribute("display") === "true" ? "shown" : "formula";
-    drawn.setAttribute("role", "img");
-    drawn.setAttribute("aria-label", tex[number] || "formula");
-    ["focusable", "aria-hidden"].forEach(name => drawn.removeAttribute(name));
-    span.append(drawn);
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", tex[number] || "formula");
+    ["focusable", "aria-hidden"].forEach(name => svg.removeAttribute(name));
+    span.append(svg);
     formula.replaceWith(span);
   });
   article.querySelectorAll("details").forEach(each => each.setAttribute("open", "open"));

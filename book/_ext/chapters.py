@@ -1,4 +1,6 @@
-"""Sphinx extension: a bare `jupyter-book build book` shows the committed chapters instead of none.
+"""Sphinx extension: what the pages need beyond what Sphinx and the theme give.
+
+A bare `jupyter-book build book` shows the committed chapters instead of none.
 
 `make book` executes the chapters into book/notebooks/ first.
 Where it has not run, or a notebook is newer than its executed copy, the committed notebook (with
@@ -87,6 +89,63 @@ def renew_assets(app, env, added, changed, removed):
         not copy.is_file() or copy.stat().st_mtime < asset.stat().st_mtime for asset, copy in pairs
     )
     return [app.config.root_doc] if stale else []
+
+
+# What the theme and Sphinx leave undone for a screen reader (axe-core counts it as violations), and
+# no option of theirs changes: repaired in the written pages.
+REPAIRS = (
+    # A corner of a table is no header.
+    (re.compile(r"<th(?: [^>]*)?>\s*(?:<p>\s*</p>)?\s*</th>"), "<td></td>"),
+    # The arrow that opens a part of the contents.
+    (
+        re.compile(r'<summary>(<span class="toctree-toggle")'),
+        r'<summary aria-label="Show what is inside">\1',
+    ),
+    # A fold says itself whether it shows or hides.
+    (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
+    # The button says "Search" itself; a label beside it hides the keys from its name.
+    (re.compile(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"'), r"\1"),
+    # A bibliography is read as text: its roles are deprecated, and contradict each other.
+    (re.compile(r' role="(?:doc-biblioentry|doc-backlink)"'), ""),
+    (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
+    # A wide table scrolls in its frame, by keys too.
+    (
+        re.compile(r'<div class="pst-scrollable-table-container">'),
+        '<div class="pst-scrollable-table-container" tabindex="0">',
+    ),
+    # So does a wide figure, on a phone.
+    (
+        re.compile(r'<figure class="([^"]*drawn-by-cell[^"]*)"(?! tabindex)'),
+        r'<figure class="\1" tabindex="0"',
+    ),
+    # The column at the left is a place of its own.
+    (
+        re.compile(r'<div class="bd-sidebar-primary bd-sidebar([^"]*)">'),
+        r'<div class="bd-sidebar-primary bd-sidebar\1" role="region" aria-label="The book">',
+    ),
+)
+
+
+def accessible(html: str) -> str:
+    """A page with the repairs; one that has them already is left as it is.
+
+    >>> accessible("<tr><th></th><th>RMSE</th></tr>")
+    '<tr><td></td><th>RMSE</th></tr>'
+    """
+    for pattern, instead in REPAIRS:
+        html = pattern.sub(instead, html)
+    return html
+
+
+def repair(app, error):
+    """Rewrite the pages that need it, when all are written."""
+    if error or app.builder.format != "html":
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        better = accessible(text)
+        if better != text:
+            path.write_text(better, encoding="utf-8")
 
 
 FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
@@ -224,4 +283,5 @@ def setup(app):
     app.connect("doctree-read", caption_figures)
     app.connect("env-get-outdated", renew_assets)
     app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("build-finished", repair)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

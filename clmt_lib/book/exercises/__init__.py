@@ -24,7 +24,6 @@ from clmt_lib.book.exercises import (  # noqa: F401, each registers its checks
     reproduction,
     scaling,
     text,
-    textworth,
     training,
     transfer,
     umme,
