@@ -177,8 +177,10 @@ def _folds(
     return folds
 
 
-def _split(benchmark: Benchmark, kind: str, *sets: np.ndarray) -> Split:
-    return Split(kind, *sets, 0, 0, 1, benchmark.name, benchmark.checksum)
+def _split(
+    benchmark: Benchmark, kind: str, train: np.ndarray, valid: np.ndarray, test: np.ndarray
+) -> Split:
+    return Split(kind, train, valid, test, 0, 0, 1, benchmark.name, benchmark.checksum)
 
 
 def _out_of_fold(
@@ -221,7 +223,7 @@ def _scored(screen: Benchmark, rows: dict, folds: list, draws: int, baseline: st
     def centred(values: np.ndarray) -> np.ndarray:
         return values - pd.Series(values).groupby(group).transform("mean").to_numpy()
 
-    found, statistics = [], {}
+    found, statistics = list[dict[str, Any]](), {}
     for (name, screens), p in rows.items():
         if not np.isfinite(p).all():
             continue
@@ -407,15 +409,14 @@ def _asked(
     group, nothing = label[benchmark.pairs[:, axis]], np.zeros(0, dtype=np.int64)
     ridge = _chosen_ridge(benchmark, kind, np.isin(group, label[: own[axis]]))
     asked = np.argwhere(np.ones(own, dtype=bool))
-    whole: np.ndarray | None = None
+    fitted_on: dict[bytes, np.ndarray] = {}  # of folds that hold nothing out of it, the same
     for _, test in folds:
         held = np.isin(group, label[screen.pairs[test, axis]])
-        if held.any() or whole is None:
+        if held.tobytes() not in fitted_on:
             model = models.build("kernel_annotation", ridges=(ridge,), same=(0.5,))
             model.fit(benchmark, _split(benchmark, kind, np.flatnonzero(~held), nothing, nothing))
-            found = predicted(model, asked).reshape(own)
-            whole = whole if held.any() else found
-        yield found if held.any() else whole
+            fitted_on[held.tobytes()] = predicted(model, asked).reshape(own)
+        yield fitted_on[held.tobytes()]
 
 
 def _chosen_ridge(benchmark: Benchmark, kind: str, own: np.ndarray) -> float:
@@ -483,7 +484,8 @@ def _own_kernels(screen: Benchmark) -> tuple[np.ndarray, np.ndarray]:
     """Kernels of the own lines (expression, or none) and of the own drugs (annotation and
     fingerprint); nothing is fitted but the scale and width of expression, over all lines.
     """
-    every = _split(screen, "mixed", np.arange(len(screen)), *2 * [np.zeros(0, dtype=np.int64)])
+    nothing = np.zeros(0, dtype=np.int64)
+    every = _split(screen, "mixed", np.arange(len(screen)), nothing, nothing)
     lines = np.eye(screen.shape[0])
     if screen.sides[0].has("expression").all():
         lines = side_kernels(screen, 0, "expression", every)[0][1]

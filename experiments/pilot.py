@@ -3,12 +3,17 @@
 
     python experiments/pilot.py            # every fold, resumable; needs CLMT_DATA
     python experiments/pilot.py --collect  # the record, from the folds that are there
+    python experiments/pilot.py --small 10 # `pilot-small`: what another screen lends a small one
 
 A fold holds out drugs (or lines) as its split does. The model is asked about them, then given k
 measurements of each, drawn at random (the same for every k, nested) or chosen by the library, the
 same for all (`predict.pilot`). All are scored on the pairs that nobody was given at the largest k,
 so that numbers of measurements are compared on the same pairs. The covariance of errors comes from
 five fits inside the training and validation set.
+
+A small screen is 20 lines x 8 compounds of GDSC1, drawn at random among those that were measured
+together, and GDSC2 is put beside it as `clmt compare --beside gdsc2` does: whatever is held out of
+the small screen is held out of GDSC2, too.
 """
 
 import argparse
@@ -16,8 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from clmt_lib import data, models, tasks
+from clmt_lib import data, models, screen, tasks
 from clmt_lib.predict.pilot import fit_prior
 from clmt_lib.records import provenance, write_derived
 
@@ -189,15 +195,83 @@ def collect(benchmark):
     write_derived(f"pilot-{benchmark.name}", body)
 
 
+def small_screen(benchmark, seed, lines=20, compounds=8):
+    """[lines x compounds] of a benchmark, drawn at random among those that were measured."""
+    rng = np.random.default_rng(seed)
+    first = np.flatnonzero(~benchmark.drugs["compound"].duplicated().to_numpy())
+    seen = np.isfinite(benchmark.matrix())
+    drugs = rng.choice(first[seen[:, first].mean(0) > 0.6], compounds, replace=False)
+    rows = rng.choice(np.flatnonzero(seen[:, drugs].all(1)), lines, replace=False)
+    cells, table = benchmark.cells.iloc[np.sort(rows)], benchmark.drugs.iloc[np.sort(drugs)]
+    keep = np.isin(benchmark.pairs[:, 0], rows) & np.isin(benchmark.pairs[:, 1], drugs)
+    line, drug = benchmark.pairs[keep].T
+    values = pd.DataFrame(
+        {
+            "cell": benchmark.cells.index[line],
+            "drug": benchmark.drugs.index[drug],
+            "ln_ic50": benchmark.y[keep],
+        }
+    )
+    omics = {kind: part.loc[cells.index] for kind, part in benchmark.omics.items()}
+    return data.DrugResponse.from_tables("small", cells, table, omics, values, trust_units=True)
+
+
+def small(draws):
+    """Write the record of small screens alone and beside GDSC2; resumable."""
+    gdsc1, gdsc2 = data.load("gdsc1"), data.load("gdsc2")
+    rows = []
+    for draw in range(draws):
+        path = RUNS / f"small-{draw}.csv"
+        if not path.exists():
+            own, parts = small_screen(gdsc1, draw), []
+            for question in screen.QUESTIONS:
+                found = screen.compare(own, question, gdsc2, say=print)
+                parts.append(found.table.assign(question=question, draw=draw))
+            pd.concat(parts).to_csv(path, index=False)
+            print(path.name, flush=True)
+        rows.append(pd.read_csv(path))
+    table = pd.concat(rows)
+    pair = table[table["name"] == screen.PAIRS].assign(beside=lambda t: t["screens"] != "own")
+    gains = pair.pivot_table(
+        index=["question", "draw"], columns="beside", values=["rmse", "pcc_per_drug"]
+    )
+    told = {}
+    for question in screen.QUESTIONS:
+        own = gains.loc[question]
+        for metric in ("rmse", "pcc_per_drug"):
+            gap = (own[metric][True] - own[metric][False]).to_numpy()
+            drawn = np.random.default_rng(0).choice(gap, (tasks.DRAWS, len(gap))).mean(1)
+            low, high = tasks.interval(drawn)
+            told[f"{question}, {metric}"] = {
+                "alone": float(own[metric][False].mean()),
+                "beside": float(own[metric][True].mean()),
+                "difference": float(gap.mean()),
+                "low": low,
+                "high": high,
+                "screens_better": int(((gap < 0) if metric == "rmse" else (gap > 0)).sum()),
+            }
+    mean = table.groupby(["question", "name", "screens"], sort=False)[
+        ["rmse", "pcc_per_drug"]
+    ].mean()
+    config = {"own": "gdsc1", "beside": "gdsc2", "lines": 20, "compounds": 8, "screens": draws}
+    metrics = {"gain": told, "models": mean.reset_index().to_dict("records")}
+    body = {"config": config, "metrics": metrics, "provenance": provenance(gdsc1)}
+    write_derived("pilot-small", body)
+
+
 def main():
     """Every fold that is missing, then the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--collect", action="store_true", help="only write the record")
     parser.add_argument("--only", metavar="KIND", choices=QUESTIONS)
     parser.add_argument("--fold", type=int, help="this one alone, and no record")
+    parser.add_argument("--small", type=int, metavar="SCREENS", help="small screens instead")
     args = parser.parse_args()
-    benchmark = data.load("gdsc2")
     RUNS.mkdir(parents=True, exist_ok=True)
+    if args.small:
+        small(args.small)
+        return
+    benchmark = data.load("gdsc2")
     for kind, (_, _, folds) in QUESTIONS.items():
         for fold in range(folds):
             path = RUNS / f"{kind}-{fold}.npz"

@@ -1,5 +1,7 @@
 """`clmt fit` and `clmt predict`: a model folder, and answers for one's own drugs and lines."""
 
+from typing import Any
+
 import click
 
 from clmt_lib.cli.common import command, parse_json, say
@@ -93,7 +95,7 @@ def predict(
     from clmt_lib.predict import Predictor, write_predictions
 
     predictor = Predictor.load(model)
-    asked = {
+    asked: dict[str, Any] = {
         "level": float(level),
         "scale": scale,
         "as_new": as_new,

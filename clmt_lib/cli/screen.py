@@ -62,8 +62,8 @@ def compare(folder: str, question: str, beside: str | None, report: str | None, 
             lost.append(f"new {one}: {error}")
     if not found:
         raise DataError("; ".join(lost), file=folder, remedy="add lines and drugs")
-    for one in found.values():
-        click.echo(one.told())
+    for answer in found.values():
+        click.echo(answer.told())
     path = Path(report or Path(folder) / "report.html")
     notes = (*checked.notes, *lost)
     screens.page(found, Path(folder).resolve().name, notes, checked.unfitted).write(path)

@@ -25,6 +25,7 @@ from clmt_lib.predict.entities import Asked, plain
 
 SHARES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 TRIED = (3, 10, 30)  # measurements that a share of the plain part is chosen on
+Places = Sequence[int] | np.ndarray
 FEWEST = 5  # entities that a covariance is learnt from
 
 
@@ -43,7 +44,7 @@ class PilotPrior:
     covariance: np.ndarray
     share: float
 
-    def update(self, predicted: np.ndarray, at: Sequence[int], measured: Any) -> np.ndarray:
+    def update(self, predicted: np.ndarray, at: Places, measured: Any) -> np.ndarray:
         """[m] prediction of an entity, given what was measured of it.
 
         Parameters
@@ -71,7 +72,7 @@ class PilotPrior:
         out[at] = measured
         return out
 
-    def variance(self, at: Sequence[int]) -> np.ndarray:
+    def variance(self, at: Places) -> np.ndarray:
         """[m] variance that is left in the prediction of a measurement, given those at `at`."""
         at = np.asarray(at, dtype=np.int64)
         variance = np.diag(self.covariance).copy()
@@ -82,9 +83,7 @@ class PilotPrior:
             variance[at] = 0.0
         return np.maximum(variance, 0.0)
 
-    def choose(
-        self, count: int, at: Sequence[int] = (), among: Sequence[int] | None = None
-    ) -> list[int]:
+    def choose(self, count: int, at: Places = (), among: Places | None = None) -> list[int]:
         """Positions to measure next: one after the other, that which leaves the smallest variance
         in all the rest. What will be measured does not matter to it, only where.
 
@@ -238,7 +237,7 @@ class Measured:
                 remedy="give the columns line, drug, and ln_ic50 or ic50_uM",
             )
         places = [_places(asked, side) for asked, side in ((lines, known[0]), (drugs, known[1]))]
-        found: tuple[dict[int, dict[int, float]], dict[int, dict[int, float]]] = ({}, {})
+        found: tuple[dict[Any, dict[Any, float]], dict[Any, dict[Any, float]]] = ({}, {})
         labels = table[[names["line"], names["drug"], names[unit]]].itertuples(index=False)
         for number, (line, drug, value) in enumerate(labels):
             row = number + 2 if file else number + 1
@@ -263,18 +262,18 @@ class Measured:
                     row=row,
                     remedy="measure a new drug in known lines, or a new line under known drugs",
                 )
-            if new_line is None:
-                owner, key, place = found[1], new_drug, old_line
+            if new_drug is not None:
+                given, place = found[1].setdefault(new_drug, {}), old_line
             else:
-                owner, key, place = found[0], new_line, old_drug
-            if place in owner.setdefault(key, {}):
+                given, place = found[0].setdefault(new_line, {}), old_drug
+            if place in given:
                 raise DataError(
                     f"line {line!r} and drug {drug!r} are there twice",
                     file=file,
                     row=row,
                     remedy="average the replicates, or keep one",
                 )
-            owner[key][place] = y
+            given[place] = y
         of_lines, of_drugs = (
             {
                 key: (np.array(list(rows), dtype=np.int64), np.array(list(rows.values())))

@@ -64,7 +64,12 @@ from clmt_lib.book.plotting.training import (
     seed_spread,
     threshold,
 )
-from clmt_lib.book.plotting.transfer import across_laboratories, kinds_of_new, transfer_scores
+from clmt_lib.book.plotting.transfer import (
+    across_laboratories,
+    kinds_of_new,
+    pilot_curves,
+    transfer_scores,
+)
 from clmt_lib.book.plotting.umme import changes, curriculum, reliabilities, withheld
 
 __all__ = [
@@ -118,6 +123,7 @@ __all__ = [
     "passes",
     "partners",
     "parts",
+    "pilot_curves",
     "pooling",
     "presence",
     "pull",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY, display_name, look
+from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, display_name, look
 
 KINDS = {  # category -> what a reader sees, place in the colour-blind palette
     "seen": ("pair seen in training", 7),
@@ -252,3 +252,48 @@ def across_laboratories(frames: Mapping[str, pd.DataFrame], model: str) -> Axes:
         fontsize=10,
     )
     return axes[0]
+
+
+STRATEGIES = {"random": (7, "o"), "chosen": (2, "D")}  # place in the palette, marker
+
+
+def pilot_curves(curves: Mapping[str, pd.DataFrame]) -> Any:
+    """What a few measurements are worth: a column a question, RMSE above and per-drug r below,
+    against the number of pairs measured; drawn at random, and chosen by the library.
+
+    Parameters
+    ----------
+    curves : title -> frame with `strategy`, `measured`, and `rmse`, `pcc_per_drug`, each also with
+        _low and _high
+
+    Returns
+    -------
+    [2, questions] array of axes
+    """
+    import matplotlib.pyplot as plt
+    import seaborn
+
+    fig, axes = plt.subplots(
+        2, len(curves), figsize=(3.6 * len(curves) + 0.4, 5.4), sharex=True, squeeze=False
+    )
+    palette = seaborn.color_palette("colorblind")
+    for column, (title, frame) in enumerate(curves.items()):
+        counts = sorted(frame["measured"].unique())
+        for ax, metric in zip(axes[:, column], ("rmse", "pcc_per_drug"), strict=True):
+            for strategy, (place, marker) in STRATEGIES.items():
+                rows = frame[frame["strategy"] == strategy].set_index("measured").loc[counts]
+                shift = np.arange(len(counts)) + (0.06 if strategy == "chosen" else -0.06)
+                low, high = rows[f"{metric}_low"], rows[f"{metric}_high"]
+                ax.vlines(shift, low, high, color=palette[place], alpha=0.5)
+                ax.plot(
+                    shift, rows[metric], marker, color=palette[place], linestyle="-", label=strategy
+                )
+            ax.set_xticks(np.arange(len(counts)), [str(count) for count in counts])
+        axes[0][column].set_title(title)
+        axes[1][column].set_xlabel("pairs measured")
+    axes[0][0].set_ylabel(LABELS["rmse"])
+    axes[1][0].set_ylabel(LABELS["pcc_per_drug"])
+    fig.legend(
+        *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(STRATEGIES)
+    )
+    return axes

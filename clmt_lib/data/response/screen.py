@@ -665,7 +665,7 @@ def fit_curves(points: pd.DataFrame, free_top: bool = False) -> tuple[pd.DataFra
     -------
     (fitted, unfitted): [pairs] line, drug and what `fit_curve` found; [pairs] line, drug, reason
     """
-    fitted, unfitted = [], []
+    fitted, unfitted = list[dict[str, Any]](), list[dict[str, Any]]()
     for (line, drug), group in points.groupby(["line", "drug"], sort=False):
         conc, alive = group["conc_uM"].to_numpy(), group["viability"].to_numpy()
         found = {"line": line, "drug": drug, **fit_curve(conc, alive, free_top)}
