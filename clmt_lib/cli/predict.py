@@ -114,7 +114,7 @@ def predict(
         from clmt_lib.screen import predictions_page, read_predictions
 
         found = found if out is None else read_predictions(out)
-        page = predictions_page(predictor, found, lines, scale=scale, as_new=as_new)
+        page = predictions_page(predictor, found, lines, scale=scale, as_new=as_new, genes=genes)
         say(f"the page: {page.write(report)}. {predictor.about['use']}")
     if more is not None:
         from clmt_lib.predict.pilot import told_next

@@ -538,3 +538,35 @@ def test_the_page_of_predictions_says_what_it_must(fitted, tmp_path, capsys):
     text = (tmp_path / "b.html").read_text(encoding="utf-8")
     assert "Where the new lines lie" in text and "A&amp;A" in text and "Line B" in text
     assert text.count("<circle") >= 60 + 2
+
+
+def test_pilot_curves_show_every_count_with_its_interval():
+    import matplotlib
+
+    matplotlib.use("agg", force=True)
+    from clmt_lib.book import plotting
+
+    counts, rows = [0, 1, 5, 50], []
+    for strategy, gain in (("random", 0.0), ("chosen", 0.2)):
+        for count in counts:
+            value = 2.0 / (1 + count) + 1 - gain
+            row = {"strategy": strategy, "measured": count}
+            for metric, centre in (("rmse", value), ("pcc_per_drug", 1 - value / 3)):
+                ends = {
+                    metric: centre,
+                    f"{metric}_low": centre - 0.1,
+                    f"{metric}_high": centre + 0.1,
+                }
+                row |= ends
+            rows.append(row)
+    frame = pd.DataFrame(rows)
+    axes = plotting.pilot_curves({"new drugs": frame, "new lines": frame.iloc[::-1]})
+    assert axes.shape == (2, 2) and [ax.get_title() for ax in axes[0]] == ["new drugs", "new lines"]
+    for ax, metric in zip(axes[:, 0], ("rmse", "pcc_per_drug"), strict=True):
+        for line, strategy in zip(ax.lines, ("random", "chosen"), strict=True):
+            wanted = frame.loc[frame["strategy"] == strategy, metric]
+            np.testing.assert_allclose(line.get_ydata(), wanted)
+        bars = [segment for part in ax.collections for segment in part.get_segments()]
+        assert len(bars) == 8 and all(abs(np.ptp(bar[:, 1]) - 0.2) < 1e-9 for bar in bars)
+    assert [tick.get_text() for tick in axes[1][1].get_xticklabels()] == ["0", "1", "5", "50"]
+    matplotlib.pyplot.close("all")
