@@ -644,3 +644,32 @@ def test_every_file_that_is_named_is_there(path):
 )
 def test_a_page_is_mended_once_for_a_screen_reader(built, mended):
     assert extension.accessible(built) == mended == extension.accessible(mended)
+
+
+AMERICAN = re.compile(
+    r"\b(?:colors?|behaviors?|analyz\w+|normaliz\w+|standardiz\w+|summariz\w+|memoriz\w+|optimiz\w+"
+    r"|regulariz\w+|generaliz\w+|recogniz\w+|factoriz\w+|center(?:ed)?|label(?:ed|ing)|model(?:ed|ing)"
+    r"|neighbors?|favor\w*|tumors?|fibers?|catalogs?|defense|toward)\b"
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*COMMITTED, *sorted((ROOT / "book").glob("*.md")), ROOT / "README.md"],
+    ids=lambda path: path.stem,
+)
+def test_prose_is_british(path):
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+    prose = re.sub(r"```python.*?```|`[^`\n]*`|\]\([^)]*\)", "", text, flags=re.DOTALL)
+    assert AMERICAN.findall(prose) == []
+
+
+def test_an_american_word_is_noticed():
+    assert AMERICAN.findall("The neighbors of a centered tumor") == [
+        "neighbors",
+        "centered",
+        "tumor",
+    ]
