@@ -88,7 +88,8 @@ def leak(benchmark, folder=None):
     """
     study = load(Study, STUDY, "study")
     named, rows, whole = named_pairs(benchmark), [], {}
-    for name, change in {"base": {}, **study.variants}.items():
+    base = {"model": study.base.model, "settings": study.base.settings}
+    for name, change in {"base": base, **study.variants}.items():
         if name not in ("base", "mechanism", "struck", "dealt", "presence", "targets"):
             continue
         error = np.full(len(benchmark), np.nan)
@@ -96,9 +97,9 @@ def leak(benchmark, folder=None):
             config = RunConfig(
                 "davis",
                 "compound_blind",
-                study.base.model,
+                change["model"],
                 fold=fold,
-                settings={**study.base.settings, **change},
+                settings=change["settings"],
                 options={"modalities": "all"},
             )
             found = run(config, folder, needs=("predictions",), benchmark=benchmark).predictions
@@ -149,18 +150,60 @@ def named_in_human(benchmark):
     return rows
 
 
+def measured_targets(columns):
+    """Gene, in capitals -> columns of assays that measure it: a part of the column's name is the
+    gene, as in "NVS_ENZ_hFGFR1", with or without the letter of the species before it.
+    """
+    found = {}
+    for place, column in enumerate(columns):
+        for part in str(column).split("_"):
+            for gene in {part, part[1:] if part[:1] in tuple("bghmr") else part}:
+                found.setdefault(gene.upper(), []).append(place)
+    return found
+
+
+def assays_on_the_target(benchmark):
+    """Pairs whose drug was tried in an assay on the very protein: {dataset, pairs, proteins,
+    active, binding_active, binding_inactive, binding, auroc}, shares of pairs that bind among those
+    that the assay calls active and inactive and among all.
+    """
+    drug, gene = benchmark.side("drug"), benchmark.sides[0].frame["gene"].to_numpy(object)
+    calls = np.asarray(drug.views["assay"], dtype=float)  # [drugs, assays]
+    columns = measured_targets(drug.views["assay"].columns)
+    call = np.full(len(benchmark), np.nan)
+    for pair, (row, column) in enumerate(benchmark.pairs):
+        place = columns.get(gene[row].upper()) if isinstance(gene[row], str) else None
+        values = calls[column, place] if place else np.empty(0)
+        if np.isfinite(values).any():
+            call[pair] = np.nanmax(values)
+    known = np.isfinite(call)
+    binds = (benchmark.y > (HIT if benchmark.task == "affinity" else 0.5)).astype(float)
+    out = {"dataset": benchmark.name, "pairs": int(known.sum()), "all": len(benchmark)}
+    out |= {"proteins": len(set(gene[benchmark.pairs[known, 0]])), "binding": float(binds.mean())}
+    if known.any():
+        out |= {
+            "active": int((call == 1).sum()),
+            "binding_active": float(binds[call == 1].mean()),
+            "binding_inactive": float(binds[call == 0].mean()),
+            "auroc": metrics.auroc(binds[known], call[known]),
+        }
+    return out
+
+
 def main(argv=None):
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--records", metavar="DIR")
     folder = parser.parse_args(argv).records
     davis, human = data.load("davis", modalities="all"), data.load("human")
+    tables = (davis, human, data.load("biosnap_partial"))
     body = {
         "published": published(folder),
         "cold": cold(folder),
         "named": named(davis),
         "named_in_human": named_in_human(human),
         "leak": leak(davis, folder),
+        "assays": [assays_on_the_target(table) for table in tables],
     }
     about = {"grid": "dti", "study": "modalities", "hit": HIT, "task": tasks.of(davis).name}
     parts = {"config": about, "metrics": body, "provenance": provenance(davis)}

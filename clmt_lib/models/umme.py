@@ -45,7 +45,7 @@ IDENTITY = "identity"
 CURRICULA = ("none", "equal", "reliability", "permuted")
 DROPOUTS = ("none", "plain", "scheduled")
 HEADS = ("attention", "dot", "mlp")
-DENSE = 4  # a table with at most so many times as many cells as pairs is computed whole
+DENSE = 8  # a table with at most so many times as many cells as pairs is computed whole
 # a new entity has no embedding of its own, and its modalities must carry more
 NEW = {"identity": False, "drop": 0.5, "drop_in": 0.2, "hide": 1.0}
 
@@ -60,6 +60,7 @@ class UMMEConfig:
         that the side has; "auto" is all that the side has
     kernel_rows : further modalities, how alike an entity is to each of the training set: "kernel"
         on the sides that have structures or sequences
+    landmarks : with at most how many entities one is compared; 0 for all of the training set
     identity : a further modality, a free embedding of each entity of the training set
     drop_identity : dropout of the elements of identities
     hide : share of entities whose identity is hidden in a step, as a new entity's would be
@@ -91,6 +92,7 @@ class UMMEConfig:
     row_views: tuple[str, ...] = ("auto",)
     column_views: tuple[str, ...] = ("auto",)
     kernel_rows: bool = False
+    landmarks: int = 0
     identity: bool = True
     drop_identity: float = 0.0
     hide: float = 0.2
@@ -202,7 +204,9 @@ def recipe_of(name: str, side: Any) -> Recipe | None:
     return Measured(name)
 
 
-def modalities(side: Any, wanted: tuple[str, ...], kernel: bool) -> dict[str, Recipe]:
+def modalities(
+    side: Any, wanted: tuple[str, ...], kernel: bool, landmarks: int = 0
+) -> dict[str, Recipe]:
     """The modalities of a side by name, "auto" and alternatives resolved.
 
     Raises
@@ -222,8 +226,8 @@ def modalities(side: Any, wanted: tuple[str, ...], kernel: bool) -> dict[str, Re
             )
         found |= some if name == "auto" else dict(list(some.items())[:1])
     rows = recipe_of("kernel", side) if kernel else None
-    if rows is not None:
-        found["kernel"] = rows
+    if isinstance(rows, Alike):
+        found["kernel"] = replace(rows, landmarks=landmarks)
     return {name: replace(recipe, entity=side.name) for name, recipe in found.items()}
 
 
@@ -265,7 +269,7 @@ def _side_inputs(
     """What `Inputs` keeps of one side, by the names of its fields."""
     side, rows = benchmark.sides[axis], np.unique(pairs[:, axis])
     wanted = (config.row_views, config.column_views)[axis]
-    kinds = modalities(side, wanted, config.kernel_rows)
+    kinds = modalities(side, wanted, config.kernel_rows, config.landmarks)
     if not kinds and not config.identity:
         raise DataError(
             f"the {side.name}s of {benchmark.name} have no modality",

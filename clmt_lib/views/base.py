@@ -435,11 +435,14 @@ class Alike(Recipe):
     Attributes
     ----------
     kinds : of similarity, side by side, all of structures or all of sequences; see `between`
+    landmarks : an entity is compared with at most so many training entities, spread evenly over
+        their order; 0 compares it with all, which may be thousands
     known : kind -> [training entities] what they are compared by: SMILES or sequences
     mean, deviation : [features] over the training entities
     """
 
     kinds: tuple[str, ...] = ("morgan", "atom_pair", "path")
+    landmarks: int = 0
     known: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     mean: Any = field(default=None, repr=False)
     deviation: Any = field(default=None, repr=False)
@@ -447,7 +450,11 @@ class Alike(Recipe):
     def fit(self, side: Any, rows: np.ndarray) -> Self:
         """Keep the training entities, and the scale of each column among them."""
         there = [row for row in rows if self._texts(side)[row]]
-        known = tuple(self._texts(side)[row] for row in there)
+        marks = there
+        if 0 < self.landmarks < len(there):
+            places = np.linspace(0, len(there) - 1, self.landmarks).round().astype(int)
+            marks = [there[place] for place in places]
+        known = tuple(self._texts(side)[row] for row in marks)
         named = replace(self, known=dict.fromkeys(self.kinds, known))
         x = named._rows([self._texts(side)[row] for row in there])
         deviation = np.maximum(x.std(0), 0.03)
