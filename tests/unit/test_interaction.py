@@ -1,7 +1,9 @@
 """KIBA, Human, BioSNAP and Davis: doors, published splits, modalities, alignment of sequences."""
 
+import importlib.util
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -608,3 +610,21 @@ def test_every_kernel_of_modalities_is_symmetric_and_leaves_the_absent_out(folde
             assert np.isfinite(kernel).all() and kernel.max() <= 1 + 1e-6, name
     for name in ("mechanism", "struck", "targets", "assay", "expression"):
         assert not likeness[1, name][5].any(), name
+
+
+def test_an_assay_on_the_protein_itself_is_found_by_its_name(folder):
+    path = Path(__file__).parents[2] / "experiments" / "interactions.py"
+    spec = importlib.util.spec_from_file_location("interactions", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    found = script.measured_targets(["NVS_ENZ_hEGFR", "ATG_AHR_CIS", "APR_HepG2_Stress_24h_up"])
+    assert found["EGFR"] == [0] and found["AHR"] == [1] and "GENE" not in found
+    path = folder / "probing" / "toxcast617.parquet"
+    table = pd.read_parquet(path).rename(columns={"assay two": "NVS_ENZ_hEGFR"})
+    table.to_parquet(path)  # of the second drug alone: active
+    data = load("human", folder=folder)
+    told = script.assays_on_the_target(data)
+    pair = (data.pairs == [0, 1]).all(1)
+    assert told["pairs"] == told["active"] == told["proteins"] == 1 and told["all"] == 98
+    assert told["binding_active"] == data.y[pair][0]
+    assert told["binding"] == pytest.approx(data.y.mean())

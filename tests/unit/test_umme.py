@@ -467,6 +467,19 @@ def test_the_head_without_attention_is_a_product_of_sums(world, split):
     assert torch.allclose(z[kept], 2 * net.sides[1].free[kept])
 
 
+def test_landmarks_are_spread_over_the_training_entities():
+    """Columns of the whole comparison, those of every third drug of the training set."""
+    ids = pd.Index([f"d{i}" for i in range(9)], name="drug")
+    smiles = pd.DataFrame({"name": ids, "smiles": ["C" * (i + 1) + "O" for i in range(9)]}, ids)
+    side = Side("drug", smiles)
+    rows = np.arange(7)
+    some, all_of = (
+        Alike(kinds=("morgan",), landmarks=n).fit(side, rows).make(side)[0] for n in (3, 0)
+    )
+    assert all_of.shape == (9, 7) and np.allclose(some, all_of[:, [0, 3, 6]])
+    assert np.allclose(Alike(kinds=("morgan",), landmarks=9).fit(side, rows).make(side)[0], all_of)
+
+
 def test_measurements_with_gaps_are_scaled_by_training_entities_that_have_them():
     ids = pd.Index(list("abcde"), name="drug")
     table = pd.DataFrame({"x": [1.0, 3.0, 5.0, 99.0, 7.0], "y": [0.0, np.nan, 2.0, 99.0, 4.0]}, ids)
