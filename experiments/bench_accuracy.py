@@ -205,9 +205,9 @@ def own_size(folder=None):
     """
     home, rows, loaded = store.home(folder), [], {}
     for config in read_grid(home / "configs" / "published.yaml"):
-        if config.dataset not in loaded:
-            loaded[config.dataset] = data.load(config.dataset)
-        benchmark = loaded[config.dataset]
+        if config.label not in loaded:
+            loaded[config.label] = data.load(config.dataset, **config.options)
+        benchmark = loaded[config.label]
         name = config.id(benchmark.checksum)
         found = store.find(name, folder)
         left = store.run_folder(name, folder)

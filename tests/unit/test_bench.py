@@ -2,6 +2,8 @@
 ratio and never by absolute time.
 """
 
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import bench_speed  # noqa: E402
 import bench_tools  # noqa: E402
 import per_pair  # noqa: E402
 
-from clmt_lib import models, records  # noqa: E402
+from clmt_lib import data, models, records  # noqa: E402
 from clmt_lib.io import DataError  # noqa: E402
 from clmt_lib.models.clmt import published  # noqa: E402
 from clmt_lib.nn import encoders, molecular  # noqa: E402
@@ -353,3 +355,31 @@ def test_a_short_record_gives_way_to_a_long_one_and_not_the_other_way_round(tmp_
         bench.bench("fake", fake, short, False, "cpu")
         assert len(fake.made) == expected
     assert records.read("bench-fake").config["short"] is False
+
+
+def test_the_published_network_says_how_far_it_has_come_finished_or_not(tmp_path):
+    """One run is finished; of another there is what a killed process leaves, a checkpoint."""
+    small = {"width": 8, "epochs": 4, "batch": 1024, "genes": 32, "precision": "float32"}
+    row = {"dataset": "simulated", "split": "mixed", "seeds": [0], "models": ["clmt_published"]}
+    row |= {"options": {"cells": 24}, "settings": small, "folds": [0, 1], "last": True}
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "published.yaml").write_text(json.dumps({"runs": [row]}))
+    configs = records.read_grid(tmp_path / "configs" / "published.yaml")
+    benchmark = data.load("simulated", cells=24)
+    for config in configs:
+        records.run(config, tmp_path, benchmark=benchmark, device="cpu")
+    done, left = (tmp_path / "runs" / config.id(benchmark.checksum) for config in configs)
+    split = data.make_split(benchmark, "mixed", 0, 1)
+    model = models.build("clmt_published", "mixed", **small)
+    work = left.parent / f".work-{left.name}"
+    work.mkdir()
+    model.checkpoint, model.device = work / "checkpoint.pt", "cpu"
+    model.fit(benchmark, split)
+    shutil.rmtree(left)
+    rows = bench_accuracy.own_size(tmp_path).metrics["runs"]
+    assert [row["finished"] for row in rows] == [True, False]
+    assert [row["passes"] for row in rows] == [4, 4] and rows[0]["width"] == 8
+    assert rows[0]["test"]["rmse"] > 0 and rows[1]["test"] is None
+    history = json.loads((done / "history.json").read_text())
+    assert [value for _, value in rows[0]["curve"]] == [look["valid"] for look in history]
+    assert rows[1]["best_valid_rmse"] == min(look["valid"] for look in model.history)

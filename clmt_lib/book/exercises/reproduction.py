@@ -45,7 +45,8 @@ CASES = {
     "a": ("reproduced", "the interval lies wholly on the side claimed, on five folds."),
     "b": (
         "not",
-        "the interval holds zero: a tie, whatever side its middle is on. A tie is not half a win.",
+        "the interval holds zero: no difference was found, whatever side its middle is on, and "
+        "that is not half a win.",
     ),
     "c": (
         "partly",
