@@ -8,7 +8,8 @@
 A fold holds out drugs (or lines) as its split does. The model is asked about them, then given k
 measurements of each, drawn at random (the same for every k, nested) or chosen by the library, the
 same for all (`predict.pilot`). All are scored on the pairs that nobody was given at the largest k,
-so that numbers of measurements are compared on the same pairs. The covariance of errors comes from
+so that numbers of measurements are compared on the same pairs (a second id of a compound is another
+drug: 18 of 216 ids of GDSC2 have one). The covariance of errors comes from
 five fits inside the training and validation set.
 
 A small screen is 20 lines x 8 compounds of GDSC1, drawn at random among those that were measured

@@ -31,6 +31,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, ClassVar
 
 import numpy as np
@@ -387,15 +388,16 @@ class Predictor:
         kind = np.empty((n, m), dtype=object)
         new_line, new_drug = lines.at < 0, drugs.at < 0
         tissues = self._tissues(lines)
-        dose, left = np.zeros(m, dtype=bool), np.ones((n, m))  # share of the variance that is left
+        dose, sd = np.zeros(m, dtype=bool), np.full((n, m), np.nan)  # of what follows a measurement
         known_columns = np.flatnonzero(~new_drug)
-        rows, left_of_lines = self._measured_lines(lines, rows, pilot)
+        shares = np.ones((n, m))  # of the variance that is left, of a new line under such a drug
+        rows, sd_of_lines = self._measured_lines(lines, rows, pilot)
         for j in known_columns:
             column = drugs.at[j]
             for new in (False, True):
                 at = np.flatnonzero(new_line == new)
                 own = rows[lines.new[at], column] if new else self.seen.table[lines.at[at], column]
-                left[at, j] = left_of_lines[lines.new[at], column] if new else 1.0
+                sd[at, j] = sd_of_lines[lines.new[at], column] if new else np.nan
                 others = (self.held_out if new else self.seen.table)[:, column]
                 found[at, j], percentile[at, j] = own, _percentile(own, others)
         if new_drug.any() and drugs.side is not None:
@@ -403,17 +405,19 @@ class Predictor:
             known_part, further, held = self._new_columns(drugs.side, rows)
             place = drugs.new[columns]
             dose[columns] = self._doses(drugs.side)[place]
-            old = np.flatnonzero(~new_line)
+            old, priors = np.flatnonzero(~new_line), dict[str, PilotPrior]()
             for j, p in zip(columns, place, strict=True):
                 if j in pilot.drugs:
-                    prior = self.pilot("new drug" + (DOSED if dose[j] else ""))
-                    given, shares = pilot.drugs[j], _left(prior, pilot.drugs[j][0])
+                    name = "new drug" + (DOSED if dose[j] else "")
+                    prior = priors[name] = priors.get(name) or self.pilot(name)
+                    given, variance = pilot.drugs[j], prior.variance(pilot.drugs[j][0])
                     better = prior.update(known_part[:, p], *given)
                     shift = (better - known_part[:, p]).mean()  # a new line follows the level
                     known_part[:, p] = better
                     further[:, p] += shift
                     held[:, p] += shift
-                    left[:, j] = np.where(new_line, shares.mean(), shares[lines.at])
+                    sd[:, j] = np.sqrt(np.where(new_line, np.nan, variance[lines.at]))
+                    shares[:, j] = variance.sum() / np.trace(prior.covariance)
             found[np.ix_(old, columns)] = known_part[lines.at[old]][:, place]
             fresh = np.flatnonzero(new_line)
             found[np.ix_(fresh, columns)] = further[lines.new[fresh]][:, place]
@@ -437,22 +441,26 @@ class Predictor:
                 rows_of = tissues[at[0].ravel()]
                 width = calibration.half_width(ids[j], rows_of[i], level)
                 half[at] = width.reshape(kind[at].shape)
-        half *= np.sqrt(left)
-        told = _pilot_notes(pilot, drugs, lines, left)
+        # with measurements errors are nearly normal (record `pilot-gdsc2`: their coverage)
+        half = np.where(
+            np.isnan(sd), half * np.sqrt(shares), NormalDist().inv_cdf(0.5 + level / 2) * sd
+        )
+        told = _pilot_notes(pilot, drugs, lines, sd)
         return self._frame(drugs, lines, about_lines, found, half, percentile, kind, told)
 
     def _measured_lines(
         self, lines: Asked, rows: np.ndarray, pilot: Measured
     ) -> tuple[np.ndarray, np.ndarray]:
-        """([new lines, known drugs] predictions that follow what was measured of a line; share of
-        the variance that is left).
+        """([new lines, known drugs] predictions that follow what was measured of a line; their
+        standard deviations, NaN for a line of which nothing was).
         """
-        rows, left = rows.copy(), np.ones(rows.shape)
+        rows, sd = rows.copy(), np.full(rows.shape, np.nan)
+        prior = self.pilot("new line") if pilot.lines else None
         for i, (at, y) in pilot.lines.items():
-            prior = self.pilot("new line")
+            assert prior is not None
             rows[lines.new[i]] = prior.update(rows[lines.new[i]], at, y)
-            left[lines.new[i]] = _left(prior, at)
-        return rows, left
+            sd[lines.new[i]] = np.sqrt(prior.variance(at))
+        return rows, sd
 
     def _new_columns(
         self, side: Side, rows: np.ndarray
@@ -827,20 +835,15 @@ def _calibrated(
     return replace(calibration, error=about)
 
 
-def _left(prior: PilotPrior, at: np.ndarray) -> np.ndarray:
-    """[m] share of the variance of a new entity's errors that is left when some are measured."""
-    return prior.variance(at) / np.diag(prior.covariance)
-
-
-def _pilot_notes(pilot: Measured, drugs: Asked, lines: Asked, left: np.ndarray) -> np.ndarray:
+def _pilot_notes(pilot: Measured, drugs: Asked, lines: Asked, sd: np.ndarray) -> np.ndarray:
     """[lines, drugs] what is said of pairs that follow a measurement, or were measured."""
-    out = np.full(left.shape, "", dtype=object)
+    out = np.full(sd.shape, "", dtype=object)
     for j, (at, _) in pilot.drugs.items():
-        if 0 <= j < left.shape[1]:
+        if 0 <= j < sd.shape[1]:
             out[:, j] = f"follows {len(at)} measured line{'s' if len(at) > 1 else ''}"
     for i, (at, _) in pilot.lines.items():
         out[i, drugs.at >= 0] = f"follows {len(at)} measured drug{'s' if len(at) > 1 else ''}"
-    out[left <= 0] = "measured"
+    out[sd == 0] = "measured"
     return out
 
 

@@ -174,11 +174,11 @@ def _moments(errors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mean = np.full(errors.shape[1], level.mean())
     filled = np.where(seen, errors, level[:, None]) - mean
     sample, plain = _second_moments(filled)
-    prior = PilotPrior(np.zeros_like(mean), 0.5 * sample + 0.5 * plain, 0.5)
+    precision = np.linalg.inv(0.5 * sample + 0.5 * plain)
     for row, there in zip(filled, seen, strict=True):
-        if there.any() and not there.all():
-            at = np.flatnonzero(there)
-            row[~there] = prior.update(np.zeros(len(row)), at, row[at])[~there]
+        if there.any() and not there.all():  # as `PilotPrior.update`, with the smaller system
+            told = precision[np.ix_(~there, there)] @ row[there]
+            row[~there] = -np.linalg.solve(precision[np.ix_(~there, ~there)], told)
     return mean, *_second_moments(filled)
 
 
