@@ -170,17 +170,22 @@ def check_smiles(drugs: pd.DataFrame, file: str | os.PathLike | None = None) -> 
     """Raise `DataError` for the first SMILES of the table that RDKit cannot read. A missing one is
     allowed.
     """
+    for row, (drug, smiles) in enumerate(drugs["smiles"].items(), start=2 if file else 1):
+        if isinstance(smiles, str) and not _is_readable(smiles):
+            raise DataError(
+                f"drug {drug!r}: SMILES {smiles!r} cannot be parsed",
+                file=file,
+                row=row,
+                remedy="correct it, or leave it empty: a missing structure is allowed",
+            )
+
+
+@lru_cache(maxsize=50_000)
+def _is_readable(smiles: str) -> bool:
     from rdkit import Chem, rdBase
 
     with rdBase.BlockLogs():
-        for row, (drug, smiles) in enumerate(drugs["smiles"].items(), start=2 if file else 1):
-            if isinstance(smiles, str) and Chem.MolFromSmiles(smiles) is None:
-                raise DataError(
-                    f"drug {drug!r}: SMILES {smiles!r} cannot be parsed",
-                    file=file,
-                    row=row,
-                    remedy="correct it, or leave it empty: a missing structure is allowed",
-                )
+        return Chem.MolFromSmiles(smiles) is not None
 
 
 def molecule_side(

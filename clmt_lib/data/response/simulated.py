@@ -64,6 +64,7 @@ That one consequence decides for each drug, and varies within a class, is part o
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.resources import files
 
 import numpy as np
@@ -240,6 +241,11 @@ def facts() -> pd.DataFrame:
     >>> facts().loc["SD001", ["name", "target"]].to_list()
     ['5-Fluorouracil', 'TYMS']
     """
+    return _facts().copy()
+
+
+@cache
+def _facts() -> pd.DataFrame:
     with (files("clmt_lib.data") / "oncology_drugs.tsv").open(encoding="utf-8") as table:
         return pd.read_csv(table, sep="\t", keep_default_na=False).set_index("drug")
 
@@ -522,8 +528,11 @@ def _raw_terms(
     latents: pd.DataFrame,
 ) -> dict[str, np.ndarray]:
     """name -> [C, D] A, B, X, W, T, N of the equations, before they are made uncorrelated."""
-    x, mutation = (omics[kind].astype(np.float64) for kind in ("expression", "mutation"))
-    c, d = len(x), len(table)
+    x, mutation = (
+        dict(zip(omics[kind].columns, omics[kind].to_numpy(np.float64).T, strict=True))
+        for kind in ("expression", "mutation")
+    )  # gene -> [C]
+    c, d = len(latents), len(table)
     potency = pd.Series(rng.standard_normal(len(facts())), index=facts()["name"])
     hidden = rng.standard_normal(c)
     general = np.sqrt(0.5) * hidden - np.sqrt(0.5) * latents["proliferation"].to_numpy()
@@ -533,7 +542,12 @@ def _raw_terms(
         "drug": np.tile(potency[table["compound"]].to_numpy(), (c, 1)),
         "cell": np.tile(general[:, None], (1, d)),
         "expression": _centred(
-            [-x[group].mean(axis=1) if group else np.zeros(c) for group in genes]
+            [
+                -(sum((x[gene] for gene in group), np.zeros(c)) / len(group))
+                if group
+                else np.zeros(c)
+                for group in genes
+            ]
         ),
         "mutation": _centred(
             [-sum((w * mutation[gene] for gene, w in row.items()), np.zeros(c)) for row in weights]
