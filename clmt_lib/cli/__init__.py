@@ -3,9 +3,13 @@ answers at once.
 """
 
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 import click
 
@@ -49,8 +53,35 @@ for command in (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one `clmt` command; returns the exit code: 0 done, 1 something failed or is not clean,
-    2 bad input, 130 interrupted. `argv` None takes the command line.
+    2 bad input, 130 interrupted, 143 told to end. `argv` None takes the command line.
     """
+    with _ending():
+        return _main(argv)
+
+
+class Ended(KeyboardInterrupt):
+    """The process was told to end (SIGTERM): what is unfinished is cleared up, as after Ctrl-C."""
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """While a command runs, SIGTERM raises `Ended`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Ended
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if before is not None:  # None: set by something that is not Python
+            signal.signal(signal.SIGTERM, before)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     context = None
     try:
         context = clmt.make_context("clmt", list(sys.argv[1:] if argv is None else argv))
@@ -60,9 +91,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
     except click.exceptions.Exit as done:  # --help, --version
         return done.exit_code
-    except KeyboardInterrupt:
-        print("clmt: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        ended = isinstance(error, Ended)
+        said = "told to end" if ended else "interrupted"
+        print(f"clmt: {said}; run the same command again to go on", file=sys.stderr)
+        return 143 if ended else 130
     except BrokenPipeError:  # the reader of our output (head, less) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import queue
+import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -115,6 +117,7 @@ def _shared(configs, folder, jobs, device, say):
     one says what they report.
     """
     waiting, reports, failed = queue.SimpleQueue(), queue.SimpleQueue(), []
+    workers: list[Worker] = []
     for config in configs:
         waiting.put(config)
     starting, threads = threading.Lock(), max(1, (os.cpu_count() or 1) // jobs)
@@ -130,6 +133,7 @@ def _shared(configs, folder, jobs, device, say):
                 if worker is None or worker.died:
                     with starting:
                         worker = Worker(folder, device, threads)
+                        workers.append(worker)
                 reports.put((config, *worker.run(config)))
             except Exception as error:  # noqa: BLE001 a fault of ours is not lost in a thread
                 reports.put((config, f"FAILED {_named(config)}: {error!r}", error))
@@ -139,12 +143,20 @@ def _shared(configs, folder, jobs, device, say):
     lookers = [threading.Thread(target=look_after, daemon=True) for _ in range(jobs)]
     for looker in lookers:
         looker.start()
-    for number in range(1, len(configs) + 1):
-        config, line, error = reports.get()
-        say(f"[{number}/{len(configs)}] {line}")
-        failed += [(config, error)] if error else []
-    for looker in lookers:
-        looker.join()
+    try:
+        for number in range(1, len(configs) + 1):
+            config, line, error = reports.get()
+            say(f"[{number}/{len(configs)}] {line}")
+            failed += [(config, error)] if error else []
+        for looker in lookers:
+            looker.join()
+    except BaseException:  # interrupted: no process stays behind
+        while not waiting.empty():
+            waiting.get()
+        with starting:
+            for worker in workers:
+                worker.stop()
+        raise
     return failed
 
 
@@ -187,6 +199,16 @@ class Worker:
             )
             return f"FAILED {_named(config)}: {error}", error
 
+    def stop(self, seconds: float = 10.0) -> None:
+        """End the process in the middle of a run; one that does not end in so many seconds is
+        killed.
+        """
+        self.process.terminate()
+        self.process.join(seconds)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
     def close(self) -> None:
         """End the process."""
         self.pipe.close()
@@ -194,7 +216,12 @@ class Worker:
 
 
 def _work(pipe, folder, device):
-    """What a worker's process does: run what comes through the pipe until that is closed."""
+    """What a worker's process does: run what comes through the pipe until that is closed, or until
+    the process that started it has ended, however it did.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clears up, as after an error
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it tells it
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     loaded = {}
     while True:
         try:
@@ -205,3 +232,11 @@ def _work(pipe, folder, device):
         if error is not None and not isinstance(error, DataError):
             error = RuntimeError(str(error))  # not every library's error can be sent
         pipe.send((line, error))
+
+
+def _leave_with_parent():
+    """End this process when the one that started it has ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
