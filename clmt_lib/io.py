@@ -3,10 +3,13 @@ replaced whole, one process at a time, and what is costly kept by content.
 """
 
 import csv
+import glob
 import gzip
 import hashlib
 import os
+import platform
 import secrets
+import shutil
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -489,7 +492,8 @@ def atomic_write(path: str | os.PathLike, mode: Literal["w", "wb"] = "w") -> Ite
     new one, whole. Text is UTF-8 with Unix line ends.
 
     What is written goes to a hidden file beside `path`, reaches the disk and is renamed. After an
-    error nothing of it is left, and the old file is as it was.
+    error nothing of it is left, and the old file is as it was; what a killed process of this
+    machine left is removed by the next that writes there.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -504,7 +508,9 @@ def atomic_write(path: str | os.PathLike, mode: Literal["w", "wb"] = "w") -> Ite
     mode : "w" for text, "wb" for bytes
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    here = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+    _sweep(path, here)
+    part = path.with_name(f".{path.name}.{here}-{os.getpid()}-{secrets.token_hex(4)}.part")
     text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
         with open(part, mode.replace("w", "x"), **text) as file:
@@ -516,6 +522,58 @@ def atomic_write(path: str | os.PathLike, mode: Literal["w", "wb"] = "w") -> Ite
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def _sweep(path: Path, here: str) -> None:
+    """Remove what processes of this machine that are no more have left beside a file."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.{here}-*.part"):
+        number = part.name.split("-")[-2]
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            part.unlink(missing_ok=True)
+        except (OSError, ValueError):  # somebody else's process
+            continue
+
+
+@contextmanager
+def appearing(out: Path) -> Iterator[Path]:
+    """A folder to fill that takes the place of `out` at the end, or vanishes after an error; one
+    process at a time.
+
+    Raises
+    ------
+    DataError
+        `out` is there already and not empty, or cannot be written.
+    """
+    if not out.name:
+        raise DataError(
+            "is there already", file=out, remedy="name a folder that does not exist yet"
+        )
+    new = out.with_name(f".{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with lock(out):
+            try:
+                if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+                    raise DataError(
+                        "is there already",
+                        file=out,
+                        remedy="name a folder that does not exist yet; what is there is never "
+                        "overwritten",
+                    )
+                shutil.rmtree(new, ignore_errors=True)  # left by a process that was killed
+                new.mkdir()
+                yield new
+                new.replace(out)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot be written ({error.strerror or error})",
+            file=error.filename or out,
+            remedy="name a folder you may write to, with space left",
+        ) from None
 
 
 @contextmanager

@@ -544,7 +544,7 @@ def _recorded(
             f"it, remove {path.name!r} from {book} first",
         )
     os.replace(found, path)
-    _note(found).unlink(missing_ok=True)
+    _note(_part(path)).unlink(missing_ok=True)  # a killed fetch may have left it
     if not entry:
         recorded[path.name] = {
             "sha256": digest,

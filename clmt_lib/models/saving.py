@@ -205,7 +205,10 @@ def write(model: "Model", folder: Path) -> Path:
     from safetensors.numpy import save
 
     strange = (
-        sorted({path.name for path in folder.iterdir()} - {FACTS, ARRAYS})
+        sorted(
+            {path.name for path in folder.iterdir() if not path.name.endswith(".part")}
+            - {FACTS, ARRAYS}
+        )
         if folder.is_dir()
         else []
     )

@@ -62,6 +62,10 @@ def depmap(values):
 
 @pytest.fixture(scope="module")
 def invented():
+    return downloads_of()
+
+
+def downloads_of():
     """File name -> text of a sound folder of downloads, and the arrays they were written from."""
     random = np.random.default_rng(0)
     tpm = np.round(np.exp(random.normal(2.5, 1.2, (12, 12))), 3)

@@ -15,8 +15,7 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ from clmt_lib.data.official import (
 )
 from clmt_lib.data.response.base import LARGEST_LN_UM
 from clmt_lib.data.response.gdsc import EMPTY_COPY_NUMBER, RESPONSE_COLUMNS
-from clmt_lib.io import DataError, expanded, numbers, read_table, require_columns, spelt
+from clmt_lib.io import DataError, appearing, expanded, numbers, read_table, require_columns, spelt
 
 LOWEST_RATIO = 2.0**-5  # a deleted gene has ratio 0, whose logarithm is not finite
 INPUTS = {  # kind -> file names, best first
@@ -178,7 +177,7 @@ def prepare(
     """
     done = Prepared(expanded(out).absolute())
     said = _scales(scales or {})
-    with _appearing(done.folder) as new:
+    with appearing(done.folder) as new:
         found = _find_inputs(downloads, new / ".unpacked", done)
         lines = _cell_lines(found["models"])
         response = _response(found["response"], said.get("response"), done)
@@ -355,36 +354,6 @@ def drug_cids(folder: str | os.PathLike) -> dict[int, int]:
             remedy="fetch gdsc_drug_list into this folder first",
         )
     return _read_drug_list(path, [])
-
-
-@contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """A folder to fill that takes the place of `out` at the end, or vanishes after an error."""
-    if not out.name:
-        raise DataError(
-            "is there already", file=out, remedy="name a folder that does not exist yet"
-        )
-    new = out.with_name(f".{out.name}.partial")
-    try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise DataError(
-                "is there already",
-                file=out,
-                remedy="name a folder that does not exist yet; prepared tables are never "
-                "overwritten",
-            )
-        shutil.rmtree(new, ignore_errors=True)  # left by a run that was killed
-        new.mkdir(parents=True)
-        yield new
-        new.replace(out)
-    except OSError as error:
-        raise DataError(
-            f"cannot be written ({error.strerror or error})",
-            file=error.filename or out,
-            remedy="name a folder you may write to, with space left",
-        ) from None
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 # Finding the inputs

@@ -18,7 +18,7 @@ import pandas as pd
 from clmt_lib.data.base import row_of
 from clmt_lib.data.grouping import group_compounds
 from clmt_lib.data.response.base import LARGEST_LN_UM, DrugResponse
-from clmt_lib.io import DataError, atomic_write, read_table
+from clmt_lib.io import DataError, appearing, atomic_write, read_table
 
 TABLES = ("lines", "drugs", "responses", "points", "expression", "mutation", "copy_number")
 OMICS = ("expression", "mutation", "copy_number")
@@ -746,12 +746,12 @@ def new(folder: str | Path, example: bool = False, lines: int = 20, drugs: int =
     texts = {name: header + "\n" for name, header in EMPTY.items()}
     if example:
         texts = {k: t.to_csv(index=False, lineterminator="\n") for k, t in _made_up(lines, drugs)}
-    folder.mkdir()
     files = {"README.md": README.format(name=folder.name)}
     files |= {f"{name}.csv": text for name, text in texts.items()}
-    for name, text in files.items():
-        with atomic_write(folder / name) as file:
-            file.write(text)
+    with appearing(folder.absolute()) as made:
+        for name, text in files.items():
+            with atomic_write(made / name) as file:
+                file.write(text)
     return [folder / name for name in files]
 
 
