@@ -2,7 +2,13 @@
 what to do, exit code 2, and nothing is left behind.
 """
 
+import importlib.util
 import json
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +19,7 @@ from clmt_lib.cli import main
 from clmt_lib.config import read_yaml
 from clmt_lib.data import DrugResponse
 from clmt_lib.data.grouping import group_compounds
-from clmt_lib.io import DataError
+from clmt_lib.io import DataError, appearing, atomic_write
 from clmt_lib.models.registry import check_values
 from clmt_lib.records import store
 
@@ -267,3 +273,56 @@ def test_missing_texts_are_missing_and_not_guessed(awkward, source):
     told = model.inputs.has_text_drug.numpy()
     assert np.array_equal(told, model.inputs.text_drug.any(1).numpy())
     assert 0 < told.sum() <= awkward.n_drugs
+
+
+# --- Kills, full disks, clocks that jump, two at once: a sample; `python tests/faults.py` has 200
+
+
+def test_what_was_finished_survives_and_what_was_not_is_made_again(monkeypatch):
+    spec = importlib.util.spec_from_file_location("faults", Path(__file__).parents[1] / "faults.py")
+    faults = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "faults", faults)  # dataclasses look there
+    spec.loader.exec_module(faults)
+    monkeypatch.delenv("CLMT_DATA", raising=False)
+    said = []
+    bad = faults.strike(len(faults.KINDS) * 2, ["collect", "new"], seed=11, say=said.append)
+    bad += faults.strike(2, ["run"], seed=12, say=said.append)
+    assert bad == 0 and len(said) == len(faults.KINDS) * 2 + 2, "\n".join(said)
+
+
+def test_what_a_killed_process_was_writing_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "x[1].txt"
+    with atomic_write(path) as file:
+        (part,) = tmp_path.glob(".*.part")
+        file.write("whole")
+    gone = part.name.replace(f"-{os.getpid()}-", "-99999999-")  # no process has this number
+    for name in (gone, part.name, ".other.txt.0-99999999-0.part"):
+        (tmp_path / name).write_text("half")
+    with atomic_write(path) as file:
+        file.write("new")
+    left = {one.name for one in tmp_path.iterdir()}
+    assert left == {path.name, part.name, ".other.txt.0-99999999-0.part"}
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    out = tmp_path / "a" / "out"
+    with suppress(KeyboardInterrupt), appearing(out) as new:
+        (new / "x").write_text("half")
+        raise KeyboardInterrupt
+    assert list(out.parent.iterdir()) == []
+    with appearing(out) as new:
+        (new / "x").write_text("whole")
+    with pytest.raises(DataError, match="is there already"), appearing(out):
+        pass
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+    assert (out / "x").read_text() == "whole"
+
+
+def test_a_command_that_is_told_to_end_ends_in_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "clmt_lib.records.run", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    code = main(["run", "--model", "effects", "--records", str(tmp_path)])
+    assert code == 143 and "told to end; run the same command again" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
