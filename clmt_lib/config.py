@@ -378,7 +378,7 @@ def read_yaml(path: str | Path, what: str, remedy: str = "") -> Any:
     import yaml
 
     try:
-        body = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        body = yaml.load(Path(path).read_text(encoding="utf-8"), _loader())
         _count(body)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise DataError(
@@ -391,6 +391,21 @@ def read_yaml(path: str | Path, what: str, remedy: str = "") -> Any:
             remedy=remedy,
         ) from None
     return body
+
+
+def _loader() -> Any:
+    """PyYAML's safe loader, which refuses a key that stands twice (its own takes the last)."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+            written = [key.value for key, _ in node.value if isinstance(key.value, str)]
+            twice = {key for key in written if written.count(key) > 1} - {"<<"}
+            if twice:
+                raise yaml.YAMLError(f"key {min(twice)!r} stands twice{node.start_mark}")
+            return super().construct_mapping(node, deep)
+
+    return Loader
 
 
 LARGEST_FILE = 200_000  # values of a configuration, aliases written out

@@ -3,6 +3,7 @@ replaced whole, one process at a time, and what is costly kept by content.
 """
 
 import csv
+import errno
 import glob
 import gzip
 import hashlib
@@ -314,7 +315,8 @@ def _as_named(path: Path) -> None:
             file=path,
             remedy="the server answered with a login or error page: fetch the file again",
         )
-    if start[1::2].count(0) > len(start) // 4 or start[::2].count(0) > len(start) // 4:
+    low, high = sorted((start[::2].count(0), start[1::2].count(0)))
+    if high > max(2, len(start) // 4) and low <= high // 10:
         raise DataError(
             "is text in UTF-16",
             file=path,
@@ -508,6 +510,8 @@ def atomic_write(path: str | os.PathLike, mode: Literal["w", "wb"] = "w") -> Ite
     mode : "w" for text, "wb" for bytes
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     here = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
     _sweep(path, here)
     part = path.with_name(f".{path.name}.{here}-{os.getpid()}-{secrets.token_hex(4)}.part")
@@ -518,9 +522,11 @@ def atomic_write(path: str | os.PathLike, mode: Literal["w", "wb"] = "w") -> Ite
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(part):
+            error.filename = str(path)  # what the caller knows
         raise
 
 

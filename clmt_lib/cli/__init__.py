@@ -120,6 +120,8 @@ def _message(error: Exception) -> str | None:
         return f"{said}. Remedy: see `{context.command_path if context else 'clmt'} --help`"
     if isinstance(error, MemoryError):
         return f"not enough memory ({error}). Remedy: smaller settings, or a larger machine"
+    if isinstance(error, ValueError) and "null byte" in str(error):
+        return "a name holds a NUL character. Remedy: write it anew"
     if isinstance(error, PermissionError):
         return (
             f"{error.filename}: no permission to write or read here. Remedy: give yourself "

@@ -32,6 +32,23 @@ jobs = click.option(
 )
 
 
+class Place(click.ParamType):
+    """A file or folder; `~` is the home folder, also where the shell has not replaced it."""
+
+    name = "path"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The path written out."""
+        if not value.startswith("~"):
+            return value
+        from clmt_lib.io import expanded
+
+        return str(expanded(value))
+
+
+PLACE = Place()
+
+
 def loudness(command: Command) -> Command:
     """Give a command `-v` and `-q`: full tracebacks of bad input; results and errors alone."""
 

@@ -4,16 +4,23 @@ from typing import Any
 
 import click
 
-from clmt_lib.cli.common import command, parse_json, say
+from clmt_lib.cli.common import PLACE, command, parse_json, say
 
 
 @command("fit")
 @click.argument("dataset", default="simulated")
-@click.option("--out", required=True, metavar="FOLDER", help="Where the fitted model goes.")
+@click.option(
+    "--out", type=PLACE, required=True, metavar="FOLDER", help="Where the fitted model goes."
+)
 @click.option(
     "--options", metavar="JSON", default="{}", help="Of the benchmark's reader, as for `clmt run`."
 )
-@click.option("--seed", type=int, default=0, help="Of what is held out to calibrate intervals.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Of what is held out to calibrate intervals.",
+)
 def fit(dataset: str, out: str, options: str, seed: int) -> None:
     """Fit a predictor on a benchmark of cell lines and drugs, and calibrate its intervals.
 
@@ -37,14 +44,22 @@ def fit(dataset: str, out: str, options: str, seed: int) -> None:
 
 
 @command("predict")
-@click.argument("model", metavar="FOLDER")
-@click.option("--drugs", metavar="FILE", help="Names, ids or SMILES; without it, all known drugs.")
+@click.argument("model", type=PLACE, metavar="FOLDER")
+@click.option(
+    "--drugs",
+    type=PLACE,
+    metavar="FILE",
+    help="Names, ids or SMILES; without it, all known drugs.",
+)
 @click.option(
     "--lines",
+    type=PLACE,
     metavar="FILE",
     help="Names or ids, or expression by gene symbol; without it, all known lines.",
 )
-@click.option("--out", metavar="FILE", help="A .csv or .parquet; without it, the first rows.")
+@click.option(
+    "--out", type=PLACE, metavar="FILE", help="A .csv or .parquet; without it, the first rows."
+)
 @click.option(
     "--scale",
     type=click.Choice(["auto", "zscore", "log2tpm", "tpm", "cohort"]),

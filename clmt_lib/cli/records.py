@@ -3,7 +3,7 @@
 import click
 
 from clmt_lib.cli import common
-from clmt_lib.cli.common import command, say
+from clmt_lib.cli.common import PLACE, command, say
 from clmt_lib.cli.run import told
 
 
@@ -22,7 +22,9 @@ from clmt_lib.cli.run import told
     metavar="N",
     help="Also list what to run in so many minutes: new questions first, cheap before dear.",
 )
-@click.option("--out", metavar="DIR", help="Leave the plan here, for experiments/Snakefile.")
+@click.option(
+    "--out", type=PLACE, metavar="DIR", help="Leave the plan here, for experiments/Snakefile."
+)
 @common.records
 def plan(
     files: tuple[str, ...],
@@ -58,10 +60,16 @@ def collect(records: str | None) -> None:
 
     A run leaves a folder under runs/; the tables under results/ are what is committed.
     """
+    from clmt_lib.io import DataError, expanded
     from clmt_lib.records import collect as folded
 
-    for dataset, lines in folded(records).items():
+    if records is not None and not expanded(records).is_dir():
+        raise DataError("no such folder", file=records, remedy="name a home of records")
+    found = folded(records)
+    for dataset, lines in found.items():
         click.echo(f"{dataset}: {lines} new")
+    if not found:
+        click.echo("no new run")
     say("next: clmt report")
 
 

@@ -3,7 +3,7 @@
 import click
 
 from clmt_lib.cli import common
-from clmt_lib.cli.common import command, say
+from clmt_lib.cli.common import PLACE, command, say
 
 OPTIONS = click.option(
     "--options", metavar="JSON", default="{}", help="Of the benchmark's reader, as for `clmt run`."
@@ -16,7 +16,7 @@ OPTIONS = click.option(
 @common.kind
 @common.seed
 @common.fold
-@click.option("--out", metavar="FILE", help="Write it there as a CSV of ids.")
+@click.option("--out", type=PLACE, metavar="FILE", help="Write it there as a CSV of ids.")
 def split(dataset: str, options: str, kind: str, seed: int, fold: int, out: str | None) -> None:
     """Show the sizes of a split, or write it as a CSV of ids.
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from clmt_lib.cli.common import command, say
+from clmt_lib.cli.common import PLACE, command, say
 
 
 @command("new")
-@click.argument("folder", metavar="FOLDER")
+@click.argument("folder", type=PLACE, metavar="FOLDER")
 @click.option(
     "--example", is_flag=True, help="Fill it with a made-up screen of 20 lines x 8 drugs."
 )

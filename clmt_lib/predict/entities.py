@@ -166,6 +166,16 @@ class DrugReader:
         smiles = pd.Series(_texts(self.frame, "smiles"), dtype=object)
         for i in np.flatnonzero(smiles.notna()):  # before anything long begins
             _check_structure(str(smiles[i]), self.file, self._row(i))
+        ids, names = _texts(self.frame, "id"), _texts(self.frame, "name")
+        given: dict[str, Any] = {}
+        for i, label in enumerate(one or other for one, other in zip(ids, names, strict=True)):
+            if label and given.setdefault(label, smiles[i]) != smiles[i]:
+                raise DataError(
+                    f"drug {label!r} has two structures: {given[label]!r} and {smiles[i]!r}",
+                    file=self.file,
+                    row=self._row(i),
+                    remedy="keep the right one, or give each a name of its own",
+                )
 
     def __len__(self) -> int:
         return len(self.frame)

@@ -2,9 +2,11 @@
 what to do, exit code 2, and nothing is left behind.
 """
 
+import gzip
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import sys
 from contextlib import suppress
@@ -161,22 +163,175 @@ REFUSED = {  # name -> (arguments; FILE stands for a file of the given content),
 }
 
 
+GRID = "runs:\n - {dataset: simulated, split: mixed, seeds: [0], folds: [0], models: [als]}"
+CALM = '{"cells": 24, "drugs": ["Erlotinib", "Gefitinib", "Olaparib", "Paclitaxel", "Docetaxel"]}'
+FIT = ["fit", "simulated", "--options", CALM, "--out"]
+
+
+def grid(old, new):
+    return ["run", "--grid", "FILE"], GRID.replace(old, new).encode()
+
+
+def about(what, content):
+    return ["predict", "MODEL", what, "FILE"], content
+
+
+REFUSED |= {  # MODEL stands for a fitted model, beside FILE
+    "fit without a folder": (["fit"], None, "Missing option '--out'"),
+    "fit on nothing": (["fit", "nope", "--out", "m"], None, "unknown benchmark 'nope'"),
+    "fit on a path": (["fit", "../../x", "--out", "m"], None, "unknown benchmark '../../x'"),
+    "fit on proteins": (["fit", "interactions", "--out", "m"], None, "holds proteins x drugs"),
+    "fit with a list": (["fit", "simulated", "--options", "[1]", "--out", "m"], None, "not JSON"),
+    "fit with half of JSON": (["fit", "simulated", "--options", "{", "--out", "m"], None, "JSON"),
+    "fit with an unknown option": (
+        ["fit", "simulated", "--options", '{"zz": 1}', "--out", "m"],
+        None,
+        "no option 'zz'",
+    ),
+    "fit without tables": (["fit", "gdsc2", "--out", "m"], None, "CLMT_DATA is not set"),
+    "fit with seed -1": ([*FIT, "m", "--seed", "-1"], None, "-1 is not in the range"),
+    "fit with a word for a seed": ([*FIT, "m", "--seed", "x"], None, "not a valid integer"),
+    "fit for nobody": ([*FIT, "~nosuchuser/x"], None, "home folder not found"),
+    "predict with nothing": (["predict", "none"], None, "not a saved model"),
+    "predict with a file": (["predict", "FILE"], b"x", "not a saved model"),
+    "an unknown level": (["predict", "MODEL", "--level", "2"], None, "'2' is not one of"),
+    "an unknown scale": (["predict", "MODEL", "--scale", "x"], None, "'x' is not one of"),
+    "predictions nowhere": (
+        ["predict", "MODEL", "--out", "no/such/p.csv"],
+        None,
+        "no/such/p.csv: No such file",
+    ),
+    "predictions in a program": (["predict", "MODEL", "--out", "p.exe"], None, ".csv or .parquet"),
+    "predictions over a folder": (["predict", "MODEL", "--out", "."], None, ".csv or .parquet"),
+    "drugs that are not there": (["predict", "MODEL", "--drugs", "none.csv"], None, "no such file"),
+    "drugs of nothing": (*about("--drugs", b""), "FILE.csv: empty table"),
+    "drugs of bytes": (*about("--drugs", b"\x80\x81\x00"), "holds bytes that are no text"),
+    "drugs of a web page": (*about("--drugs", b"<html>login"), "is a web page"),
+    "drugs in UTF-16": (*about("--drugs", "drug\nx\n".encode("utf-16")), "is text in UTF-16"),
+    "drugs in gzip": (*about("--drugs", gzip.compress(b"drug\nx\n")), "is gzip"),
+    "drugs cut short": (*about("--drugs", b'drug,smiles\nx,"CCO\n'), "never closed"),
+    "drugs and semicolons": (*about("--drugs", b"drug;smiles;x\n"), "separated by semicolons"),
+    "a structure that is none": (*about("--drugs", b"drug,smiles\nx,C1CC\n"), "row 2: SMILES 'C1"),
+    "a drug that is none": (*about("--drugs", b"drug\nNoSuch\n"), "row 2: no drug 'NoSuch'"),
+    "a script for a drug": (
+        *about("--drugs", b"drug\n<script>alert(1)</script>\n"),
+        "no drug '<script>",
+    ),
+    "escapes for a drug": (*about("--drugs", b"drug\n\x1b[31mred\n"), r"\\x1b\[31mred"),
+    "a drug of two structures": (
+        *about("--drugs", b"drug,smiles\nx,CCO\nx,CCC\n"),
+        "row 3: drug 'x' has two structures: 'CCO' and 'CCC'",
+    ),
+    "lines of nothing": (*about("--lines", b"line\n"), "empty table"),
+    "a line that is none": (*about("--lines", b"line\nNOPE\n"), "row 2: no line 'NOPE'"),
+    "a row too long": (*about("--lines", b"line,TP53\nx,1,2\n"), "row 2: 3 cells where"),
+    "a screen nowhere": (["new", "no/such/x"], None, "no such folder"),
+    "a screen that is there": (["new", "."], None, "something here already"),
+    "a screen of a NUL": (["new", "a\0b"], None, "a name holds a NUL"),
+    "a screen of nobody": (["new", "~nosuchuser/x"], None, "home folder not found"),
+    "a check of a file": (["data", "check", "FILE"], b"x", "no such folder"),
+    "a word for a fold": (*grid("folds: [0]", "folds: [a]"), "entry 1 of folds"),
+    "a fold below none": (*grid("folds: [0]", "folds: [-1]"), "greater than or equal to 0"),
+    "a grid of no model": (*grid("[als]", "[]"), "at least 1 item"),
+    "a word for models": (*grid("[als]", "als"), "models: input should be a valid list"),
+    "a path in a grid": (*grid("simulated", "../../x"), "'../../x' is no name"),
+    "a path for a split in a grid": (*grid("mixed", "../x"), "'../x' is no name"),
+    "escapes in a grid": (*grid("simulated", '"\\e[31mx"'), r"'\\x1b\[31mx' is no name"),
+    "an unknown key in a grid": (*grid("[als]", "[als], zz: 1"), "unknown key 'zz'"),
+    "a key twice": (["run", "--grid", "FILE"], b"runs: []\nruns: []\n", "'runs' stands twice"),
+    "a key twice in a row": (*grid("seeds: [0]", "seeds: [0], seeds: [1]"), "'seeds' stands twice"),
+    "a tab in a grid": (["run", "--grid", "FILE"], b"runs:\n\t- {}", "not a grid"),
+    "a folder for a grid": (["run", "--grid", "."], None, "not a grid.*Is a directory"),
+    "a report of a folder": (["report", "--grid", "."], None, "not a grid"),
+    "nothing to collect from": (["collect", "--records", "none"], None, "no such folder"),
+    "no model's name": (["run", "--model", ""], None, "unknown model ''"),
+    "a model of dots": (["run", "--model", "..:x"], None, "names no module"),
+    "no benchmark's name": (["run", "--model", "als", "--dataset", ""], None, "'' is no name"),
+    "no split's name": (["run", "--model", "als", "--split", ""], None, "'' is no name"),
+    "a name written backwards": (settings("als", "\u202eranks=[1]"), None, "is not name=value"),
+    "a setting without end": (settings("als", "ranks=" + "[" * 50_000), None, "neither JSON nor"),
+    "too few lines": (
+        ["run", "--model", "als", "--options", '{"cells": -5}'],
+        None,
+        "-5 lines are too few",
+    ),
+    "half a line": (
+        ["run", "--model", "als", "--options", '{"cells": 24.5}'],
+        None,
+        "cannot be made with cells=24.5",
+    ),
+    "a script for a drug's name": (
+        ["run", "--model", "als", "--options", '{"drugs": ["<script>"]}'],
+        None,
+        "drug '<script>' is not in",
+    ),
+    "more than all variance": (
+        ["run", "--model", "als", "--options", '{"signals": {"text": 5}}'],
+        None,
+        "shares of variance .* are impossible",
+    ),
+    "an audit of escapes": (["audit", "--dataset", "\x1b[31m"], None, r"'\\x1b\[31m'"),
+    "an audit of a path": (["audit", "--split", "../x"], None, "unknown split '../x'"),
+    "predictions without ids": (["score", "FILE.csv"], b"a,b\n1,2\n", "missing column 'cell'"),
+    "predictions of nobody": (
+        ["score", "FILE.csv"],
+        b"cell,drug,predicted\nx,y,1\n",
+        "test pairs have no prediction",
+    ),
+    "genes of bytes": (
+        ["data", "prepare", ".", "o", "--genes", "FILE"],
+        b"\x80",
+        "list of genes cannot be read",
+    ),
+    "genes of dates": (
+        ["data", "prepare", ".", "o", "--genes", "FILE"],
+        b"1-Mar\n",
+        "row 1: gene '1-Mar' is no symbol",
+    ),
+    "a scale of furlongs": (
+        ["data", "prepare", ".", "o", "--scale", "response=furlongs"],
+        None,
+        "unknown scale response=furlongs",
+    ),
+    "a split over a folder": (["split", "--out", "."], None, "Is a directory"),
+    "an unknown command": (["frobnicate"], None, "No such command 'frobnicate'"),
+}
+
+
+def test_there_are_enough_of_them():
+    assert len(REFUSED) >= 120
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fitted") / "model"
+    assert main(["-q", *FIT, str(folder)]) == 0
+    return folder
+
+
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused_in_one_line(case, tmp_path, monkeypatch, capsys):
+def test_refused_in_one_line(case, tmp_path, monkeypatch, capsys, request):
     arguments, content, message = REFUSED[case]
+    if "MODEL" in arguments:
+        place = str(request.getfixturevalue("model"))
+        table = "FILE.csv" if content is not None else "FILE"
+        names = {"MODEL": place, "FILE": table}
+        arguments = [names.get(word, word) for word in arguments]
+        capsys.readouterr()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLMT_RECORDS", str(tmp_path / "records"))
     monkeypatch.delenv("CLMT_DATA", raising=False)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     if content is not None:
-        (tmp_path / "FILE").write_bytes(content)
+        name = "FILE.csv" if "FILE.csv" in arguments else "FILE"
+        (tmp_path / name).write_bytes(content)
     assert main(arguments) == 2
     said = capsys.readouterr()
     assert said.err.startswith("clmt: ") and len(said.err.splitlines()) == 1
     assert "\x1b" not in said.err and "Traceback" not in said.err
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(said.err)
-    kept = {path.name for path in tmp_path.iterdir()} - {"FILE", "records"}
+    kept = {path.name for path in tmp_path.iterdir()} - {"FILE", "FILE.csv", "records"}
     assert not kept, f"left behind: {kept}"
     assert not list((tmp_path / "records").rglob("run.json"))
 
@@ -187,6 +342,31 @@ def test_no_committed_run_has_a_setting_out_of_range():
         check_values(record.config["model"], record.config["settings"])
         count += 1
     assert count > 1000
+
+
+@pytest.mark.parametrize(
+    "name, change, message",
+    [
+        ("arrays.safetensors", lambda body: body[:-9] + b"x" + body[-8:], "changed or cut short"),
+        ("arrays.safetensors", lambda body: body[:-100], "changed or cut short"),
+        ("arrays.safetensors", None, "not a saved model"),
+        ("model.json", lambda body: b"{}", "not a saved model"),
+        ("model.json", lambda body: body[: len(body) // 2], "not a saved model"),
+        ("model.json", lambda body: body.replace(b"clmt_lib.predict", b"os"), "changed or cut"),
+        ("model.json", lambda body: body.replace(b"0.", b"1.", 1), "changed or cut short"),
+    ],
+)
+def test_a_model_that_was_damaged_is_not_believed(model, tmp_path, capsys, name, change, message):
+    broken = Path(shutil.copytree(model, tmp_path / "model"))
+    if change is None:
+        (broken / name).unlink()
+    else:
+        before = (broken / name).read_bytes()
+        (broken / name).write_bytes(change(before))
+        assert (broken / name).read_bytes() != before
+    assert main(["predict", str(broken)]) == 2
+    said = capsys.readouterr().err
+    assert message in said and len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", models.names())

@@ -51,7 +51,7 @@ from clmt_lib.book.plotting.scaling import (
     time_to_accuracy,
     two_ways,
 )
-from clmt_lib.book.plotting.style import FAMILIES, GREY, display_name, look, seconds, style
+from clmt_lib.book.plotting.style import FAMILIES, GREY, display_name, look, plain, seconds, style
 from clmt_lib.book.plotting.text import pooling, text_lengths, text_map
 from clmt_lib.book.plotting.textworth import whose_gain, worth
 from clmt_lib.book.plotting.training import (
@@ -124,6 +124,7 @@ __all__ = [
     "partners",
     "parts",
     "pilot_curves",
+    "plain",
     "pooling",
     "presence",
     "pull",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY
+from clmt_lib.book.plotting.style import FAINT, GREY, plain
 
 LINES, MARKERS = ("-", "--", "-.", ":"), "osD^vP*X"
 
@@ -239,6 +239,6 @@ def knowledge(
             ax.axvline(chance[question], color=GREY, linestyle=":")
         ax.set_xlabel(label)
         ax.grid(axis="x")
-    axes[0].set_yticks(range(len(names)), names)
+    axes[0].set_yticks(range(len(names)), [plain(name) for name in names])
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     return axes

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import GREY
+from clmt_lib.book.plotting.style import GREY, plain
 from clmt_lib.data import Benchmark, DrugResponse, Split
 
 
@@ -103,7 +103,7 @@ def dose_response(
             markersize=10,
             markerfacecolor="none",
             markeredgewidth=2,
-            label=f"{name}: ln(IC50) = {ln_ic50:.1f}",
+            label=f"{plain(name)}: ln(IC50) = {ln_ic50:.1f}",
         )
     ax.axhline(0.5, color=GREY, linewidth=0.8)
     ax.axvspan(ends[1], ends[1] + 4, color=GREY, alpha=0.12, linewidth=0)
@@ -147,7 +147,7 @@ def shares(frame: pd.DataFrame, label: str = "share of variance") -> Axes:
                 color=ink,
             )
         start = start + value
-    ax.set_yticks(rows, frame.index)
+    ax.set_yticks(rows, [plain(name) for name in frame.index])
     ax.set(xlabel=label, xlim=(0, max(1.0, start.max())), ylim=(len(frame) - 0.5, -0.5))
     fig.legend(
         loc="outside lower center", ncols=frame.shape[1], columnspacing=1.2, handlelength=1.2

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from clmt_lib import tasks
-from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, display_name, look, seconds
+from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, display_name, look, plain, seconds
 
 
 def ladder(
@@ -183,7 +183,7 @@ def paired(
             markerfacecolor="none" if tie else colour,
         )
     ax.axvline(0, color=GREY, linewidth=1)
-    ax.set_yticks(range(len(frame)), frame.index)
+    ax.set_yticks(range(len(frame)), [plain(name) for name in frame.index])
     ax.set_ylim(len(frame) - 0.4, -0.6)
     ax.set_xlabel(label)
     ax.grid(axis="x")
@@ -221,11 +221,11 @@ def by_drug(
             predicted[drug == label],
             seaborn.color_palette("colorblind")[place % 10],
         )
-        ax.plot(p, y, marker, color=colour, alpha=0.75, markersize=5, label=label)
+        ax.plot(p, y, marker, color=colour, alpha=0.75, markersize=5, label=plain(label))
         if np.ptp(p) > 1e-9:
             ends = np.array([p.min(), p.max()])
             ax.plot(ends, np.polyval(np.polyfit(p, y, 1), ends), color=colour)
-    ax.set(xlabel="predicted ln(IC50)", ylabel="measured ln(IC50)", title=title)
+    ax.set(xlabel="predicted ln(IC50)", ylabel="measured ln(IC50)", title=plain(title))
     ax.legend(fontsize=8, handletextpad=0.1)
     return ax
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY
+from clmt_lib.book.plotting.style import FAINT, GREY, plain
 
 
 def molecule(
@@ -72,7 +72,7 @@ def molecule(
             )
     ax.set_aspect("equal")
     ax.margins(0.15)
-    ax.set_title(title, fontsize=10)
+    ax.set_title(plain(title), fontsize=10)
     ax.set_axis_off()
     return ax
 

@@ -5,9 +5,20 @@ from typing import Any
 import numpy as np
 
 from clmt_lib import models
+from clmt_lib.io import harmless
 from clmt_lib.models import display_name
 
-__all__ = ["FAMILIES", "FAINT", "GREY", "LABELS", "display_name", "look", "seconds", "style"]
+__all__ = [
+    "FAMILIES",
+    "FAINT",
+    "GREY",
+    "LABELS",
+    "display_name",
+    "look",
+    "plain",
+    "seconds",
+    "style",
+]
 
 GREY = (
     "#787878"  # the one grey with about 4.4 : 1 contrast against both a white and a near-black page
@@ -33,6 +44,16 @@ LABELS = {  # metric -> label of its axis
     "pcc_normalised": "normalised r  → better",
     "pcc_per_cell": "per-cell r  → better",
 }
+
+
+def plain(name: object) -> str:
+    r"""A name from somebody's table, as text of a figure: `$` begins no formula, and control
+    characters are written out.
+
+    >>> print(plain("$A$"))
+    \$A\$
+    """
+    return harmless(str(name)).replace("$", r"\$")
 
 
 def style() -> None:

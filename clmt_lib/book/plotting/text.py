@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import GREY
+from clmt_lib.book.plotting.style import GREY, plain
 
 
 def pooling(
@@ -39,7 +39,7 @@ def pooling(
         picture = ax.imshow(
             rows[:, :dims], cmap="PuOr", vmin=-0.8, vmax=0.8, aspect="auto", interpolation="nearest"
         )
-        ax.set(xticks=[], yticks=range(len(names)), yticklabels=names)
+        ax.set(xticks=[], yticks=range(len(names)), yticklabels=[plain(name) for name in names])
     axes[0].set_title("\n".join(steps), loc="left", fontsize=10)
     axes[1].set_xlabel(f"the first {dims} of {vectors.shape[1]} numbers")
     fig.colorbar(picture, ax=axes, shrink=0.6)
@@ -65,7 +65,7 @@ def text_map(
             marker,
             color=colour,
             markersize=6,
-            label=name.replace("_", " "),
+            label=plain(name.replace("_", " ")),
         )
     ax.set(xticks=[], yticks=[], title=title)
     ax.legend(
