@@ -169,9 +169,10 @@ class DrugReader:
         ids, names = _texts(self.frame, "id"), _texts(self.frame, "name")
         given: dict[str, Any] = {}
         for i, label in enumerate(one or other for one, other in zip(ids, names, strict=True)):
-            if label and given.setdefault(label, smiles[i]) != smiles[i]:
+            structure = smiles[i] if isinstance(smiles[i], str) else None
+            if label and given.setdefault(label, structure) != structure:
                 raise DataError(
-                    f"drug {label!r} has two structures: {given[label]!r} and {smiles[i]!r}",
+                    f"drug {label!r} has two structures: {given[label]!r} and {structure!r}",
                     file=self.file,
                     row=self._row(i),
                     remedy="keep the right one, or give each a name of its own",

@@ -1,6 +1,9 @@
 """The built book in a real browser with the network cut, and what `make release` makes of it."""
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from posixpath import dirname, join, normpath
 from urllib.parse import urlsplit
@@ -123,3 +126,86 @@ def test_the_zip_is_the_site_and_the_sums_are_of_the_files(released):
         digest, name = line.split("  ")
         path = released[3].with_name(name)
         assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+
+POISON = (
+    "<script>window.taken = 1</script>",
+    "<img src=x onerror='window.taken = 2'>",
+    "</pre><svg onload='window.taken = 3'>",
+    "javascript:window.taken=4",
+    "\x1b[31mred\x1b[0m\x07",
+    r"$\bad{$",
+    "\"double\" 'single' `tick`",
+    "../../../etc/passwd",
+    "| pipe | {ref}`x` [link](javascript:0)",
+)
+POISONED = f"""
+import numpy as np
+from IPython.display import display
+
+from clmt_lib import audit, data
+from clmt_lib.book import plotting
+from clmt_lib.data import DrugResponse
+from clmt_lib.views import text
+
+NAMES = {POISON!r}
+first = data.load("simulated", cells=24)
+drugs = first.drugs[~first.drugs.duplicated("compound")].index[: len(NAMES)]
+world = data.load("simulated", cells=24, drugs=list(first.drugs.loc[drugs, "name"]))
+table = world.drugs.iloc[: len(NAMES)].copy()
+table["name"] = table["target"] = table["pathway"] = NAMES
+table.index = [f"{{i}} {{name}}" for i, name in enumerate(NAMES)]
+lines = world.cells.copy()
+lines["name"] = [NAMES[i % len(NAMES)] + str(i) for i in range(len(lines))]
+pairs = world.pairs[world.pairs[:, 1] < len(NAMES)]
+y = world.y[world.pairs[:, 1] < len(NAMES)]
+frame = {{"cell": lines.index[pairs[:, 0]], "drug": table.index[pairs[:, 1]], "ln_ic50": y}}
+poisoned = DrugResponse.from_tables(
+    "poisoned", lines, table, world.omics, __import__("pandas").DataFrame(frame)
+)
+print(poisoned)
+print(list(poisoned.drugs.index))
+print("\\n".join(poisoned.drugs["name"]))
+display(poisoned.drugs.drop(columns="smiles"))
+display(poisoned.drugs["name"])
+split = data.make_split(poisoned, "mixed")
+print(audit.audit(poisoned, split))
+display(text.describe_drugs(poisoned.drugs))
+plotting.style()
+plotting.by_drug(y, y[::-1], table["name"].to_numpy()[pairs[:, 1]], title=NAMES[5]);
+"""
+
+
+def test_names_that_would_run_something_are_shown_and_run_nothing(browser, tmp_path):
+    """A real page, built from a benchmark whose drugs and lines have such names."""
+    nbclient = pytest.importorskip("nbclient")
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+    pages = tmp_path / "book"
+    pages.mkdir()
+    cells = [new_markdown_cell("# Poisoned"), new_code_cell(POISONED)]
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    notebook = new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("CLMT_DATA", None)
+    nbclient.NotebookClient(notebook, timeout=120).execute(env=environment)
+    nbformat.write(notebook, pages / "index.ipynb")
+    (pages / "_config.yml").write_text('title: "p"\nexecute: {execute_notebooks: "off"}\n')
+    (pages / "_toc.yml").write_text("format: jb-book\nroot: index\n")
+    code = "from jupyter_book.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "build", str(pages), "-q"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    with headless.served(pages / "_build" / "html") as (address, _):
+        asked = "[window.taken === undefined, document.body.innerText, document.title]"
+        told, _ = browser.visit(f"{address}/index.html", f"JSON.stringify({asked})")
+    clean, words, title = json.loads(told)
+    assert clean and title.startswith("Poisoned")
+    for name in POISON[:4]:
+        assert words.count(name) >= 3, name  # as text: in a table, a list, a print
+    page = (pages / "_build" / "html" / "index.html").read_text(encoding="utf-8")
+    run = BeautifulSoup(page, "html.parser").select("article script, article svg")
+    assert not any("window.taken" in str(tag) for tag in run)
+    assert len(notebook.cells[1].outputs) >= 5 and "image/png" in str(notebook.cells[1].outputs)

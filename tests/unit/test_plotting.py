@@ -810,3 +810,18 @@ def test_passes_are_a_line_a_run_and_nothing_where_nothing_was_run():
     assert [line.get_xydata().tolist() for line in ax.lines] == [[[2, 1.4], [4, 1.2]], []]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
     assert not plotting.passes({}).lines
+
+
+# --- Names that would be formulas, or would steer a terminal
+
+
+@pytest.mark.parametrize("name", [r"$\bad{$", "a$b", "$x$", "<b>", "\x1b[31m", "100 %", "é"])
+def test_whatever_a_drug_is_called_its_figures_can_be_drawn(name, tmp_path):
+    measured = np.array([1.0, 2.0, 3.0, 1.0, 2.0, 2.5])
+    drug = np.array([name] * 3 + ["other"] * 3)
+    ax = plotting.by_drug(measured, measured[::-1], drug, title=name)
+    ax.figure.savefig(tmp_path / "x.png")
+    plotting.molecule(flat_drawing("CCO"), title=name).figure.savefig(tmp_path / "y.png")
+    plotting.text_map(np.eye(2), [name, "other"]).figure.savefig(tmp_path / "z.png")
+    assert all((tmp_path / f"{one}.png").stat().st_size > 1000 for one in "xyz")
+    assert not set(ax.get_title()) & set("\x1b")
