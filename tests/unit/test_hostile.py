@@ -196,11 +196,6 @@ REFUSED |= {  # MODEL stands for a fitted model, beside FILE
     "predict with a file": (["predict", "FILE"], b"x", "not a saved model"),
     "an unknown level": (["predict", "MODEL", "--level", "2"], None, "'2' is not one of"),
     "an unknown scale": (["predict", "MODEL", "--scale", "x"], None, "'x' is not one of"),
-    "predictions nowhere": (
-        ["predict", "MODEL", "--out", "no/such/p.csv"],
-        None,
-        "no/such/p.csv: No such file",
-    ),
     "predictions in a program": (["predict", "MODEL", "--out", "p.exe"], None, ".csv or .parquet"),
     "predictions over a folder": (["predict", "MODEL", "--out", "."], None, ".csv or .parquet"),
     "drugs that are not there": (["predict", "MODEL", "--drugs", "none.csv"], None, "no such file"),
