@@ -656,6 +656,22 @@ def test_alignment_adds_nothing_to_a_probe_that_our_splits_can_see():
     assert rows["+ predicted activities"]["gain"][0] < 0  # the control does not help either
 
 
+def test_simple_models_chosen_on_valid_pass_infoalign_on_two_of_three_tables_and_chmr_on_none():
+    told = records.read("probes-tables", ROOT / "experiments").metrics
+    ours = {
+        row["table"]: row["test_all"]
+        for row in told["tables"]
+        if (row["rule"], row["model"]) == ("infoalign", "chosen")
+    }
+    printed = {(row["table"], row["model"]): row["value"] for row in told["printed"]}
+    assert ours["broad6k"] > printed["broad6k", "InfoAlign"] + 0.01
+    assert ours["biogen"] < printed["biogen", "InfoAlign"] - 0.03  # an error
+    assert printed["chembl2k", "InfoAlign"] - 0.01 < ours["chembl2k"]
+    assert ours["chembl2k"] < printed["chembl2k", "InfoAlign"]
+    assert ours["broad6k"] <= printed["broad6k", "CHMR"]
+    assert ours["biogen"] > printed["biogen", "CHMR"]
+
+
 def test_a_measured_profile_adds_to_structure_on_tox21_and_a_predicted_one_does_not():
     rows = records.read("probes-ceiling", ROOT / "experiments").metrics["ceiling"]
     gain = {row["row"]: row["gain_interval"] for row in rows if row["table"] == "tox21"}

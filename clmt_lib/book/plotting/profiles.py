@@ -275,7 +275,7 @@ def beside_printed(frame: pd.DataFrame, label: str = "mean AUROC") -> np.ndarray
 
     tables = frame.groupby("table", sort=False)
     rows = [len(part) for _, part in tables]
-    size = (7.2, 0.25 * sum(rows) + 0.75 * len(rows))
+    size = (7.2, 0.21 * sum(rows) + 0.7 * len(rows))
     axes = plt.subplots(len(rows), 1, figsize=size, squeeze=False, height_ratios=rows)[1][:, 0]
     ours, printed = seaborn.color_palette("colorblind")[:2]
     for ax, (name, part) in zip(axes, tables, strict=True):
