@@ -1,4 +1,4 @@
-"""Chapter 09d."""
+"""Chapters 09d and 'Your own drugs and lines'."""
 
 import numpy as np
 
@@ -74,3 +74,52 @@ def _spearman(answer):
         "rank both sides, tied values by the mean of their ranks, then take Pearson's "
         "correlation of the ranks.",
     )
+
+
+@exercise(
+    "own.1", "with n scores it is the ceil((n + 1) level)-th smallest: here the ninth of nine."
+)
+def _quantile(answer):
+    scores = np.array([0.3, 1.1, 0.2, 0.9, 2.4, 0.6, 0.1, 0.5, 1.6])
+    known = [
+        (2.4, None),
+        (1.6, "that is the eighth: one more score, the new one, has to be counted, too."),
+        (
+            float(np.quantile(scores, 0.9)),
+            "np.quantile interpolates between the eighth and the ninth: an interval from it covers "
+            "too little.",
+        ),
+    ]
+    return first(number(answer), known, "sort the nine scores, and take the ceil(10 x 0.9)-th.")
+
+
+OWN_KINDS = {
+    "A549, erlotinib under another salt": (
+        "known",
+        "the salt has another SMILES and the same parent: the drug is a known one.",
+    ),
+    "A549, a molecule drawn yesterday": ("new drug", "the line was screened, the drug was not."),
+    "a biopsy, erlotinib": ("new line", "nobody has screened this line; the drug is known."),
+    "a biopsy, a molecule drawn yesterday": ("both new", "neither of the two was ever screened."),
+}
+exercise("own.2", "which question a pair asks decides which model and which interval answer.")(
+    lambda answer: chosen(answer, OWN_KINDS, ("known", "new line", "new drug", "both new"))
+)
+
+
+@exercise("own.3", "by drug: what is drawn again must be what is exchangeable.")
+def _by_drug(answer):
+    errors = np.array([3.0, 3.1, 2.9, 3.0, 0.1, 0.2, -0.4, 0.5])
+    drug = np.array([0, 0, 0, 0, 1, 1, 2, 3])
+    got = called(answer, np.abs(errors), drug)
+    weight = np.asarray(got, dtype=float)
+    if weight.shape != errors.shape:
+        return "give one weight for each of the pairs."
+    right = np.array([0.25] * 4 + [0.5, 0.5, 1.0, 1.0])
+    if np.allclose(weight / weight.sum(), right / right.sum()):
+        return None
+    if np.allclose(weight, weight[0]):
+        return "equal weights let the drug with most pairs decide: each drug should weigh the same."
+    if np.allclose(weight / weight.sum(), (1 / right) / (1 / right).sum()):
+        return "that is the number of pairs of the drug: divide by it."
+    return "the weights of the pairs of one drug should add up to the same for every drug."

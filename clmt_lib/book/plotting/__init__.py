@@ -66,8 +66,12 @@ from clmt_lib.book.plotting.training import (
 )
 from clmt_lib.book.plotting.transfer import (
     across_laboratories,
+    answered_by,
+    coverages,
+    intervals_of,
     kinds_of_new,
     pilot_curves,
+    readings,
     transfer_scores,
 )
 from clmt_lib.book.plotting.umme import changes, curriculum, reliabilities, withheld
@@ -79,6 +83,7 @@ __all__ = [
     "across_laboratories",
     "agreement",
     "anatomy",
+    "answered_by",
     "attributes",
     "base_weights",
     "beside_printed",
@@ -93,6 +98,7 @@ __all__ = [
     "contents",
     "copies",
     "copying",
+    "coverages",
     "curriculum",
     "curve",
     "depth",
@@ -107,6 +113,7 @@ __all__ = [
     "growth",
     "hearers",
     "inner_fold_maps",
+    "intervals_of",
     "kinds_of_new",
     "knowledge",
     "ladder",
@@ -130,6 +137,7 @@ __all__ = [
     "pull",
     "race",
     "ratchet",
+    "readings",
     "recall",
     "reliabilities",
     "replicate_noise",

@@ -1,4 +1,6 @@
-"""From one laboratory to another: kinds of new pairs, scores beside their ceiling (chapter 09d)."""
+"""From one laboratory to another: kinds of new pairs, scores beside their ceiling (chapter
+09d); a reader's own drugs and lines (chapter "Your own drugs and lines").
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -297,3 +299,111 @@ def pilot_curves(curves: Mapping[str, pd.DataFrame]) -> Any:
         *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(STRATEGIES)
     )
     return axes
+
+
+CORNERS = {  # kind of pair -> (column, row, model that answers)
+    "known": (0, 0, "pairs: views and structure"),
+    "new line": (0, 1, "rows: views of lines"),
+    "new drug": (1, 0, "columns: views of drugs,\nand a level"),
+    "both new": (1, 1, "rows, carried over\nby columns"),
+}
+
+
+def answered_by(accuracy: pd.DataFrame) -> Axes:
+    """Four blocks, lines by drugs, known and new: which model answers, and how well it did on what
+    was held out.
+
+    Parameters
+    ----------
+    accuracy : [kinds of pairs] with `rmse` and `per_drug_r`, as of `Predictor.accuracy`
+    """
+    import matplotlib.pyplot as plt
+    import seaborn
+    from matplotlib.patches import Rectangle
+
+    palette = seaborn.color_palette("colorblind")
+    _, ax = plt.subplots(figsize=(7.2, 3.8))
+    width, height = (0.0, 2.0, 3.4), (0.0, 1.3, 2.2)
+    for place, (kind, (i, j, model)) in enumerate(CORNERS.items()):
+        x, y = width[i], height[j]
+        w, h = width[i + 1] - x - 0.06, height[j + 1] - y - 0.06
+        ax.add_patch(Rectangle((x, y), w, h, color=palette[place], alpha=0.3, lw=0))
+        row = accuracy.loc[kind]
+        text = f"{model}\nRMSE {row['rmse']:.2f}, per-drug r {row['per_drug_r']:.2f}"
+        ax.text(x + w / 2, y + h / 2, f"{kind}\n{text}", ha="center", va="center", fontsize=9)
+    ax.set(xlim=(0, 3.4), ylim=(2.2, 0), xticks=[1.0, 2.7], yticks=[0.65, 1.75])
+    ax.set_xticklabels(["known drugs", "new drugs"])
+    ax.set_yticklabels(["known lines", "new lines"])
+    ax.tick_params(length=0)
+    return ax
+
+
+def intervals_of(frame: pd.DataFrame, truth: pd.Series | None = None) -> Axes:
+    """Predictions of one drug with their intervals, from the most sensitive line down; crosses
+    where something was measured.
+
+    Parameters
+    ----------
+    frame : of `Predictor.predict`, one drug
+    truth : measured ln IC50, by line
+    """
+    import matplotlib.pyplot as plt
+
+    frame = frame.sort_values("ln_ic50", kind="stable")
+    at = np.arange(len(frame))
+    _, ax = plt.subplots(figsize=(7.2, 0.28 * len(frame) + 1.2))
+    ax.hlines(at, frame["lower"], frame["upper"], color=GREY, lw=2)
+    ax.plot(frame["ln_ic50"], at, "o", color="C0", label="predicted")
+    if truth is not None:
+        ax.plot(truth.reindex(frame["line"]), at, "x", color="C1", label="measured")
+    ax.set(yticks=at, xlabel="ln IC50 (µM)  ← more sensitive")
+    ax.set_yticklabels(frame["line_name"])
+    ax.invert_yaxis()
+    ax.legend(frameon=False)
+    return ax
+
+
+def coverages(rows: pd.DataFrame, level: float = 0.9, within: float = 0.03) -> Axes:
+    """Share of pairs that an interval covered, with the uncertainty of that share, beside the band
+    that was promised.
+
+    Parameters
+    ----------
+    rows : [what was counted] with `coverage`, and optionally `low` and `high`
+    """
+    import matplotlib.pyplot as plt
+
+    at = np.arange(len(rows))
+    _, ax = plt.subplots(figsize=(7.2, 0.3 * len(rows) + 1.2))
+    ax.axvspan(level - within, level + within, color=GREY, alpha=0.2, lw=0)
+    ax.axvline(level, color=GREY, lw=1)
+    if {"low", "high"} <= set(rows):
+        ax.hlines(at, rows["low"], rows["high"], color="C0", lw=2)
+    ax.plot(rows["coverage"], at, "o", color="C0")
+    ax.set(yticks=at, xlabel=f"share covered by the {100 * level:.0f} % interval")
+    ax.set_yticklabels(rows.index)
+    ax.invert_yaxis()
+    return ax
+
+
+def readings(right: np.ndarray, others: Mapping[str, np.ndarray], label: str) -> Axes:
+    """What is predicted when the same lines are read in other ways, against the right way.
+
+    Parameters
+    ----------
+    right : [n] predictions; others : name -> [n]
+    label : of the right way
+    """
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(
+        1, len(others), figsize=(3.4 * len(others), 3.2), sharex=True, sharey=True, squeeze=False
+    )
+    every = np.concatenate([right, *others.values()])
+    ends = every.min() - 0.2, every.max() + 0.2
+    for ax, (name, found) in zip(axes[0], others.items(), strict=True):
+        ax.plot(ends, ends, color=GREY, lw=1)
+        ax.plot(right, found, "o", ms=4)
+        ax.set(title=name, xlabel=label)
+    axes[0][0].set_ylabel("predicted ln IC50")
+    return axes[0][0]
