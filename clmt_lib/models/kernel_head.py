@@ -466,21 +466,23 @@ class AlignedKernelHead(KernelHead):
                 remedy="take kernel_head for random pairs",
             )
         self.maps: dict[str, np.ndarray] = {}
+        self.last_known: np.ndarray = np.zeros(0, dtype=np.int64)
         super().fit(benchmark, split)
         return self
 
-    def _problem(self, benchmark: Benchmark, split: Split) -> Problem:
-        problem = super()._problem(benchmark, split)
+    def _problem(self, benchmark: Benchmark, split: Split, again: bool = False) -> Problem:
+        problem = super()._problem(benchmark, split, again)
         if not self.maps:
-            self.anchors = np.arange(len(problem.known))
+            self.anchors: np.ndarray = np.arange(len(problem.known))
             same = same_entity(benchmark, problem.axis)[np.ix_(problem.known, problem.known)] > 0
             self.maps = self._aligned(problem, same)
         elif len(problem.known) != len(self.last_known):  # refitted: who was aligned is among them
             self.anchors = np.searchsorted(problem.known, self.last_known[self.anchors])
         self.last_known = problem.known
         anchors = problem.known[self.anchors]
-        z = sum(_unit(problem.kernels[name][:, anchors] @ by) for name, by in self.maps.items())
-        kernels = {**problem.kernels, "aligned": np.exp(3 * (cosine(np.asarray(z)) - 1))}
+        views = [_unit(problem.kernels[name][:, anchors] @ by) for name, by in self.maps.items()]
+        aligned = np.exp(3 * (cosine(np.sum(views, axis=0)) - 1))
+        kernels = {**problem.kernels, "aligned": aligned}
         return replace(problem, kernels=kernels)
 
     def _aligned(self, problem: Problem, same: np.ndarray) -> dict[str, np.ndarray]:
@@ -523,9 +525,9 @@ class AlignedKernelHead(KernelHead):
             return torch.nn.ModuleDict(linear)
 
         config = TrainConfig(self.rounds, 0.01, 0.01, evaluate_every=self.rounds, seed=self.seed)
-        net, _ = train(build, wrong, config)
+        weights = train(build, wrong, config)[0].state_dict()
         return {
-            name: by @ net[name].weight.detach().numpy().T.astype(np.float64)
+            name: by @ weights[f"{name}.weight"].numpy().T.astype(np.float64)
             for name, by in whiten.items()
         }
 

@@ -357,7 +357,7 @@ def difference(
                 }
             runs = [told["models"].get(name, {}).get("runs", ()) for name in (a, b)]
             base = told["models"].get(b, {}).get(metric, np.nan)
-            gaps = gaps_of(*runs, metric, folder)
+            gaps = gaps_of(runs[0], runs[1], metric, folder)
             entities = found["interval"]
             verdict = tasks.judge(entities, row["folds"] if gaps is None else gaps, metric, base)
             interval = [verdict.low, verdict.high]

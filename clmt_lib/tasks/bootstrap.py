@@ -376,9 +376,10 @@ def judge(
     'too few folds'
     """
     low, high = (float(end) for end in entities)
-    number = int(gaps) if np.ndim(gaps) == 0 else len(np.asarray(gaps))
-    if np.ndim(gaps) and number >= ENOUGH and np.isfinite(gaps).all():
-        by_luck = luck(gaps)
+    each = np.asarray(gaps, dtype=np.float64)  # [folds and seeds], or how many there are
+    number = len(each) if each.ndim else int(each)
+    if each.ndim and number >= ENOUGH and np.isfinite(each).all():
+        by_luck = luck(each)
         low, high = min(low, by_luck[0]), max(high, by_luck[1])
     smallest = (high - low) / 2 * (1.95996 + 0.84162) / 1.95996  # 95 %, found four times in five
     about = find(metric)
