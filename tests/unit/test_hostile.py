@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clmt_lib import data, models
+from clmt_lib import data, models, records
 from clmt_lib.cli import main
 from clmt_lib.config import read_yaml
 from clmt_lib.data import DrugResponse
@@ -501,3 +502,39 @@ def test_a_command_that_is_told_to_end_ends_in_order(tmp_path, monkeypatch, caps
     code = main(["run", "--model", "effects", "--records", str(tmp_path)])
     assert code == 143 and "told to end; run the same command again" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+# --- The same configuration in another process, folder, time zone, with another language and seed
+
+
+ELSEWHERE = """
+import json, sys
+from clmt_lib import records
+
+for body in json.loads(sys.argv[1]):
+    record = records.run(records.RunConfig(**body), "home")
+    print(json.dumps([record.name, record.metrics, record.predictions["predicted"].tolist()]))
+"""
+
+
+def test_a_run_is_the_same_to_the_byte_elsewhere(tmp_path):
+    network = {"members": 1, "steps": 20, "hidden": 8, "dim": 4, "message": 4}
+    options = json.loads(CALM)
+    bodies = [
+        {"dataset": "simulated", "split": "mixed", "model": model, "options": options}
+        | {"settings": network if model == "clmt" else {}}
+        for model in ("kernel_text", "clmt")
+    ]
+    code = [sys.executable, "-c", ELSEWHERE, json.dumps(bodies)]
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    other = {"LC_ALL": "de_DE.UTF-8", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "12345"}
+    other |= {"PYTHONPATH": str(Path(__file__).parents[2])} | dict.fromkeys(names, "1")
+    done = subprocess.run(
+        code, cwd=tmp_path, env=os.environ | other, capture_output=True, text=True, check=True
+    )
+    for body, line in zip(bodies, done.stdout.splitlines(), strict=True):
+        record = records.run(records.RunConfig(**body), tmp_path / "here")
+        name, metrics, predicted = json.loads(line)
+        here = record.predictions["predicted"].tolist()
+        assert name == record.name
+        assert predicted == here and metrics == json.loads(json.dumps(record.metrics))
