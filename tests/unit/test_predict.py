@@ -153,6 +153,34 @@ def test_what_a_molecule_is_is_said(predictor, world):
         predictor.predict(["Gemcitabin"], line)
 
 
+def test_an_interrupted_question_goes_on_where_it_was(predictor, world, tmp_path, monkeypatch):
+    import clmt_lib.predict as room
+
+    monkeypatch.setattr(room, "BLOCK", 1)
+    drugs, lines = world.drugs.index[:4].tolist(), world.cells.index[:2].tolist()
+    made, block = [], Predictor._block
+
+    def counted(self, *given):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(given[0].ids)
+        return block(self, *given)
+
+    monkeypatch.setattr(Predictor, "_block", counted)
+    path = tmp_path / "found.parquet"
+    with pytest.raises(KeyboardInterrupt):
+        write_predictions(predictor, path, drugs, lines)
+    assert not path.exists() and len(list(tmp_path.glob("*.parts/*.parquet"))) == 2
+    monkeypatch.setattr(Predictor, "_block", block)
+    begun = made.copy()
+    rest = predictor.blocks(drugs, lines, skip={0, 1}.__contains__)
+    again = [frame["drug"].iloc[0] for frame in rest]
+    assert write_predictions(predictor, path, drugs, lines) == 8
+    assert [one for (one,) in begun] + again == drugs
+    assert close(pd.read_parquet(path), predictor.predict(drugs, lines)) < 1e-6
+    assert not list(tmp_path.glob("*.parts"))
+
+
 def some_drugs(world, count):
     """The world without the last drugs, and these as new ones."""
     gone = world.drugs.index[-count:]
