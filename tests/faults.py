@@ -111,6 +111,18 @@ def _with_runs(folder: Path) -> None:
     (folder / "grid.yaml").write_text(f"runs: [{{{rows}, options: {json.dumps(SMALL)}}}]")
 
 
+def _report_result(folder: Path) -> object:
+    """Every summary: where and when it was made aside."""
+    path = folder / "home" / "results" / "derived" / "summary.json"
+    found = json.loads(path.read_text())
+    for body in found.values() if isinstance(found, dict) else found:
+        if isinstance(body, dict):
+            body.pop("provenance", None)
+    return {"summary": json.dumps(found, sort_keys=True)} | tree(
+        folder / "home" / "results", but=("summary.json",)
+    )
+
+
 def _with_grid(folder: Path) -> None:
     _with_runs(folder)
     shutil.rmtree(folder / "home")
@@ -212,7 +224,7 @@ def scenes(address: str) -> dict[str, Scene]:
                 *("report", "--grid", str(f / "grid.yaml")),
                 *("--records", str(f / "home")),
             ],
-            lambda f: tree(f / "home" / "results"),
+            _report_result,
         ),
         Scene(
             "fetch",
@@ -425,7 +437,7 @@ def meet(scene: Scene, calm: Undisturbed, base: Path, kind: str, seed: int) -> s
     assert found == calm.result, (
         f"another result than undisturbed: {_difference(found, calm.result)}"
     )
-    strays = set(tree(folder)) - calm.files
+    strays = {name for name in tree(folder) if not name.endswith(".lock")} - calm.files  # empty
     assert not strays, f"left behind: {sorted(strays)}"
     shutil.rmtree(folder)
     return f"{scene.name} {kind} at {at} of {calm.touches}: {codes}"
