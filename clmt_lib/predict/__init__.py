@@ -156,7 +156,8 @@ class Predictor:
         if lines is not None:
             lines = _told_lines(lines, benchmark)
         say(f"fitting on {len(known):,} pairs of {known.shape[0]} lines and {known.shape[1]} drugs")
-        line = KernelHead(**NEW_LINES).fit(known, whole_split(known, "cell_blind"))
+        rows = _of_whole_lines(known)
+        line = KernelHead(**NEW_LINES).fit(known, _only(known, rows, "cell_blind"))
         drug = KernelHead(**NEW_DRUGS).fit(known, whole_split(known, "drug_blind"))
         level = _level(drug, known, whole_split(known, "drug_blind"), dose=False)
         dosed = None
@@ -168,7 +169,7 @@ class Predictor:
         say("holding out lines, drugs and both")
         fitted._hold_out(seed)
         for model in (seen, line, drug, level, dosed):
-            if model is not None:
+            if model is not None and model.known.shape == known.shape:
                 model.known = known  # one training set for all, in memory and on disk
         fitted.lines, fitted.drugs, fitted.far = lines, drugs, _far(known)
         if gene_sets is not None:
@@ -192,12 +193,13 @@ class Predictor:
         known = self.known
         row, column = known.pairs.T
         line_part, drug_part = parts_of(known, seed)
+        whole = _of_whole_lines(known)
         new_line, new_drug, new_dosed, both, both_dosed = (
             np.full(known.shape, np.nan, dtype=np.float32) for _ in range(5)
         )
         for part in range(LINE_PARTS):
             lines = np.flatnonzero(line_part == part)
-            model = _again(self.line, known, np.flatnonzero(line_part[row] != part))
+            model = _again(self.line, known, whole[line_part[row[whole]] != part])
             new_line[lines] = model.table[lines]
         for part in range(DRUG_PARTS):
             drugs = np.flatnonzero(drug_part == part)
@@ -210,7 +212,10 @@ class Predictor:
         for part in range(min(LINE_PARTS, DRUG_PARTS)):
             lines, drugs = np.flatnonzero(line_part == part), np.flatnonzero(drug_part == part)
             rest = np.flatnonzero((line_part[row] != part) & (drug_part[column] != part))
-            models = [_again(model, known, rest) for model in (self.line, self.drug)]
+            models = [
+                _again(self.line, known, np.intersect1d(rest, whole)),
+                _again(self.drug, known, rest),
+            ]
             profiles = models[0].table[np.ix_(lines, np.unique(column[rest]))]
             found, further = (part.T for part in models[1].carried(known, drugs, profiles.T))
             split = _only(known, rest, "drug_blind")
@@ -778,6 +783,19 @@ def _whole(benchmark: Benchmark) -> Benchmark:
     known = training_set(benchmark, whole_split(benchmark, "mixed"), views)
     sides = [replace(side, scales=old.scales) for side, old in zip(known.sides, benchmark.sides)]
     return replace(known, sides=(sides[0], sides[1]))
+
+
+def _of_whole_lines(known: Benchmark) -> np.ndarray:
+    """[n] pairs of lines that have every measurement: the model of new lines is fitted on these
+    (on GDSC2's folds the other lines made it worse), unless they are few.
+    """
+    side = known.sides[0]
+    views = [view for view in ("expression", "mutation", "copy_number") if view in side.views]
+    whole = (
+        np.all([side.has(view) for view in views], axis=0) if views else np.ones(len(side), bool)
+    )
+    rows = np.flatnonzero(whole[known.pairs[:, 0]])
+    return rows if 2 * len(rows) > len(known) else np.arange(len(known))
 
 
 def _only(known: Benchmark, rows: np.ndarray, kind: str) -> Split:

@@ -2,6 +2,8 @@
 when not to believe them.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,6 +181,29 @@ def test_an_interrupted_question_goes_on_where_it_was(predictor, world, tmp_path
     assert [one for (one,) in begun] + again == drugs
     assert close(pd.read_parquet(path), predictor.predict(drugs, lines)) < 1e-6
     assert not list(tmp_path.glob("*.parts"))
+
+
+def test_lines_that_lack_a_view_are_known_and_do_not_teach_the_model_of_new_lines(world, tmp_path):
+    lines = world.sides[0]
+    there = np.arange(len(lines)) >= 10
+    partial = world.with_sides(replace(lines, present={"expression": there}))
+    predictor = Predictor.fit(partial)
+    assert predictor.known.shape == world.shape
+    assert predictor.line.known.cells.index.equals(world.cells.index[10:])
+    asked = world.cells.index[[0, 12]].tolist()
+    found = predictor.predict(["Gemcitabine", ASPIRIN], asked)
+    assert np.isfinite(found["ln_ic50"]).all() and set(found["pair"]) == {"known", "new drug"}
+    new = predictor.predict(["Gemcitabine", ASPIRIN], asked, as_new=True)
+    assert np.isfinite(new["ln_ic50"]).all() and set(new["pair"]) == {"new line", "both new"}
+    assert new["missing_views"].tolist() == ["expression", "", "expression", ""]
+    assert new["note"].str.contains("no expression").tolist() == [True, False, True, False]
+    predictor.save(tmp_path / "model")
+    assert (
+        close(
+            new, predict_responses(tmp_path / "model", ["Gemcitabine", ASPIRIN], asked, as_new=True)
+        )
+        < 1e-6
+    )
 
 
 def some_drugs(world, count):
