@@ -194,7 +194,7 @@ def test_lines_that_lack_a_view_are_known_and_do_not_teach_the_model_of_new_line
     found = predictor.predict(["Gemcitabine", ASPIRIN], asked)
     assert np.isfinite(found["ln_ic50"]).all() and set(found["pair"]) == {"known", "new drug"}
     new = predictor.predict(["Gemcitabine", ASPIRIN], asked, as_new=True)
-    assert np.isfinite(new["ln_ic50"]).all() and set(new["pair"]) == {"new line", "both new"}
+    assert np.isfinite(new["ln_ic50"]).all() and set(new["pair"]) == {"both new"}
     assert new["missing_views"].tolist() == ["expression", "", "expression", ""]
     assert new["note"].str.contains("no expression").tolist() == [True, False, True, False]
     predictor.save(tmp_path / "model")
