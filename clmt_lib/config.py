@@ -268,6 +268,14 @@ class StudyClaim(Checked):
     sound: str | None = None
 
 
+class ModalityClaim(Checked):
+    """What a modality is expected to do, added to a ridge on sequence and structure."""
+
+    modality: str
+    split: Literal["compound_blind", "protein_blind", "both_blind"]
+    expect: Literal["worse", "better"]
+
+
 class Fact(Checked):
     """What a test of ours shows of the claim."""
 
@@ -287,6 +295,7 @@ CLAIM_TESTS: dict[str, type[Checked]] = {
     "clear_of": ClearOf,
     "easier": Easier,
     "study": StudyClaim,
+    "modality": ModalityClaim,
     "fact": Fact,
     "untestable": Untestable,
 }

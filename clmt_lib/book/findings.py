@@ -20,7 +20,15 @@ Found = tuple[dict[str, str], bool]  # the numbers of a sentence as text, and wh
 TGSA_RMSE = 0.877  # stated in Table 2 of TGSA's paper, on random pairs
 SPLITS = {"mixed": "rmse", "cell_blind": "pcc_per_drug", "drug_blind": "pcc_per_drug"}
 SIMPLER = {"mixed": "learned_kernel", "cell_blind": "kernel_omics", "drug_blind": "kernel_text"}
-RUNGS = ("drug_mean", "cell_mean", "effects", "als", "lightgbm", "kernel_text", "kernel_omics")
+RUNGS: tuple[str, ...] = (
+    "drug_mean",
+    "cell_mean",
+    "effects",
+    "als",
+    "lightgbm",
+    "kernel_text",
+    "kernel_omics",
+)
 RUNGS += ("learned_kernel", "clmt_published", "clmt_unaligned", "clmt", "stack")
 
 

@@ -84,8 +84,8 @@ IN_CONTRAST = {  # head -> views that meet in the contrastive stage
     "rows": ("expression", "mutation", "copies"),
     "columns": ("text", "mechanism", "targets", "fingerprint"),
 }
-NEW_LINES = {"head": "rows", "steps": 16, "learning_rate": 0.06, "blocks": 8}
-NEW_DRUGS = {"head": "columns", "steps": 30, "learning_rate": 0.03, "blocks": 10}
+NEW_LINES: dict[str, Any] = {"head": "rows", "steps": 16, "learning_rate": 0.06, "blocks": 8}
+NEW_DRUGS: dict[str, Any] = {"head": "columns", "steps": 30, "learning_rate": 0.03, "blocks": 10}
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,10 +285,12 @@ class KernelHead(TableModel):
             return problem.offset + problem.spread * every
         return problem.offset[asked] + problem.spread[asked] * every.T
 
-    def carried(self, benchmark: Benchmark, asked: np.ndarray, profiles: np.ndarray) -> np.ndarray:
-        """[asked, n] predictions of entities of this head's axis for further ones of the other
-        axis, of which only profiles are known: responses, measured or predicted, to the training
-        entities.
+    def carried(
+        self, benchmark: Benchmark, asked: np.ndarray, profiles: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """([asked, training columns], [asked, n]) predictions of entities of this head's axis: for
+        the training entities of the other axis, and for further ones, of which only profiles are
+        known: responses, measured or predicted, to the training entities.
 
         What the head learnt is linear in the training table, so it carries over to any further
         row: with the modes U_g of the training columns it is sum over groups of

@@ -415,7 +415,8 @@ class Predictor:
                 if j in pilot.drugs:
                     name = "new drug" + (DOSED if dose[j] else "")
                     prior = priors[name] = priors.get(name) or self.pilot(name)
-                    given, variance = pilot.drugs[j], prior.variance(pilot.drugs[j][0])
+                    given = pilot.drugs[int(j)]
+                    variance = prior.variance(given[0])
                     better = prior.update(known_part[:, p], *given)
                     shift = (better - known_part[:, p]).mean()  # a new line follows the level
                     known_part[:, p] = better
@@ -436,16 +437,16 @@ class Predictor:
             (True, True, "both new"),
         ):
             for with_dose in (False, True):
-                at = np.ix_(new_line == i_new, (new_drug == j_new) & (dose == with_dose))
-                if not kind[at].size:
+                block = np.ix_(new_line == i_new, (new_drug == j_new) & (dose == with_dose))
+                if not kind[block].size:
                     continue
-                kind[at] = name
+                kind[block] = name
                 calibration = self.calibration[name + (DOSED if with_dose else "")]
-                ids = np.array([self._drug_id(drugs, j) for j in at[1].ravel()])
-                i, j = (part.ravel() for part in np.indices(kind[at].shape))
-                rows_of = tissues[at[0].ravel()]
-                width = calibration.half_width(ids[j], rows_of[i], level)
-                half[at] = width.reshape(kind[at].shape)
+                ids = np.array([self._drug_id(drugs, column) for column in block[1].ravel()])
+                of_row, of_column = (part.ravel() for part in np.indices(kind[block].shape))
+                rows_of = tissues[block[0].ravel()]
+                width = calibration.half_width(ids[of_column], rows_of[of_row], level)
+                half[block] = width.reshape(kind[block].shape)
         # with measurements errors are nearly normal (record `pilot-gdsc2`: their coverage)
         half = np.where(
             np.isnan(sd), half * np.sqrt(shares), NormalDist().inv_cdf(0.5 + level / 2) * sd

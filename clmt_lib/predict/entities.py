@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ from clmt_lib.views.controls import (
 from clmt_lib.views.genesets import steps
 from clmt_lib.views.molecules import descriptors, fingerprints
 
-Source = str | os.PathLike | pd.DataFrame | Iterable[str] | None
+Source: TypeAlias = str | os.PathLike | pd.DataFrame | Iterable[str] | None
 DRUG_WORDS = {  # what a column of a table of drugs may be called -> the fact that it holds
     "id": ("drug_id", "drug", "id", "compound_id"),
     "name": ("drug_name", "name", "compound", "compound_name"),
@@ -102,8 +102,8 @@ def table_of(source: Source, words: Mapping[str, tuple[str, ...]]) -> tuple[pd.D
         frame, file = pd.DataFrame({"id": [str(name) for name in source or ()]}), None
     found = {}
     lower = {str(column).strip().lower().replace(" ", "_"): column for column in frame.columns}
-    for fact, names in words.items():
-        column = next((lower[name] for name in names if name in lower), None)
+    for fact, called in words.items():
+        column = next((lower[name] for name in called if name in lower), None)
         if column is not None:
             found[fact] = frame[column]
     return pd.DataFrame(found, index=frame.index), file
@@ -164,7 +164,7 @@ class DrugReader:
                 remedy="add a column drug_id, drug_name or smiles",
             )
         smiles = pd.Series(_texts(self.frame, "smiles"), dtype=object)
-        for i in np.flatnonzero(smiles.notna()):  # before anything long begins
+        for i in np.flatnonzero(smiles.notna()).tolist():  # before anything long begins
             _check_structure(str(smiles[i]), self.file, self._row(i))
         ids, names = _texts(self.frame, "id"), _texts(self.frame, "name")
         given: dict[str, Any] = {}
@@ -199,7 +199,7 @@ class DrugReader:
         given = {fact: _texts(frame, fact) for fact in ("target", "pathway", "mechanism")}
         doses = _texts(frame, "max_conc_um")
         out = Asked([], [], np.full(n, -1), np.full(n, -1), None, [])
-        new = []
+        new: list[dict[str, Any]] = []
         for i in range(n):
             row = self._row(first + i)
             found = self.names.find(ids[i], names[i], smiles[i], self.file, row)

@@ -14,12 +14,13 @@ from clmt_lib import tasks
 from clmt_lib.config import CLAIM_TESTS, Claim, Ledger, load, read_claim
 from clmt_lib.data.splits import KINDS
 from clmt_lib.io import DataError
-from clmt_lib.records.store import home
+from clmt_lib.records.store import home, read
 from clmt_lib.records.studies import study, verdicts
 from clmt_lib.records.summaries import difference, ladder
 from clmt_lib.tasks import ENOUGH
 from clmt_lib.tasks.metrics import REPORTED
 
+COLD_FOLDS = 5  # of the splits in which a drug, a protein or both are new
 VERDICTS = ("reproduced", "partly", "not", "not testable", "open")
 NOTHING = "no difference found"
 REMEDY = "see `read_ledger` and experiments/configs/ledger.yaml"
@@ -59,6 +60,8 @@ def read_ledger(
       next, intervals apart?
     * `study: name` with dataset, split, variants, `expect: worse, better or different`, and maybe
       `name` of the row and `sound: rung` that the study's base must reach;
+    * `modality: name` with split and `expect: better or worse`: what a modality adds to a ridge on
+      sequence and structure of Davis, from the derived record `interactions`;
     * `fact: tests/unit/file.py::test` with `holds: true or false`: what that test of ours shows of
       the claim;
     * `untestable: reason`.
@@ -460,6 +463,22 @@ def _unsound(test, row, reader):
     }
 
 
+def _modality(test, reader):
+    command, about = "python experiments/interactions.py", {"what": test["modality"]}
+    about |= {"against": "base", "dataset": "davis", "metric": "mse"}
+    try:
+        rows = read("interactions", reader.folder).metrics["modalities"]
+    except DataError:
+        return _missing(test["modality"], command, **about)
+    here = [r for r in rows if (r["variant"], r["split"]) == (test["modality"], test["split"])]
+    if not here:
+        return _missing(test["modality"], command, **about)
+    row = here[0]
+    where = direction(row["low"], row["high"])
+    about |= {"mean": row["change"], "low": row["low"], "high": row["high"], "folds": COLD_FOLDS}
+    return about | _decided(where == test["expect"], COLD_FOLDS, where, where == NOTHING, command)
+
+
 def _fact(test, reader):
     file, name = test["fact"].split("::")
     path = reader.root / file
@@ -486,6 +505,7 @@ LOOK = {
     "clear_of": _clear_of,
     "easier": _easier,
     "study": _study,
+    "modality": _modality,
     "fact": _fact,
     "untestable": _untestable,
 }
