@@ -35,7 +35,7 @@ OUTCOMES = {
     "open": "open",
     "cannot": "cannot be decided",
 }
-SHORT = {"rmse": "RMSE", "pcc": "global r", "pcc_per_drug": "per-drug r"}
+SHORT = {"mse": "MSE", "rmse": "RMSE", "pcc": "global r", "pcc_per_drug": "per-drug r"}
 
 
 def verdict_colour(verdict: str) -> str:
