@@ -362,7 +362,7 @@ def test_every_chapter_has_run_on_real_tables():
     record = records.read("chapters-gdsc2", ROOT / "experiments").metrics
     not_yet = {"cldr", "profiles", "umme_acmo"}  # chapters whose live cells are still to be run so
     not_yet |= {"cldr_results", "profiles_results", "umme_results"}  # tables of records alone
-    not_yet |= {"many_runs", "scores"} | {"bug_clinic"}  # the clinic reads no table
+    not_yet |= {"bug_clinic"}  # the clinic reads no table
     assert set(record) == {path.stem for path in COMMITTED} - not_yet
     assert all(
         found["seconds"] > 0 and 0 < found["peak_memory_mb"] < 2500 for found in record.values()
