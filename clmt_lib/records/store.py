@@ -2,8 +2,9 @@
 
 Below the home of the records (`experiments/`):
 
-* `results/<benchmark>.jsonl`: one line a run, sorted by id: resolved configuration, metrics,
-  intervals, what was chosen, cost, machine, commit, and a checksum of the line;
+* `results/<benchmark>.jsonl`: one line a run, sorted by id: metrics, intervals, what was chosen,
+  cost, and a checksum of the line; above them, once, what many runs share (resolved configuration,
+  commit, machine) and the names of the values;
 * `results/machines.jsonl`: versions and hardware, once;
 * `results/histories/<benchmark>.jsonl`: the learning curves of models that are trained in steps;
 * `results/draws/<benchmark>.npz`: bootstrap draws of the models that new ones are compared with;
@@ -37,6 +38,9 @@ from clmt_lib.io import DataError, atomic_write, expanded, lock
 RUN, PREDICTIONS, DRAWS, HISTORY = "run.json", "predictions.parquet", "draws.npy", "history.json"
 COMPARED = ("kernel_omics", "kernel_text", "learned_kernel", "stack", "clmt")
 """Models that new ones are compared with: their draws are kept beside the tables."""
+EACH = ("chosen", "interval", "peak_memory_mb", "seconds", "test", "valid")
+"""What is another in every run of a configuration; a table says the rest once for all of them."""
+PLACE = ("split", "seed", "fold")
 RESTORE = "restore the file from version control; what is missing then can be run again"
 
 
@@ -255,28 +259,87 @@ def read_lines(path: Path) -> dict[str, dict]:
 
 @lru_cache(maxsize=64)
 def _read_lines(path: Path, *stamp: int) -> dict[str, dict]:
+    return {body["id"]: body for _, body in _read_numbered(path, *stamp)}
+
+
+@lru_cache(maxsize=64)
+def _read_numbered(path: Path, *stamp: int) -> list[tuple[int, dict]]:
+    """(row of the file, body) of each line that is no head."""
     lines = path.read_text(encoding="utf-8").splitlines()
     bodies = [body_of(line, path, number) for number, line in enumerate(lines, start=1)]
     end = bodies.pop() if bodies else {}
-    if end != {"end": True, "lines": len(bodies)}:
+    found, heads = [], {}
+    for number, body in enumerate(bodies, start=1):
+        if "head" in body:
+            heads[body["head"]] = body
+        else:
+            found.append((number, _unpacked(body, heads, path, number)))
+    if end != {"end": True, "lines": len(found)}:
         raise DataError(
             f"the table has no end, or not the {end.get('lines', '?')} lines that its end tells",
             file=path,
             remedy=RESTORE,
         )
-    ids = [body["id"] for body in bodies]
+    ids = [body["id"] for _, body in found]
     if ids != sorted(set(ids)):
         raise DataError("lines are twice there or out of order", file=path, remedy=RESTORE)
-    return dict(zip(ids, bodies, strict=True))
+    return found
 
 
 def write_lines(path: Path, lines: Iterable[dict]) -> None:
-    """Replace a table whole: its lines sorted by id, and its end, which tells their number."""
+    """Replace a table whole: what several runs share, its lines sorted by id, and its end, which
+    tells their number.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    ordered = sorted(lines, key=lambda body: body["id"])
+    heads: dict[str, dict] = {}
+    ordered = [_packed(body, heads) for body in sorted(lines, key=lambda body: body["id"])]
     with atomic_write(path) as file:
-        for body in [*ordered, {"end": True, "lines": len(ordered)}]:
+        shared = sorted(heads.values(), key=lambda head: ("same" in head, head["head"]))
+        for body in [*shared, *ordered, {"end": True, "lines": len(ordered)}]:
             file.write(line_of(body) + "\n")
+
+
+def _packed(body: dict, heads: dict[str, dict]) -> dict:
+    """The line of a run as values, with what they are and what it shares with others in `heads`; a
+    line of another kind as it is.
+    """
+    if "config" not in body:
+        return body
+    values = _flat({key: body[key] for key in EACH if key in body})
+    same = {key: part for key, part in body.items() if key not in (*EACH, "id", "config")}
+    same["config"] = {key: part for key, part in body["config"].items() if key not in PLACE}
+    columns = _head({"columns": sorted(values)}, heads)
+    return {
+        "at": [body["config"][key] for key in PLACE],
+        "form": _head({"same": same, "values": columns}, heads),
+        "id": body["id"],
+        "values": [values[key] for key in sorted(values)],
+    }
+
+
+def _head(body: dict, heads: dict[str, dict]) -> str:
+    """Name of a head, which is said by what it holds; put into `heads`."""
+    name = digest(body, 8)
+    heads[name] = {**body, "head": name}
+    return name
+
+
+def _unpacked(body: dict, heads: dict[str, dict], file: Path, row: int) -> dict:
+    """What `_packed` was given."""
+    if "form" not in body:
+        return body
+    form = heads.get(body["form"], {})
+    columns = heads.get(form.get("values", ""), {}).get("columns")
+    if columns is None or len(columns) != len(body["values"]):
+        raise DataError(
+            f"what the line {body['id']!r} shares with others is not there, or does not fit",
+            file=file,
+            row=row,
+            remedy=RESTORE,
+        )
+    (each,) = _untabled({"columns": columns, "rows": [body["values"]]})
+    config = form["same"]["config"] | dict(zip(PLACE, body["at"], strict=True))
+    return {**form["same"], **each, "id": body["id"], "config": config}
 
 
 # Runs
@@ -317,10 +380,9 @@ def table_of(dataset: str, folder: str | Path | None = None) -> dict[str, dict]:
 
 @lru_cache(maxsize=16)
 def _table(path: Path, *stamp: int) -> dict[str, dict]:
-    lines = _read_lines(path, *stamp)
-    for number, line in enumerate(lines.values(), start=1):
+    for number, line in _read_numbered(path, *stamp):
         check_line(line, path.stem, path, number)
-    return lines
+    return _read_lines(path, *stamp)
 
 
 def check_line(line: dict, dataset: str, file: Path, row: int | None = None) -> None:

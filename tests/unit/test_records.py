@@ -100,8 +100,9 @@ def test_what_is_stored_is_what_ran_and_what_is_not_finite_is_refused(tmp_path, 
     small = config("als", settings={"ridges": (1e-7, 0.1 + 0.2), "ranks": [2]})
     records.run(small, tmp_path, benchmark=world)
     records.collect(tmp_path)
-    (line,) = (tmp_path / "results" / "simulated.jsonl").read_text().splitlines()[:1]
-    assert json.loads(line)["config"]["settings"]["ridges"] == [1e-7, 0.1 + 0.2]
+    line = (tmp_path / "results" / "simulated.jsonl").read_text()
+    (body,) = store.table_of("simulated", tmp_path).values()
+    assert body["config"]["settings"]["ridges"] == [1e-7, 0.1 + 0.2]
     assert '"ridges":[1e-07,0.30000000000000004]' in line
     for bad in (float("nan"), float("inf"), [1.0, float("-inf")], {"deep": [float("nan")]}):
         with pytest.raises(DataError, match="is not a finite number"):
@@ -151,24 +152,32 @@ def small_table(tmp_path_factory, world):
 
 def _swap(lines):
     """The metrics of one model under the id of another, checksums and all."""
-    a, b = (json.loads(line) for line in lines[:2])
-    a["config"] = {**b["config"], "seed": a["config"]["seed"]}
+    a, b = (json.loads(line) for line in lines[-5:-3])
+    a["form"] = b["form"]
     a.pop("checksum")
-    return [store.line_of(a), *lines[1:]]
+    return [*lines[:-5], store.line_of(a), *lines[-4:]]
+
+
+def _tell(old, new):
+    """A digit changed, whichever line has it."""
+    return lambda lines: "\n".join(lines).replace(old, new, 1).split("\n")
 
 
 @pytest.mark.parametrize(
     "damage, said",
     [
-        (lambda lines: [lines[0].replace('"rmse":1', '"rmse":2', 1), *lines[1:]], "checksum of"),
-        (lambda lines: [lines[0].replace('"seed":0', '"seed":7'), *lines[1:]], "checksum of"),
+        (_tell('"values":[{},[0.', '"values":[{},[0.9'), "checksum of"),
+        (_tell('"mixed",0,0', '"mixed",7,0'), "checksum of"),
+        (_tell('"settings"', '"sentings"'), "checksum"),
         (_swap, "holds the configuration of another run, '"),
         (lambda lines: lines[:-1], "has no end"),
-        (lambda lines: lines[1:], "not the 4 lines that its end tells"),
+        (lambda lines: [*lines[:-2], lines[-1]], "not the 4 lines that its end tells"),
+        (lambda lines: lines[1:], "shares with others is not there"),
+        (lambda lines: [*lines[1:], lines[0]], "shares with others is not there"),
         (lambda lines: [*lines[:-1], lines[-1][:20]], "cut or damaged"),
-        (lambda lines: [*lines[:2], lines[2][:300]], "cut or damaged"),
-        (lambda lines: [lines[1], lines[0], *lines[2:]], "twice there or out of order"),
-        (lambda lines: [lines[0], lines[0], *lines[2:]], "twice there or out of order"),
+        (lambda lines: [*lines[:-2], lines[-2][:300]], "cut or damaged"),
+        (lambda lines: [*lines[:-3], lines[-2], lines[-3], lines[-1]], "twice there or out of"),
+        (lambda lines: [*lines[:-3], lines[-2], lines[-2], lines[-1]], "twice there or out of"),
         (lambda lines: ["", *lines], "cut or damaged"),
     ],
 )
@@ -184,6 +193,19 @@ def test_a_table_that_was_changed_is_refused_by_name(small_table, tmp_path, worl
     ):
         with pytest.raises(DataError, match=f"simulated.jsonl.*{said}.*Remedy: restore"):
             read()
+
+
+def test_a_table_gives_back_its_lines_as_they_were(tmp_path):
+    config = {"dataset": "x", "split": "mixed", "seed": 1, "fold": 0, "settings": {"a/b": [1e-7]}}
+    odd = {"test": {"rmse": None, "a/b": {"c": [1]}}, "chosen": {}, "seconds": {"resumed": True}}
+    lines = [
+        {"id": "a", "config": config, "overrides": {}, **odd},
+        {"id": "b", "config": {**config, "seed": 2}, "overrides": {}, "leaks": ["one"], **odd},
+        {"id": "c", "config": config | {"settings": {}}, "chosen": {"k": {"rows": [], "n": 2}}},
+        {"id": "d", "history": {"step": [1, 2]}},
+    ]
+    store.write_lines(tmp_path / "x.jsonl", lines[::-1])
+    assert list(store.read_lines(tmp_path / "x.jsonl").values()) == lines
 
 
 def test_a_line_in_the_table_of_another_benchmark_is_refused(small_table, tmp_path):
@@ -254,7 +276,8 @@ def test_collecting_twice_at_once_loses_nothing(tmp_path, world):
     for thread in threads:
         thread.join(timeout=60)
     lines = (tmp_path / "results" / "simulated.jsonl").read_text().splitlines()
-    assert len(lines) == 7 and json.loads(lines[-1])["lines"] == 6
+    assert len(lines) == 2 + 6 + 1, "two lines of what they share, and the end"
+    assert json.loads(lines[-1])["lines"] == len(store.table_of("simulated", tmp_path)) == 6
     assert len(store.read_machines(tmp_path)) == 1
 
 
