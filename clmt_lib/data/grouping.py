@@ -61,18 +61,42 @@ def parent_key(smiles: str | None) -> str | None:
     True
     """
     from rdkit import Chem, rdBase
-    from rdkit.Chem.MolStandardize import rdMolStandardize
 
     with rdBase.BlockLogs():
-        molecule = Chem.MolFromSmiles(smiles) if isinstance(smiles, str) else None
-        if molecule is None or not molecule.GetNumAtoms():
-            return None
-        plain = not any(mark in str(smiles) for mark in (".", "+", "-]"))
-        if not plain and {atom.GetAtomicNum() for atom in molecule.GetAtoms()} <= SALT_ELEMENTS:
-            molecule = rdMolStandardize.Uncharger().uncharge(
-                rdMolStandardize.LargestFragmentChooser(preferOrganic=True).choose(molecule)
-            )
-        return Chem.MolToInchiKey(molecule).split("-")[0] or None
+        molecule = _parent(smiles)
+        return None if molecule is None else Chem.MolToInchiKey(molecule).split("-")[0] or None
+
+
+@lru_cache(maxsize=50_000)
+def parent_smiles(smiles: str | None) -> str | None:
+    """The uncharged parent of a structure as SMILES, so that a salt is described as its free base;
+    a complex of a metal stays whole, and of a mixture the largest molecule is taken. None where
+    there is none.
+
+    >>> parent_smiles("CC(=O)Oc1ccccc1C(=O)[O-].[Na+]")
+    'CC(=O)Oc1ccccc1C(=O)O'
+    """
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        molecule = _parent(smiles)
+        return None if molecule is None else Chem.MolToSmiles(molecule)
+
+
+def _parent(smiles: str | None) -> Any:
+    """Molecule of the uncharged largest part of a structure; None where it cannot be read."""
+    from rdkit import Chem
+    from rdkit.Chem.MolStandardize import rdMolStandardize
+
+    molecule = Chem.MolFromSmiles(smiles) if isinstance(smiles, str) else None
+    if molecule is None or not molecule.GetNumAtoms():
+        return None
+    plain = not any(mark in str(smiles) for mark in (".", "+", "-]"))
+    if plain or not {atom.GetAtomicNum() for atom in molecule.GetAtoms()} <= SALT_ELEMENTS:
+        return molecule
+    return rdMolStandardize.Uncharger().uncharge(
+        rdMolStandardize.LargestFragmentChooser(preferOrganic=True).choose(molecule)
+    )
 
 
 def parent_groups(molecules: pd.DataFrame) -> pd.Series:

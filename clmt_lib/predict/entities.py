@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.base import Benchmark, Side
-from clmt_lib.data.grouping import SALT_ELEMENTS, parent_key
+from clmt_lib.data.grouping import SALT_ELEMENTS, parent_key, parent_smiles
 from clmt_lib.data.response.base import drug_side
 from clmt_lib.io import DataError, read_table
 from clmt_lib.views.controls import (
@@ -351,7 +351,7 @@ def _kind_of_molecule(smiles: Any) -> list[str]:
         if part.GetNumHeavyAtoms() >= DRUG_LIKE
     }
     if len(parts) > 1:
-        notes.append(f"a mixture of {len(parts)} molecules: predicted as if it were one")
+        notes.append(f"a mixture of {len(parts)} molecules: predicted as the largest alone")
     backbone = Chem.MolFromSmarts("[NX3][CX4][CX3](=O)[NX3]")
     if len(molecule.GetSubstructMatches(backbone)) >= PEPTIDE:
         notes.append("a peptide: the model was fitted on small molecules")
@@ -361,7 +361,10 @@ def _kind_of_molecule(smiles: Any) -> list[str]:
 def drug_views(
     frame: pd.DataFrame, gene_sets: Mapping[str, set[str]] | None
 ) -> dict[str, np.ndarray]:
-    """Views of drugs that the models read, computed once: sentence vectors, fingerprints, steps."""
+    """Views of drugs that the models read, computed once: sentence vectors, fingerprints, steps; a
+    salt has those of its parent.
+    """
+    frame = frame.assign(smiles=[parent_smiles(smiles) for smiles in frame["smiles"]])
     views: dict[str, np.ndarray] = {
         TEXT_VIEW.format(source): drug_vectors(frame, source)
         for source in ("annotation", "mechanism")

@@ -145,14 +145,39 @@ def test_what_a_molecule_is_is_said(predictor, world):
         found = predictor.predict([smiles], line)
         return found["note"].iloc[0], found["pair"].iloc[0]
 
-    assert note(f"{gemcitabine}.Cl") == (note(f"{gemcitabine}.Cl")[0], "known")
-    assert "the same compound as Gemcitabine" in note(f"{gemcitabine}.Cl")[0]
+    for salt in (f"{gemcitabine}.Cl", f"[Na+].[Cl-].{gemcitabine}"):
+        said, kind = note(salt)
+        assert kind == "known" and "the same compound as Gemcitabine" in said
+    for name in ("gemcitabine", " GEM-citabine"):
+        assert note(name) == ("", "known")
     assert "a complex of Pt" in note("N[Pt](N)(Cl)Cl")[0]
-    assert "a mixture of 2 molecules" in note(f"{ASPIRIN}.CN1C=NC2=C1C(=O)N(C(=O)N2C)C")[0]
+    assert "largest alone" in note(f"{ASPIRIN}.CN1C=NC2=C1C(=O)N(C(=O)N2C)C")[0]
     peptide = "NCC(=O)NCC(=O)NCC(=O)NCC(=O)NCC(=O)NCC(=O)O"
     assert "a peptide" in note(peptide)[0]
     with pytest.raises(DataError, match="did you mean Gemcitabine"):
         predictor.predict(["Gemcitabin"], line)
+
+
+@pytest.mark.parametrize(
+    "salt",
+    ["CC(=O)Oc1ccccc1C(=O)[O-].[Na+]", f"{ASPIRIN}.CC(C)N", f"{ASPIRIN}.O", f"{ASPIRIN}.[K]"],
+)
+def test_a_salt_is_described_as_its_parent(predictor, world, salt):
+    lines = world.cells.index[:5].tolist()
+    as_acid, as_salt = (
+        predictor.predict(pd.DataFrame({"drug": ["x"], "smiles": [text]}), lines)
+        for text in (ASPIRIN, salt)
+    )
+    assert close(as_acid, as_salt) == 0
+    assert np.array_equal(as_acid["drug_similarity"], as_salt["drug_similarity"])
+    # a counter-ion as large as a drug makes another molecule of it, and that is said
+    mixed = predictor.predict([f"{ASPIRIN}.{'C' * 20}"], lines)
+    alone = predictor.predict(["C" * 20], lines)
+    assert np.array_equal(mixed["ln_ic50"], alone["ln_ic50"])
+    assert mixed["note"].str.contains("a mixture of 2 molecules").all()
+    # a metal is no counter-ion: the complex stays whole
+    metal = predictor.predict(["N[Pt](N)(Cl)Cl"], lines)
+    assert np.abs(metal["ln_ic50"] - predictor.predict(["N"], lines)["ln_ic50"]).max() > 1e-6
 
 
 def test_an_interrupted_question_goes_on_where_it_was(predictor, world, tmp_path, monkeypatch):
