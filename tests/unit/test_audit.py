@@ -694,6 +694,11 @@ SMALL = {
         "clmt": {"steps": 3, "hidden": 32},
         **dict.fromkeys(("stack", "stack_auxiliary"), {"inner": 2, "boost": False}),
     },
+    "updates": 3,
+    "tower": 16,
+    "tile": (40, 20),
+    "tree_counts": (3, 6),
+    "seeds": 1,
 }  # where a model has such a setting: leaks do not need long fits
 
 
@@ -708,6 +713,7 @@ def test_no_fitted_parameter_of_a_model_depends_on_the_test_role(world, name, ki
     monkeypatch.setenv(
         "LOKY_MAX_CPU_COUNT", "1"
     )  # one thread: two trees' threads on a busy machine wait for each other for minutes
+    tiny.few_trees(monkeypatch)
     settings = {
         key: value
         for key, value in SMALL.items()

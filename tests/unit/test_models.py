@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from sklearn.kernel_ridge import KernelRidge as Reference
 
 from clmt_lib import data, models
@@ -37,10 +38,17 @@ QUICK |= dict.fromkeys(
 QUICK |= dict.fromkeys(
     ("clmt_kernel", "stack_clmt", "stack_auxiliary_clmt"), {"settings": {"clmt": SMALL}}
 )
+for part in ("stack", "stack_auxiliary"):
+    QUICK[f"{part}_clmt"] = {"settings": {"clmt": SMALL, part: {"inner": 2}}}
 QUICK |= dict.fromkeys(
     ("clmt_published", "clmt_repaired"),
-    {"epochs": 10, "batch": 512, "width": 16, "learning_rate": 5e-3},
+    {"epochs": 6, "batch": 512, "width": 16, "learning_rate": 5e-3},
 )
+
+
+SHORT = {"interaction_lightgbm": {"trees": 40}}  # as exact as when they are long
+SHORT |= dict.fromkeys(("stack", "stack_auxiliary", "stack_masked"), {"inner": 2})
+SHORT |= dict.fromkeys(("interaction_stack", "kiba_stack"), {"inner": 2, "tree_counts": (20, 40)})
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +61,11 @@ def world():
 
 
 @pytest.mark.parametrize("name", models.names())
-def test_fit_predict_state(world, name):
+def test_fit_predict_state(world, name, monkeypatch):
+    tiny.few_trees(monkeypatch, 60)
     benchmark, splits = world
     split = splits["mixed"]
-    model = models.build(name, **QUICK.get(name, {})).fit(benchmark, split)
+    model = models.build(name, **{**QUICK, **SHORT}.get(name, {})).fit(benchmark, split)
     predicted = model.predict(benchmark.pairs[split.test])
     assert predicted.shape == split.test.shape and np.isfinite(predicted).all()
     order = np.random.default_rng(0).permutation(len(split.test))
