@@ -276,6 +276,17 @@ class ModalityClaim(Checked):
     expect: Literal["worse", "better"]
 
 
+class WorldClaim(Checked):
+    """What a part of ACMO is expected to do in the invented worlds of the UMME chapter, where all
+    modalities are there at test or, `withheld`, half of them.
+    """
+
+    world: str
+    against: str
+    expect: Literal["worse", "better"]
+    withheld: bool = False
+
+
 class Fact(Checked):
     """What a test of ours shows of the claim."""
 
@@ -296,6 +307,7 @@ CLAIM_TESTS: dict[str, type[Checked]] = {
     "easier": Easier,
     "study": StudyClaim,
     "modality": ModalityClaim,
+    "world": WorldClaim,
     "fact": Fact,
     "untestable": Untestable,
 }

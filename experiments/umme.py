@@ -178,8 +178,8 @@ def published(collect):
     plan = {
         "davis/rows of kernels": lambda: one("davis", identity=False),
         "davis/rows of kernels + identity": lambda: one("davis", identity=True),
-        "kiba/rows of kernels + identity": lambda: one("kiba", **LARGE),
         "davis/blended with the stack": blended,
+        "kiba/rows of kernels + identity": lambda: one("kiba", **LARGE),
     }
     about = {"settings": ROWS, "large": LARGE, "blended": BLENDED}
     described = [table(name) for name in ("davis", "kiba")]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from clmt_lib import tasks
@@ -62,6 +63,9 @@ def read_ledger(
       `name` of the row and `sound: rung` that the study's base must reach;
     * `modality: name` with split and `expect: better or worse`: what a modality adds to a ridge on
       sequence and structure of Davis, from the derived record `interactions`;
+    * `world: variant` with `against` another, `expect: better or worse`, and maybe `withheld:
+      true`: squared errors on new drugs of the invented worlds, paired, from the record
+      `umme-world`; with half of the modalities withheld at test;
     * `fact: tests/unit/file.py::test` with `holds: true or false`: what that test of ours shows of
       the claim;
     * `untestable: reason`.
@@ -479,6 +483,39 @@ def _modality(test, reader):
     return about | _decided(where == test["expect"], COLD_FOLDS, where, where == NOTHING, command)
 
 
+def _world(test, reader):
+    command = "python experiments/umme.py world"
+    about = {"what": test["world"], "against": test["against"], "metric": "mse"}
+    about |= {"dataset": "interactions", "split": "drug_blind"}
+    if test.get("withheld"):
+        about["what"] += ", half withheld"
+    try:
+        gaps = world_gaps(test["world"], test["against"], test.get("withheld"), reader.folder)
+    except DataError:
+        return _missing(test["world"], command, **about)
+    if len(gaps) < ENOUGH:
+        return _missing(test["world"], command, **about)
+    low, high = tasks.luck(gaps)
+    verdict = tasks.judge((low, high), gaps, "mse")
+    about |= {"mean": float(gaps.mean()), "low": low, "high": high, "folds": len(gaps)}
+    quiet = verdict.word == NOTHING
+    return about | _decided(verdict.word == test["expect"], len(gaps), str(verdict), quiet, command)
+
+
+def world_gaps(
+    variant: str, against: str, withheld: bool = False, folder: str | Path | None = None
+) -> np.ndarray:
+    """[worlds] squared error on new drugs, variant less `against`, in every invented world that
+    has both (the record `umme-world`; the worlds with a barcode left out).
+    """
+    frame = pd.DataFrame(read("umme-world", folder).metrics["rows"])
+    frame[["truth", "seed", "variant"]] = frame["key"].str.split("/", n=2, expand=True).to_numpy()
+    frame = frame[frame["truth"] != "barcode"]
+    values = "mse_half" if withheld else "mse"
+    table = frame.pivot(index=["truth", "seed"], columns="variant", values=values)
+    return (table[variant] - table[against]).dropna().to_numpy()
+
+
 def _fact(test, reader):
     file, name = test["fact"].split("::")
     path = reader.root / file
@@ -506,6 +543,7 @@ LOOK = {
     "easier": _easier,
     "study": _study,
     "modality": _modality,
+    "world": _world,
     "fact": _fact,
     "untestable": _untestable,
 }

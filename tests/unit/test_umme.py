@@ -23,6 +23,7 @@ from clmt_lib.models import umme
 from clmt_lib.models.umme import UMME, UMMEConfig
 from clmt_lib.nn.encoders import SequenceEncoder
 from clmt_lib.nn.fusion import CrossAttention, SideAttention, stacked
+from clmt_lib.records.ledger import check_claim, evidence, world_gaps
 from clmt_lib.training import Callback
 from clmt_lib.views.base import Alike, Letters, Measured
 
@@ -613,17 +614,6 @@ def worlds():
     return frame
 
 
-def gap(a, b, metric="mse"):
-    """(mean, low, high) of the paired difference a - b over the worlds of three truths."""
-    frame = worlds()
-    frame = frame[frame["truth"] != "barcode"]
-    table = frame.pivot_table(index=["truth", "seed"], columns="variant", values=metric)
-    found = (table[a] - table[b]).dropna()
-    assert len(found) == 15
-    half = 2.14 * found.std(ddof=1) / np.sqrt(len(found))
-    return found.mean(), found.mean() - half, found.mean() + half
-
-
 def test_reliabilities_judged_by_held_in_drugs_rank_modalities_as_they_were_made():
     frame = worlds()
     frame = frame[(frame["variant"] == "reliability first") & (frame["truth"] != "barcode")]
@@ -645,6 +635,39 @@ def test_a_judge_of_pairs_trusts_a_barcode_more_than_a_judge_of_drugs_does():
     assert len(pairs) >= 4 and (pairs > drugs).all() and pairs.mean() > 0.25
 
 
-def test_reliability_first_predicts_no_better_than_equal_weights():
-    mean, low, high = gap("reliability first", "equal weights")
-    assert low < 0 < high and abs(mean) < 0.01
+def test_verdicts_on_the_parts_of_acmo_are_paired_world_by_world(tmp_path):
+    """The ledger's differences are those of a loop over truths and seeds, and change with rows."""
+    score = {row["key"]: row for _, row in worlds().iterrows()}
+    gaps = [
+        score[f"{truth}/{seed}/contrast"]["mse_half"] - score[f"{truth}/{seed}/plain"]["mse_half"]
+        for truth in ("genes", "structure", "words")
+        for seed in range(5)
+    ]
+    found = world_gaps("contrast", "plain", True, EXPERIMENTS)
+    np.testing.assert_allclose(found, gaps)
+    claim = {
+        "id": "c",
+        "title": "t",
+        "claim": "c",
+        "by": "here",
+        "where": "here",
+        "tests": [
+            {"world": "new", "against": "old", "expect": "better"},
+            {"world": "old", "against": "new", "expect": "better"},
+            {"world": "same", "against": "old", "expect": "better"},
+        ],
+    }
+    shift = {"old": 0.0, "new": -0.5, "same": 0.0}
+    rng = np.random.default_rng(0)
+    rows = [
+        {"key": f"words/{seed}/{name}", "mse": 1 + by + 0.01 * rng.standard_normal()}
+        for seed in range(5)
+        for name, by in shift.items()
+    ]
+    parts = {"config": {}, "metrics": {"rows": rows}, "provenance": {}}
+    records.write_derived("umme-world", parts, tmp_path)
+    outcome = evidence([check_claim(claim)], tmp_path, tmp_path)
+    assert list(outcome["outcome"]) == ["holds", "fails", "fails"]
+    assert outcome["why"][2].startswith("no difference found (smallest we could have seen")
+    with pytest.raises(DataError, match="withhold"):
+        check_claim(claim | {"tests": [claim["tests"][0] | {"withhold": True}]})
