@@ -24,19 +24,22 @@ from clmt_lib.cli.common import PLACE, command, parse_json, say
 def fit(dataset: str, out: str, options: str, seed: int) -> None:
     """Fit a predictor on a benchmark of cell lines and drugs, and calibrate its intervals.
 
-    Of gdsc2 every screened line and drug is used, whatever is known of it.
+    Of gdsc2 every screened line and drug is used, whatever is known of it, and the levels of drugs
+    in GDSC1 and CTRP, where their tables are there.
     """
     from clmt_lib import data
     from clmt_lib.data.response import gdsc
+    from clmt_lib.data.response.auxiliary import other_levels
     from clmt_lib.predict import Predictor
 
     given = parse_json("--options", options)
-    lines = drugs = None
+    lines = drugs = others = None
     if dataset == "gdsc2":
         given = {"screened": True, **given}
         lines, drugs = gdsc.catalogue(given.get("folder"))
+        others = other_levels(given.get("folder"))
     benchmark = data.load_response(dataset, **given)
-    predictor = Predictor.fit(benchmark, lines, drugs, seed, say)
+    predictor = Predictor.fit(benchmark, lines, drugs, seed, say, others)
     predictor.save(out)
     say(predictor.accuracy().to_string(na_rep=""))
     say(f"{out}: {predictor.about['use']}. Terms of the data: {predictor.about['licence']}")

@@ -18,7 +18,7 @@ Each kind of pair is answered by a model that suits it:
 known      kernel ridge with structure (`KernelHead`, "pairs")
 new line   kernel ridge of the lines' views, trained with whole lines left out ("rows")
 new drug   kernel ridge of the drugs' views, trained with whole compounds left out ("columns"), and
-           the level of the drug (`protocol.Potency`; with its highest concentration, if given)
+           the level of the drug (`levels.DrugLevels`; with its highest concentration, if given)
 both new   what the second says of the new line under all known drugs, carried over to the new drug
            by the third (`KernelHead.carried`), at the drug's level
 ========== ===================================================================================
@@ -38,15 +38,24 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.base import Benchmark, Side
+from clmt_lib.data.grouping import connected, group_compounds, parent_key
 from clmt_lib.data.response.auxiliary import highest_concentration, with_culture
 from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError, atomic_write
 from clmt_lib.models import saving
 from clmt_lib.models.kernel_head import NEW_DRUGS, NEW_LINES, KernelHead
 from clmt_lib.models.known import training_set, whole_split
-from clmt_lib.models.protocol import Level, Potency
-from clmt_lib.predict.entities import Asked, DrugReader, Source, drug_views, find_lines, plain
+from clmt_lib.predict.entities import (
+    Asked,
+    DrugReader,
+    Source,
+    drug_views,
+    find_lines,
+    new_drug_side,
+    plain,
+)
 from clmt_lib.predict.intervals import LEVELS, Calibration, calibrate
+from clmt_lib.predict.levels import Described, DrugLevels, described, joined
 from clmt_lib.predict.pilot import Measured, PilotPrior, fit_prior, known_names
 from clmt_lib.tasks.metrics import per_group
 from clmt_lib.views.controls import BITS_VIEW
@@ -90,14 +99,15 @@ class Predictor:
     ----------
     known : Benchmark of what was fitted on, with every view that the models read
     seen, line, drug : `KernelHead`s for known pairs, new lines and new drugs
-    level, dosed : `Level`s of new drugs, without and with the highest concentration; None where the
-        screen's are not known
+    level, dosed : `DrugLevels`, without and with the highest concentration; None where the screen's
+        are not known
     out_of_fold : kind of pair (and `DOSED`) -> [lines, drugs] float32 what was said of each line,
         drug or both while they were held out; NaN where a pair was not asked about
     calibration : kind of pair (and `DOSED`) -> `Calibration`
     gene_sets : name -> symbols, that the view "steps" is made of; None where it is not read
     lines, drugs : further lines (a Side) and drugs (a frame of facts) that are known by name
     far : side -> similarity to the nearest known entity below which a new one is unlike all
+    elsewhere : skeleton of a compound -> other screens that tell of its level
     about : what it was fitted on, its terms
     """
 
@@ -105,17 +115,18 @@ class Predictor:
     seen: KernelHead
     line: KernelHead
     drug: KernelHead
-    level: Level
-    dosed: Level | None
+    level: DrugLevels
+    dosed: DrugLevels | None
     out_of_fold: dict[str, np.ndarray]
     calibration: dict[str, Calibration]
     gene_sets: dict[str, list[str]] | None = None
     lines: Side | None = None
     drugs: pd.DataFrame | None = None
     far: dict[str, float] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @classmethod
     def fit(
@@ -125,6 +136,7 @@ class Predictor:
         drugs: pd.DataFrame | None = None,
         seed: int = 0,
         say: Callable[[str], None] | None = None,
+        others: pd.DataFrame | None = None,
     ) -> "Predictor":
         """Fit every model on all pairs of a benchmark, and calibrate the intervals on what was held
         out in turn.
@@ -139,6 +151,8 @@ class Predictor:
             `data.response.gdsc.catalogue`)
         seed : of what is held out together
         say : is told what is being done
+        others : levels of drugs in other screens (`data.response.auxiliary.other_levels`), which
+            teach the levels of new drugs, too
 
         Raises
         ------
@@ -159,19 +173,21 @@ class Predictor:
         rows = _of_whole_lines(known)
         line = KernelHead(**NEW_LINES).fit(known, _only(known, rows, "cell_blind"))
         drug = KernelHead(**NEW_DRUGS).fit(known, whole_split(known, "drug_blind"))
-        level = _level(drug, known, whole_split(known, "drug_blind"), dose=False)
+        told = _Levels.of(known, others, gene_sets)
+        level = told.fit(known.pairs, known.y)
         dosed = None
         if "dose" in known.sides[1].views:
-            dosed = _level(drug, known, whole_split(known, "drug_blind"), dose=True)
+            dosed = told.fit(known.pairs, known.y, with_dose=True)
         say("holding out known pairs")
         seen, calibration = _seen(known, seed)
         fitted = cls(known, seen, line, drug, level, dosed, {}, calibration)
         say("holding out lines, drugs and both")
-        fitted._hold_out(seed)
-        for model in (seen, line, drug, level, dosed):
-            if model is not None and model.known.shape == known.shape:
+        fitted._hold_out(seed, told)
+        for model in (seen, line, drug):
+            if model.known.shape == known.shape:
                 model.known = known  # one training set for all, in memory and on disk
         fitted.lines, fitted.drugs, fitted.far = lines, drugs, _far(known)
+        fitted.elsewhere = told.elsewhere()
         if gene_sets is not None:
             fitted.gene_sets = {name: sorted(genes) for name, genes in gene_sets.items()}
         fitted.about = {
@@ -180,6 +196,7 @@ class Predictor:
             "lines": known.shape[0],
             "drugs": known.shape[1],
             "pairs": len(known),
+            "levels_of_other_screens": told.count(),
             "units": benchmark.units,
             "licence": benchmark.licence,
             "source": benchmark.source,
@@ -188,7 +205,7 @@ class Predictor:
         }
         return fitted
 
-    def _hold_out(self, seed: int) -> None:
+    def _hold_out(self, seed: int, told: "_Levels") -> None:
         """Predict every part of the lines, of the compounds, and of both while it is held out."""
         known = self.known
         row, column = known.pairs.T
@@ -204,11 +221,12 @@ class Predictor:
         for part in range(DRUG_PARTS):
             drugs = np.flatnonzero(drug_part == part)
             rest = np.flatnonzero(drug_part[column] != part)
-            model = _again(self.drug, known, rest)
-            split = _only(known, rest, "drug_blind")
-            for out, level in ((new_drug, self.level), (new_dosed, self.dosed)):
-                if level is not None:
-                    out[:, drugs] = _level(model, known, split, level.dose).table[:, drugs]
+            table = _again(self.drug, known, rest).table[:, drugs].astype(float)
+            centre = table[np.unique(row[rest])].mean(0)
+            for out, with_dose in ((new_drug, False), (new_dosed, True)):
+                if not with_dose or self.dosed is not None:
+                    levels = told.fit(known.pairs[rest], known.y[rest], drugs, with_dose)
+                    out[:, drugs] = table - centre + levels.predict(told.own[drugs])
         for part in range(min(LINE_PARTS, DRUG_PARTS)):
             lines, drugs = np.flatnonzero(line_part == part), np.flatnonzero(drug_part == part)
             rest = np.flatnonzero((line_part[row] != part) & (drug_part[column] != part))
@@ -218,11 +236,11 @@ class Predictor:
             ]
             profiles = models[0].table[np.ix_(lines, np.unique(column[rest]))]
             found, further = (part.T for part in models[1].carried(known, drugs, profiles.T))
-            split = _only(known, rest, "drug_blind")
-            for out, level in ((both, self.level), (both_dosed, self.dosed)):
-                if level is not None:
-                    levels = _level(models[1], known, split, level.dose).levels(known, drugs)
-                    out[np.ix_(lines, drugs)] = further + levels - found.mean(0)
+            for out, with_dose in ((both, False), (both_dosed, True)):
+                if not with_dose or self.dosed is not None:
+                    levels = told.fit(known.pairs[rest], known.y[rest], drugs, with_dose)
+                    shift = levels.predict(told.own[drugs]) - found.mean(0)
+                    out[np.ix_(lines, drugs)] = further + shift
         said = {"new line": new_line, "new drug": new_drug, "both new": both}
         if self.dosed is not None:
             said |= {f"new drug{DOSED}": new_dosed, f"both new{DOSED}": both_dosed}
@@ -479,10 +497,11 @@ class Predictor:
         asked = m + np.arange(len(side))
         profiles = np.vstack([rows, self.held_out])
         known, further = (part.T for part in self.drug.carried(joint, asked, profiles.T))
-        levels = self.level.levels(joint, asked)
+        facts = described(side)
+        levels = self.level.predict(facts)
         dose = self._doses(side)
         if self.dosed is not None and dose.any():
-            levels[dose] = self.dosed.levels(joint, asked[dose])
+            levels[dose] = self.dosed.predict(facts[np.flatnonzero(dose)])
         shift = levels - known.mean(0)
         return known + shift, further[: len(rows)] + shift, further[len(rows) :] + shift
 
@@ -543,23 +562,30 @@ class Predictor:
 
     def _about_drugs(self, drugs: Asked) -> pd.DataFrame:
         """[m] nearest known drug of a new one by fingerprint, and notes."""
-        out = pd.DataFrame({"nearest_drug": "", "drug_similarity": np.nan}, range(len(drugs)))
+        nearest = np.full(len(drugs), "", dtype=object)
+        similarity = np.full(len(drugs), np.nan)
         notes = [list(part) for part in drugs.notes]
         if drugs.side is not None:
             side = self.known.sides[1]
             known = np.asarray(side.views[BITS_VIEW], dtype=np.float32)
             names = side.frame["name"].astype(str).to_numpy()
-            alike = tanimoto(np.asarray(drugs.side.views[BITS_VIEW], dtype=np.float32), known)
+            bits = np.asarray(drugs.side.views[BITS_VIEW], dtype=np.float32)
+            alike, there = tanimoto(bits, known), bits.any(1)
+            best = alike.argmax(1)
+            structures = drugs.side.frame["smiles"].tolist()
             for j in np.flatnonzero(drugs.at < 0):
-                row = alike[drugs.new[j]]
-                best = int(np.argmax(row))
-                if not np.asarray(drugs.side.views[BITS_VIEW])[drugs.new[j]].any():
+                new = drugs.new[j]
+                if self.elsewhere and isinstance(structures[new], str):
+                    screens = self.elsewhere.get(parent_key(structures[new]) or "")
+                    if screens:
+                        notes[j].append(f"its level follows what was measured by {screens}")
+                if not there[new]:
                     continue
-                out.loc[j, ["nearest_drug", "drug_similarity"]] = names[best], row[best]
-                if row[best] < self.far["drug"]:
+                nearest[j], similarity[j] = names[best[new]], alike[new, best[new]]
+                if similarity[j] < self.far["drug"]:
                     notes[j].append("a structure unlike all that the model knows")
-        out["note"] = ["; ".join(part) for part in notes]
-        return out
+        told = ["; ".join(part) for part in notes]
+        return pd.DataFrame({"nearest_drug": nearest, "drug_similarity": similarity, "note": told})
 
     def _frame(
         self,
@@ -809,10 +835,95 @@ def _again(model: KernelHead, known: Benchmark, rows: np.ndarray) -> KernelHead:
     return copy.copy(model).fit_again(known, _only(known, rows, model.kind))
 
 
-def _level(model: KernelHead, known: Benchmark, split: Split, dose: bool) -> Level:
-    level = Potency(of="kernel_head", settings={}, dose=dose)
-    level.model = model
-    return level._levelled(known, split)
+@dataclass(eq=False)
+class _Levels:
+    """Levels of the known drugs, and of those of other screens, to fit `DrugLevels` on.
+
+    Attributes
+    ----------
+    own, others : what is read of the drugs
+    elsewhere_is : [others] names of the screens
+    level : [others] in ln uM
+    compound : [own + others] labels
+    keys : [others] skeletons, or None
+    """
+
+    own: Described
+    others: Described | None
+    elsewhere_is: np.ndarray
+    level: np.ndarray
+    compound: np.ndarray
+    keys: list[str | None]
+
+    @classmethod
+    def of(
+        cls,
+        known: Benchmark,
+        others: pd.DataFrame | None,
+        gene_sets: Mapping[str, set[str]] | None,
+    ) -> "_Levels":
+        """From a benchmark, and a frame as `other_levels` gives it."""
+        side = known.sides[1]
+        own = described(side)
+        if others is None or not len(others):
+            nothing = np.zeros(0)
+            return cls(own, None, nothing, nothing, np.asarray(side.keys["compound"]), [])
+        rows = others.rename(columns={"max_concentration_um": "max_conc_um"})
+        facts = ["name", "smiles", "target", "pathway", "max_conc_um"]
+        more = described(new_drug_side(rows[facts].to_dict("records"), known, gene_sets))
+        names = ["name", "inchikey", "smiles"]
+        frame = side.frame.reindex(columns=names)
+        compound = group_compounds(pd.concat([frame, others[names]], ignore_index=True))
+        # what the benchmark holds out together stays together
+        joint = np.concatenate([side.keys["compound"], [f"other {i}" for i in range(len(others))]])
+        facts_of = [{one, f"group {two}"} for one, two in zip(joint, compound, strict=True)]
+        return cls(
+            own,
+            more,
+            others["screen"].to_numpy(object),
+            others["level"].to_numpy(np.float64),
+            connected(facts_of),
+            [parent_key(text) if isinstance(text, str) else None for text in others["smiles"]],
+        )
+
+    def count(self) -> int:
+        """How many levels other screens tell."""
+        return len(self.level)
+
+    def elsewhere(self) -> dict[str, str]:
+        """Skeleton of a compound -> the other screens that tell its level."""
+        out: dict[str, list[str]] = {}
+        for key, screen in zip(self.keys, self.elsewhere_is, strict=True):
+            if key is not None and screen not in out.setdefault(key, []):
+                out[key].append(str(screen))
+        return {key: ", ".join(screens) for key, screens in out.items()}
+
+    def fit(
+        self,
+        pairs: np.ndarray,
+        y: np.ndarray,
+        without: np.ndarray | None = None,
+        with_dose: bool = False,
+    ) -> DrugLevels:
+        """Levels from some pairs [n, 2] of known drugs and their responses, and from other screens,
+        compounds of some drugs left out of both.
+        """
+        m = len(self.own)
+        drugs = np.unique(pairs[:, 1])
+        count = np.bincount(pairs[:, 1], minlength=m)[drugs]
+        means = np.bincount(pairs[:, 1], y, minlength=m)[drugs] / count
+        if self.others is None:
+            return DrugLevels.fit(self.own[drugs], means, self.compound[drugs], with_dose=with_dose)
+        gone = self.compound[[] if without is None else without]
+        kept = np.flatnonzero(~np.isin(self.compound[m:], gone))
+        screen = 1 + np.unique(self.elsewhere_is.astype(str), return_inverse=True)[1]
+        return DrugLevels.fit(
+            joined(self.own[drugs], self.others[kept]),
+            np.concatenate([means, self.level[kept]]),
+            np.concatenate([self.compound[drugs], self.compound[m + kept]]),
+            np.concatenate([np.zeros(len(drugs), dtype=np.int64), screen[kept]]),
+            with_dose,
+        )
 
 
 def _seen(known: Benchmark, seed: int) -> tuple[KernelHead, dict[str, Calibration]]:

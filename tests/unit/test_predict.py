@@ -14,8 +14,18 @@ from clmt_lib.io import DataError
 from clmt_lib.models.kernel_head import NEW_DRUGS, NEW_LINES, KernelHead
 from clmt_lib.models.known import whole_split
 from clmt_lib.models.protocol import Level, Potency
-from clmt_lib.predict import USE, Predictor, predict_responses, write_predictions
+from clmt_lib.predict import USE, Predictor, parts_of, predict_responses, write_predictions
 from clmt_lib.predict.intervals import by_group, calibrate, conformal_quantile
+from clmt_lib.predict.levels import (
+    BETWEEN,
+    CONSTANT,
+    SAME,
+    WEIGHTS,
+    DrugLevels,
+    described,
+    joined,
+    normal_scores,
+)
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 
@@ -298,3 +308,71 @@ def test_descriptors_count_twice_beside_text_and_fingerprint(world):
     assert np.ptp(views[~one]) > 0.1
     bare = world.with_frames(drug=world.drugs.assign(smiles=None))
     assert np.isfinite(Potency()._kernel(bare, every)).all()
+
+
+def test_levels_are_those_of_a_gaussian_process_over_drugs_and_screens(predictor):
+    """The kernel written out pair by pair, and its ridge found by leaving out for real."""
+    facts = described(predictor.known.sides[1])
+    drugs = np.arange(12)
+    level = np.random.default_rng(0).normal(size=18)
+    compound = np.array([*range(12), 0, 1, 20, 21, 22, 23])  # two are known to another screen, too
+    screen = np.repeat([0, 1], [12, 6])
+    known = joined(facts[drugs], facts[np.array([0, 1, 14, 15, 16, 17])])
+    made = DrugLevels.fit(known, level, compound, screen, ridges=(0.2, 0.8))
+    plain = sum(WEIGHTS.values()) + CONSTANT
+    k = made.kernel(known)
+    k[np.diag_indices(18)] = plain
+    for i in range(18):
+        for j in range(18):
+            k[i, j] += SAME * (compound[i] == compound[j])
+            k[i, j] *= 1 if screen[i] == screen[j] else BETWEEN
+    mean = np.array([level[:12].mean(), level[12:].mean()])[screen]
+    errors = {}
+    for ridge in (0.2, 0.8):
+        left = []
+        for one in range(12):
+            rest = np.flatnonzero(compound != compound[one])
+            system = k[np.ix_(rest, rest)] + ridge * np.eye(len(rest))
+            said = k[one, rest] @ np.linalg.solve(system, (level - mean)[rest])
+            left.append((level - mean)[one] - said)
+        errors[ridge] = np.sqrt(np.mean(np.square(left)))
+    assert made.ridge == min(errors, key=errors.get)
+    assert abs(made.press - errors[made.ridge]) < 1e-5
+    asked = facts[np.array([13, 18])]
+    weight = np.linalg.solve(k + made.ridge * np.eye(18), level - mean)
+    across = np.where(screen == 0, 1.0, BETWEEN)
+    expected = level[:12].mean() + (made.kernel(asked) * across) @ weight
+    assert np.allclose(made.predict(asked), expected)
+    # an equal fingerprint, text and list weigh what is written
+    alone = made.kernel(facts[np.array([3])])[0]
+    assert np.argmax(alone) == 3 and alone[3] <= plain + 1e-9
+
+
+def test_normal_scores_are_those_of_scikit_learn():
+    from clmt_lib.views.molecules import normal_scores as by_scikit_learn
+
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=500), rng.poisson(2, 500), np.full(500, 3.0)])
+    train = np.arange(300)
+    reference = np.quantile(x[train], np.linspace(0, 1, 200), axis=0)
+    assert np.abs(normal_scores(x, reference) - by_scikit_learn(x, train)).max() < 1e-6
+
+
+def test_what_other_screens_say_of_a_held_out_compound_is_held_out_too(world):
+    """Levels of another screen: changed for one compound, those of its fifth do not move."""
+    drugs = world.drugs.reset_index(drop=True)
+    means = np.bincount(world.pairs[:, 1], world.y) / np.bincount(world.pairs[:, 1])
+    facts = drugs[["name", "smiles", "inchikey", "target", "pathway"]]
+    others = facts.assign(screen="other", max_concentration_um=np.nan, level=means)
+    one = Predictor.fit(world, others=others)
+    changed = others.assign(level=others["level"].where(others.index != 0, 50.0))
+    two = Predictor.fit(world, others=changed)
+    part = parts_of(one.known, 0)[1]
+    same, rest = (np.flatnonzero((part == part[0]) == where) for where in (True, False))
+    for kind in ("new drug", "both new"):
+        a, b = (fitted.out_of_fold[kind] for fitted in (one, two))
+        assert np.array_equal(a[:, same], b[:, same], equal_nan=True)
+        assert not np.allclose(a[:, rest], b[:, rest], equal_nan=True)
+    name = drugs["name"].iloc[0]
+    said = two.predict([name], world.cells.index[:2].tolist(), as_new=True)
+    assert said["note"].str.contains("its level follows what was measured by other").all()

@@ -305,3 +305,101 @@ def highest_concentration(
     dose = np.log(found.where(found > 0).astype("float64"))
     view = pd.DataFrame({"log uM": dose.to_numpy()}, side.ids)
     return benchmark.with_sides(replace(side, views={**side.views, "dose": view}))
+
+
+OTHER_SCREENS = {  # screen -> (responses, columns of line, drug and ln IC50)
+    "GDSC1": ("gdsc/response_gdsc1_v17.parquet", ("COSMIC_ID", "DRUG_ID", "LN_IC50")),
+    "CTRP": ("ctrp/response_ctrp_ic50.parquet", ("DEPMAP_ID", "compound", "LN_IC50")),
+}
+SWEEPS = 5  # over lines and drugs, of `_levels_of`
+
+
+def other_levels(folder: str | os.PathLike | None = None) -> pd.DataFrame:
+    """How potent other screens found their drugs to be: mean ln IC50 (ln uM) of each, the effects
+    of the lines that it was tried on taken out.
+
+    Nothing of a line or a compound that the folder keeps back for an external test
+    (`transfer.withheld`) is read. A screen whose table is not in the folder is left out.
+
+    Returns
+    -------
+    [drugs] frame with `screen`, `name`, `smiles`, `inchikey`, `target`, `pathway`,
+    `max_concentration_um` and `level`.
+
+    Raises
+    ------
+    DataError
+        From `locate` and the readers.
+    """
+    from clmt_lib.data.response import ctrp
+    from clmt_lib.data.response.transfer import withheld
+
+    folder = locate(folder)
+    facts = gdsc.read_drugs(folder)
+    kept_back, lines = withheld(folder), {}
+    ids = folder / "ids/cell_lines.parquet"
+    if kept_back["lines"]:
+        known = read_table(ids, ["COSMIC_ID", "DEPMAP_ID"])
+        own = known[known["DEPMAP_ID"].isin(kept_back["lines"])]
+        cosmic = own["COSMIC_ID"].dropna().astype("int64").astype(str)
+        lines = {"GDSC1": set(cosmic), "CTRP": set(own["DEPMAP_ID"])}
+    away = facts.loc[facts.index.isin(kept_back["drugs"])]
+    found = []
+    for screen, (file, columns) in OTHER_SCREENS.items():
+        path = folder / file
+        if not path.exists():
+            continue
+        table = read_table(path, list(columns))
+        table = table.set_axis(["line", "drug", "y"], axis=1).dropna()
+        if screen == "GDSC1":
+            drugs = facts.assign(max_concentration_um=np.nan)
+            table["line"] = table["line"].astype("int64").astype(str)
+            table["drug"] = table["drug"].astype("int64").astype(str)
+        else:
+            drugs = ctrp.read_drugs(folder)
+            drugs = drugs[~drugs["mixture"]]
+            tried = read_table(
+                folder / "ctrp/compounds.parquet", ["master_cpd_id", "top_test_conc_umol"]
+            )
+            tried = tried.set_index(tried["master_cpd_id"].astype("int64").astype(str)).iloc[:, 1]
+            drugs = drugs.assign(max_concentration_um=tried.reindex(drugs.index))
+            drugs = drugs.set_index(drugs["name"].map(_letters))
+            drugs = drugs[~drugs.index.duplicated()]
+            table["drug"] = table["drug"].map(_letters)
+        level = _levels_of(table[~table["line"].isin(lines.get(screen, set()))])
+        drugs = drugs.reindex(drugs.index.intersection(level.index))
+        columns_of_drugs = ["name", "smiles", "inchikey", "target", "pathway"]
+        part = drugs[[*columns_of_drugs, "max_concentration_um"]].astype(
+            {"max_concentration_um": "float64"}
+        )
+        part[columns_of_drugs] = part[columns_of_drugs].astype(object)
+        part.insert(0, "screen", screen)
+        found.append(part.assign(level=level.reindex(part.index)))
+    if not found:
+        columns_of_all = ["screen", "name", "smiles", "inchikey", "target", "pathway"]
+        return pd.DataFrame(columns=[*columns_of_all, "max_concentration_um", "level"])
+    out = pd.concat(found, ignore_index=True)
+    both = pd.concat([out, away], ignore_index=True)
+    compound = group_compounds(both[["name", "inchikey", "smiles"]]).to_numpy()
+    kept = ~np.isin(compound[: len(out)], compound[len(out) :])
+    return out[kept].reset_index(drop=True)
+
+
+def _letters(name: Any) -> str:
+    """Letters and digits of a name, in lower case."""
+    return "".join(letter for letter in str(name).lower() if letter.isalnum())
+
+
+def _levels_of(table: pd.DataFrame) -> pd.Series:
+    """Mean response of each drug of a long table (line, drug, y), the effects of lines taken out.
+
+    >>> table = pd.DataFrame({"line": list("abb"), "drug": list("xxy"), "y": [0.0, 2.0, 5.0]})
+    >>> _levels_of(table).round(1).to_dict()
+    {'x': 1.0, 'y': 4.0}
+    """
+    y = table.pivot_table(index="line", columns="drug", values="y")
+    level = y.mean()
+    for _ in range(SWEEPS):
+        line = (y - level).mean(axis=1)
+        level = y.sub(line - line.mean(), axis=0).mean()
+    return level
