@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from tiny import prepared_folder, tables
 
 from clmt_lib import data
 from clmt_lib.data.base import Side
+from clmt_lib.data.response.auxiliary import other_levels
 from clmt_lib.io import DataError
 from clmt_lib.models.kernel_head import NEW_DRUGS, NEW_LINES, KernelHead
 from clmt_lib.models.known import whole_split
@@ -376,3 +378,73 @@ def test_what_other_screens_say_of_a_held_out_compound_is_held_out_too(world):
     name = drugs["name"].iloc[0]
     said = two.predict([name], world.cells.index[:2].tolist(), as_new=True)
     assert said["note"].str.contains("its level follows what was measured by other").all()
+
+
+@pytest.fixture
+def other_screens(tmp_path):
+    """A prepared folder with two other screens and lists of what is kept back; where a response of
+    that is, stands the number that the reader of the fixture asks for.
+    """
+
+    def make(kept_back: float):
+        root = prepared_folder(tmp_path / f"folder {kept_back}")
+        made = tables()
+        cells, drugs = made["cells"], made["drugs"]
+        away = {"lines": cells.index[:3], "drugs": drugs.index[drugs["name"] == "indole"]}
+        pd.DataFrame({"COSMIC_ID": away["lines"].astype(int)}).to_csv(
+            root / "withheld_lines.csv", index=False
+        )
+        pd.DataFrame({"DRUG_ID": away["drugs"].astype(int), "drug_name": "indole"}).to_csv(
+            root / "withheld_drugs.csv", index=False
+        )
+        rng = np.random.default_rng(0)
+        grid = pd.MultiIndex.from_product([cells.index, drugs.index]).to_frame(index=False)
+        one = grid.set_axis(["COSMIC_ID", "DRUG_ID"], axis=1)
+        one["LN_IC50"] = rng.normal(size=len(one))
+        hidden = one["COSMIC_ID"].isin(away["lines"]) | one["DRUG_ID"].isin(away["drugs"])
+        one.loc[hidden, "LN_IC50"] = kept_back
+        one.astype({"COSMIC_ID": int, "DRUG_ID": int}).to_parquet(
+            root / "gdsc/response_gdsc1_v17.parquet"
+        )
+        # compounds of the other screen: one of the kept-back drug under another name, as a salt
+        structures = {"Benzene": "c1ccccc1", "azaindene": "c1ccc2[nH]ccc2c1.Cl", "new": "CCCCO"}
+        (root / "ctrp").mkdir()
+        pd.DataFrame(
+            {
+                "master_cpd_id": [1, 2, 3],
+                "cpd_name": list(structures),
+                "cpd_smiles": list(structures.values()),
+                "gene_symbol_of_protein_target": ["TP53", None, "EGFR;KRAS"],
+                "target_or_activity_of_compound": "x",
+                "top_test_conc_umol": [1.0, 10.0, 100.0],
+            }
+        ).to_parquet(root / "ctrp/compounds.parquet")
+        two = pd.MultiIndex.from_product([cells["depmap_id"], structures]).to_frame(index=False)
+        two = two.set_axis(["DEPMAP_ID", "compound"], axis=1)
+        two["LN_IC50"] = rng.normal(size=len(two))
+        hidden = two["DEPMAP_ID"].isin(cells.loc[away["lines"], "depmap_id"])
+        two.loc[hidden | (two["compound"] == "azaindene"), "LN_IC50"] = kept_back
+        two.to_parquet(root / "ctrp/response_ctrp_ic50.parquet")
+        return root
+
+    return make
+
+
+def test_no_response_of_what_is_kept_back_is_read_from_any_screen(other_screens):
+    plain, changed = (other_levels(other_screens(value)) for value in (0.0, 1e6))
+    pd.testing.assert_frame_equal(plain, changed)
+    assert set(plain["screen"]) == {"GDSC1", "CTRP"}
+    assert not plain["name"].isin(["indole", "azaindene"]).any()
+    two = plain[plain["screen"] == "CTRP"].set_index("name")
+    assert list(two.index) == ["Benzene", "new"]
+    assert two["max_concentration_um"].tolist() == [1.0, 100.0]
+    # nobody's response was missing: the level is the mean over the lines that are left
+    table = pd.read_parquet(other_screens(5.0) / "ctrp/response_ctrp_ic50.parquet")
+    left = table[~table["DEPMAP_ID"].isin(sorted(table["DEPMAP_ID"].unique())[:3])]
+    means = left.groupby("compound")["LN_IC50"].mean()
+    assert np.allclose(two["level"], means[list(two.index)])
+
+
+def test_a_folder_without_other_screens_tells_no_level(tmp_path):
+    found = other_levels(prepared_folder(tmp_path / "folder"))
+    assert len(found) == 0 and "level" in found
