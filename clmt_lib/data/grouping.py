@@ -117,11 +117,14 @@ def scaffold_of(smiles: object) -> str:
     >>> scaffold_of("CC(=O)Oc1ccccc1C(=O)O"), scaffold_of("CCO"), scaffold_of(None)
     ('c1ccccc1', '', '')
     """
+    return _scaffold(smiles) if isinstance(smiles, str) else ""
+
+
+@lru_cache(maxsize=20_000)  # the keys of a side and each look of the audit ask for the same ones
+def _scaffold(smiles: str) -> str:
     from rdkit import rdBase
     from rdkit.Chem.Scaffolds import MurckoScaffold
 
-    if not isinstance(smiles, str):
-        return ""
     with rdBase.BlockLogs():
         return MurckoScaffold.MurckoScaffoldSmiles(smiles, includeChirality=False)
 

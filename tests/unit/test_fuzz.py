@@ -8,6 +8,8 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
+import test_doors
+import test_profiles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_releases import (
@@ -23,11 +25,17 @@ from test_releases import (
     invented,  # noqa: F401 - a fixture
 )
 
+from clmt_lib import data
+from clmt_lib.data import profiles
 from clmt_lib.data.official import read_matrix, read_mutations
 from clmt_lib.data.response import prepare as module
+from clmt_lib.data.response import screen
 from clmt_lib.io import DataError, read_table
+from clmt_lib.predict.entities import DrugReader, find_lines
+from clmt_lib.predict.pilot import Measured
 
-CASES = int(os.environ.get("CLMT_FUZZ", "200")) // 8 + 1  # of each reader
+CASES = int(os.environ.get("CLMT_FUZZ", "200")) // 8 + 1  # of each reader of a release
+MORE = int(os.environ.get("CLMT_FUZZ", "200")) // 14 + 1  # of each other reader
 ZOO = (
     "", " ", "NA", "nan", "None", "inf", "-1", "0", "1e400", "7.0E+05", "1e30", "1,5", "TRUE",
     "2026-01-01", "1-Mar", "SEPT9", "'", '"', '""', "\t", ";", "é", "\ufeff", "<script>",
@@ -114,30 +122,163 @@ def readers(lines):
 def test_no_spoiled_file_is_a_traceback(place, invented, lines, tmp_path_factory):  # noqa: F811
     name, read = list(readers(lines).items())[place]
     files = {**invented[0], "OmicsExpressionProteinCodingGenesTPMLogp1.csv": depmap(invented[1])}
-    folder = tmp_path_factory.mktemp("spoiled")
-    path = folder / name
-    path.write_text(files[name])
+    path = tmp_path_factory.mktemp("spoiled") / name
+    assert_never_silent(path, files[name], read, CASES)
+
+
+def assert_never_silent(path, sound, read, cases):
+    """Whatever is wrong with a file, reading it gives what the sound one gives, or says what it
+    left out, or is refused in one line that names the file.
+
+    Parameters
+    ----------
+    path : where the spoiled files are written
+    sound : text of the sound one
+    read : path -> (number of entities found, what it said)
+    """
+    separator = "\x1f" if path.suffix == ".parquet" else "\t" if path.suffix == ".tsv" else ","
+    written(path, sound)
     whole, _ = read(path)
     outcomes = []
 
-    @settings(max_examples=CASES, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=cases, deadline=None, derandomize=True, database=None)
     @given(st.integers(0, 2**31))
     def check(seed):
-        text = spoiled(files[name], "\t" if name.endswith(".tsv") else ",", seed)
-        path.write_text(text, encoding="utf-8")
+        text = spoiled(sound, separator, seed)
+        written(path, text)
         try:
             count, notes = read(path)
         except DataError as error:
             said = str(error)
-            assert "\n" not in said and "\x1b" not in said and name in said
+            assert "\n" not in said and "\x1b" not in said, (seed, said)
+            assert any(file.name in said for file in path.parent.iterdir()), (seed, said)
             outcomes.append("refused")
             return
         told = any("left out" in note or "; not, for" in note for note in notes)
-        assert count >= whole or told or _smaller(text, files[name]), (seed, text)
+        assert count >= whole or told or _smaller(text, sound), (seed, text)
         outcomes.append("read")
 
-    check()
+    try:
+        check()
+    finally:
+        written(path, sound)
     assert {"refused", "read"} <= set(outcomes)
+
+
+def written(path, text):
+    """Write `text`; as Parquet, a column whose cells are all numbers as numbers."""
+    if path.suffix != ".parquet":
+        path.write_text(text, encoding="utf-8")
+        return
+    names, *rows = [row.split("\x1f") for row in text.splitlines()] or [[]]
+    names = [f"{name}.{i}" if name in names[:i] else name for i, name in enumerate(names)]
+    rows = [dict(zip(names, row, strict=False)) for row in rows]
+    frame = pd.DataFrame(rows, columns=names).replace("", None)
+    for name in names:
+        numbers = pd.to_numeric(frame[name], errors="coerce")
+        if numbers.notna().equals(frame[name].notna()):
+            frame[name] = numbers
+    frame.to_parquet(path)
+
+
+def text_of(frame):
+    """The text that `written` makes this table of."""
+    rows = [["" if pd.isna(v) else str(v) for v in row] for row in frame.itertuples(index=False)]
+    return "\n".join("\x1f".join(map(str, row)) for row in [frame.columns, *rows]) + "\n"
+
+
+PREPARED = {  # benchmark -> tables of its door
+    "davis": ("dti/davis_pairs", "dti/davis_proteins", "dti/davis_drugs"),
+    "tox21": ("probing/tox21",),
+    "bace": ("probing/bace",),
+    "comas_profiles": ("morphology/comas_profiles_579",),
+    "cmap": ("expression/cmap_build02_top100",),
+}
+DOORS = [(name, table) for name, tables in PREPARED.items() for table in tables]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Small tables in the layout of the prepared ones."""
+    root = test_doors.folder.__wrapped__(tmp_path_factory.mktemp("prepared"))
+    found = test_profiles.folder.__wrapped__(root)
+    tox = pd.read_parquet(root / "probing/tox21.parquet").dropna(subset=["inchikey"])
+    tox.iloc[:, :5].astype({"inchikey": str}).to_parquet(root / "probing/bace.parquet")
+    return found
+
+
+@pytest.mark.parametrize("name, table", DOORS, ids=[table for _, table in DOORS])
+def test_no_spoiled_table_of_another_door_is_a_traceback(name, table, prepared):
+    path = prepared / f"{table}.parquet"
+
+    def read(_):
+        if name in ("comas_profiles", "cmap"):
+            return len(profiles.load(prepared, [name]).measurements[name]), []
+        found = data.load(name, folder=prepared)
+        return len(found) if name == "davis" else found.shape[0], []
+
+    assert_never_silent(path, text_of(pd.read_parquet(path)), read, MORE)
+
+
+@pytest.fixture(scope="module")
+def own_screen(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("screens") / "mine"
+    screen.new(folder, example=True, lines=8, drugs=5)
+    return folder
+
+
+@pytest.mark.parametrize("table", ["lines", "drugs", "responses", "expression", "mutation"])
+def test_no_spoiled_table_of_a_screen_of_ones_own_is_a_traceback(table, own_screen):
+    path = own_screen / f"{table}.csv"
+
+    def read(_):
+        found = screen.check(own_screen)
+        for mistake in found.mistakes:
+            assert "\n" not in str(mistake) and "\x1b" not in str(mistake)
+        if found.mistakes:
+            raise found.mistakes[0]
+        benchmark = found.benchmark()
+        return len(benchmark) + sum(s.has(v).sum() for s in benchmark.sides for v in s.views), [
+            f"{note} left out" for note in found.notes
+        ]
+
+    assert_never_silent(path, path.read_text(), read, MORE)
+
+
+@pytest.fixture(scope="module")
+def known():
+    return data.load("simulated", cells=24, drugs=["Erlotinib", "Olaparib", "Paclitaxel"])
+
+
+@pytest.mark.parametrize("what", ["drugs", "lines", "expression", "measured"])
+def test_no_spoiled_question_is_a_traceback(what, known, tmp_path):
+    drugs = "name,smiles,target,max_conc_uM\nmine,c1ccccc1,EGFR,10\nOlaparib,,,\nyours,CCO,,3\n"
+    names = known.cells["name"].tolist()
+    genes = known.omics["expression"].iloc[:3]
+    rows = [["line", *genes.columns]]
+    rows += [[f"new {i}", *row] for i, row in enumerate(genes.round(3).values.tolist())]
+    sound = {
+        "drugs": drugs,
+        "lines": "line\n" + "\n".join(names[:5]) + "\n",
+        "expression": "\n".join(",".join(map(str, row)) for row in rows) + "\n",
+        "measured": "line,drug,ln_ic50\n" + "".join(f"{name},mine,1.5\n" for name in names[:5]),
+    }[what]
+    asked = tmp_path / "asked.csv"
+    asked.write_text(drugs)
+    new = DrugReader(asked, known, None, None).read(slice(0, None))
+
+    def read(path):
+        if what == "drugs":
+            found = DrugReader(path, known, None, None).read(slice(0, None))
+        elif what == "measured":
+            lines = find_lines(names[:5], known, None)
+            found = Measured.match(path, new, lines, known.sides)
+            return sum(len(at) for at, _ in [*found.drugs.values(), *found.lines.values()]), []
+        else:
+            found = find_lines(path, known, None, "zscore" if what == "expression" else "auto")
+        return len(found), []
+
+    assert_never_silent(tmp_path / f"{what}.csv", sound, read, MORE)
 
 
 def _smaller(text, before):
