@@ -1,5 +1,6 @@
 """`clmt fit` and `clmt predict`: a model folder, and answers for one's own drugs and lines."""
 
+import sys
 from typing import Any
 
 import click
@@ -85,6 +86,9 @@ def fit(dataset: str, out: str, options: str, seed: int) -> None:
     help="Pilot responses (line, drug, ln_ic50 or ic50_uM) of a new drug in known lines, or of a "
     "new line under known drugs: predictions follow them.",
 )
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, help="Processes that work at once, for --out."
+)
 @click.option("--report", metavar="FILE", help="Write a page (.html) of the predictions, too.")
 @click.option(
     "--next",
@@ -103,6 +107,7 @@ def predict(
     genes: str | None,
     as_new: bool,
     measured: str | None,
+    jobs: int,
     report: str | None,
     more: int | None,
 ) -> None:
@@ -126,7 +131,8 @@ def predict(
         click.echo(found[shown].head(20).round(2).to_string(index=False))
         say(f"{len(found):,} pairs; give --out to keep them. {predictor.about['use']}")
     else:
-        count = write_predictions(predictor, out, drugs, lines, **asked)
+        bar = sys.stderr.isatty()
+        count = write_predictions(predictor, out, drugs, lines, jobs=jobs, progress=bar, **asked)
         say(f"{out}: {count:,} pairs. {predictor.about['use']}")
     if report is not None:
         from clmt_lib.screen import predictions_page, read_predictions

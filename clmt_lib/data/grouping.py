@@ -83,6 +83,7 @@ def parent_smiles(smiles: str | None) -> str | None:
         return None if molecule is None else Chem.MolToSmiles(molecule)
 
 
+@lru_cache(maxsize=2_000)
 def _parent(smiles: str | None) -> Any:
     """Molecule of the uncharged largest part of a structure; None where it cannot be read."""
     from rdkit import Chem

@@ -26,9 +26,11 @@ both new   what the second says of the new line under all known drugs, carried o
 
 import copy
 import hashlib
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import NormalDist
@@ -36,6 +38,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from clmt_lib.data.base import Benchmark, Side
 from clmt_lib.data.grouping import connected, group_compounds, parent_key
@@ -87,7 +90,8 @@ COLUMNS = (
 )
 LINE_PARTS, DRUG_PARTS = 5, 5  # in which lines and compounds are held out, to calibrate intervals
 SEEN_PART = 10  # one known pair in so many is held out
-BLOCK = 500  # new entities of a side that are predicted together
+BLOCK = 500  # new entities of a side that are predicted together, at most
+PAIRS = 100_000  # of a block, at most, unless one drug has more
 FAR = 0.05  # an entity is unlike all where so few known ones are as far from the next known one
 
 
@@ -307,6 +311,7 @@ class Predictor:
         genes: str | os.PathLike | pd.DataFrame | None = None,
         measured: str | os.PathLike | pd.DataFrame | None = None,
         skip: Callable[[int], bool] = lambda number: False,
+        checked: bool = False,
     ) -> Iterator[pd.DataFrame]:
         """`predict`, a frame for each block of drugs: what is in memory at once does not grow with
         their number.
@@ -314,25 +319,38 @@ class Predictor:
         Parameters
         ----------
         skip : number of a block -> whether it is left out (it is known already)
+        checked : every structure has been read once already (by `count`)
+
+        Returns
+        -------
+        An iterator of frames, one for each block that is not left out.
         """
         if level not in LEVELS:
             raise DataError(
                 f"no interval of {level:g}", remedy=f"use one of {', '.join(map(str, LEVELS))}"
             )
         asked_lines = find_lines(lines, self.known, self.lines, scale, as_new, genes)
-        reader = DrugReader(drugs, self.known, self.drugs, self._sets(), as_new)
+        reader = DrugReader(drugs, self.known, self.drugs, self._sets(), as_new, checked)
         about_lines = self._about_lines(asked_lines)
         rows = self._new_rows(asked_lines)
         pilot = Measured()
         if measured is not None:
             every = reader.read(slice(0, len(reader)))
             pilot = Measured.match(measured, every, asked_lines, self.known.sides)
-        for number, start in enumerate(range(0, len(reader), BLOCK)):
+        size = block_size(len(asked_lines))
+        for number, start in enumerate(range(0, len(reader), size)):
             if not skip(number):
-                part = reader.read(slice(start, start + BLOCK))
+                part = reader.read(slice(start, start + size))
                 own = {j - start: given for j, given in pilot.drugs.items()}
                 block = Measured(own, pilot.lines)
                 yield self._block(part, asked_lines, about_lines, rows, level, block)
+
+    def count(self, drugs: Source, lines: Source, **options: Any) -> tuple[int, int]:
+        """(lines, drugs) that are asked about; raises what `predict` would of files and names."""
+        read = {name: options[name] for name in ("scale", "as_new", "genes") if name in options}
+        as_new = bool(read.get("as_new", False))
+        found = find_lines(lines, self.known, self.lines, **read)
+        return len(found), len(DrugReader(drugs, self.known, self.drugs, self._sets(), as_new))
 
     def pilot(self, kind: str) -> PilotPrior:
         """How errors go together that were made of "new line"s (over drugs), or "new drug"s (over
@@ -529,36 +547,36 @@ class Predictor:
         and notes.
         """
         side = self.known.sides[0]
-        out = pd.DataFrame(
-            {"nearest_line": "", "line_similarity": np.nan, "missing_views": ""},
-            range(len(lines)),
-        )
-        out["genes_given"] = lines.genes
+        nearest, missing = (np.full(len(lines), "", dtype=object) for _ in range(2))
+        similarity = np.full(len(lines), np.nan)
         notes = [list(part) for part in lines.notes]
         if lines.side is not None and "expression" in side.views:
             there = np.flatnonzero(side.has("expression"))
             z = _standard(side.views["expression"].to_numpy(np.float64)[there])
             names = side.frame["name"].astype(str).to_numpy()[there]
-            own = lines.side.has("expression")
-            x = _standard(lines.side.views["expression"].to_numpy(np.float64))
+            views = [v for v in ("expression", "mutation", "copy_number") if v in side.views]
+            has = {view: lines.side.has(view) for view in views}
+            own = lines.side.views["expression"].to_numpy(np.float64)
             for i in np.flatnonzero(lines.at < 0):
                 new = lines.new[i]
-                lacking = [
-                    view
-                    for view in ("expression", "mutation", "copy_number")
-                    if view in side.views and not lines.side.has(view)[new]
-                ]
-                out.loc[i, "missing_views"] = ", ".join(lacking)
-                if not own[new]:
+                missing[i] = ", ".join(view for view in views if not has[view][new])
+                if not has["expression"][new]:
                     notes[i].append("no expression: predicted from what else is known of the line")
                     continue
-                alike = np.round(z @ x[new], 6)
+                alike = np.round(z @ _standard(own[[new]])[0], 6)
                 best = int(np.argmax(alike))
-                out.loc[i, ["nearest_line", "line_similarity"]] = names[best], alike[best]
+                nearest[i], similarity[i] = names[best], alike[best]
                 if alike[best] < self.far["line"]:
                     notes[i].append("a line unlike all that the model knows")
-        out["note"] = ["; ".join(part) for part in notes]
-        return out
+        return pd.DataFrame(
+            {
+                "nearest_line": nearest,
+                "line_similarity": similarity,
+                "missing_views": missing,
+                "genes_given": lines.genes,
+                "note": ["; ".join(part) for part in notes],
+            }
+        )
 
     def _about_drugs(self, drugs: Asked) -> pd.DataFrame:
         """[m] nearest known drug of a new one by fingerprint, and notes."""
@@ -691,12 +709,21 @@ def write_predictions(
     path: str | os.PathLike,
     drugs: Source = None,
     lines: Source = None,
+    *,
+    jobs: int = 1,
+    progress: bool = False,
     **options: Any,
 ) -> int:
     """Write predictions into a CSV or Parquet file, block by block; how many pairs there are.
 
     Blocks that are done are kept beside the file while it is made: called again after an
     interruption with the same question, it goes on where it was.
+
+    Parameters
+    ----------
+    path : file to make
+    jobs : processes that work at once, each with a copy of the model
+    progress : show a bar
 
     Raises
     ------
@@ -708,29 +735,86 @@ def write_predictions(
         raise DataError(
             "predictions are written as .csv or .parquet", file=path, remedy="name it so"
         )
+    n_lines, n_drugs = predictor.count(drugs, lines, **options)
+    blocks = -(-n_drugs // block_size(n_lines))
     parts = path.with_name(f"{path.name}.parts")
-    question = _question(predictor, drugs, lines, options)
+    question = _question(predictor, drugs, lines, {**options, "blocks": blocks})
     parts.mkdir(parents=True, exist_ok=True)
     note = parts / "question.txt"
     if not note.exists() or note.read_text() != question:
         for old in parts.glob("*.parquet"):
             old.unlink()
-        note.write_text(question)
-
-    def file_of(number: int) -> Path:
-        return parts / f"{number:06d}.parquet"
-
-    number = 0
-    while file_of(number).exists():
-        number += 1
-    done = range(number)
-    for frame in predictor.blocks(drugs, lines, skip=done.__contains__, **options):
-        with atomic_write(file_of(number), "wb") as file:
-            frame.to_parquet(file, index=False)
-        number += 1
-    count = _joined(path, [file_of(i) for i in range(number)])
+        with atomic_write(note) as file:
+            file.write(question)
+    files = [parts / f"{number:06d}.parquet" for number in range(blocks)]
+    missing = [number for number in range(blocks) if not files[number].exists()]
+    done = blocks - len(missing)
+    jobs = max(1, min(jobs, len(missing)))
+    # neighbours go to different processes, so that these end at about the same time
+    shares = [missing[i::jobs] for i in range(jobs)]
+    with tqdm(total=blocks, initial=done, unit="block", disable=not progress) as bar:
+        if jobs == 1:
+            for _ in _write_blocks(predictor, parts, drugs, lines, options, shares[0]):
+                bar.update()
+        else:
+            _in_processes(jobs, (predictor, parts, drugs, lines, options), shares, bar)
+    count = _joined(path, files)
     shutil.rmtree(parts)
     return count
+
+
+def block_size(lines: int) -> int:
+    """How many drugs are predicted together under so many lines.
+
+    >>> block_size(10), block_size(1_000), block_size(200_000)
+    (500, 100, 1)
+    """
+    return max(1, min(BLOCK, PAIRS // max(lines, 1)))
+
+
+def _write_blocks(
+    predictor: Predictor,
+    parts: Path,
+    drugs: Source,
+    lines: Source,
+    options: Mapping[str, Any],
+    numbers: Sequence[int],
+) -> Iterator[int]:
+    """Write some blocks of a question, each whole or not at all, and name each when it is there."""
+    wanted = set(numbers)
+    frames = predictor.blocks(drugs, lines, skip=lambda i: i not in wanted, checked=True, **options)
+    for number, frame in zip(sorted(wanted), frames, strict=True):
+        with atomic_write(parts / f"{number:06d}.parquet", "wb") as file:
+            frame.to_parquet(file, index=False)
+        yield number
+
+
+def _share(work: tuple[Any, ...], numbers: Sequence[int], told: Any) -> None:
+    """What one process does: its share of the blocks, one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    for number in _write_blocks(*work, numbers):
+        told.put(number)
+
+
+def _in_processes(
+    jobs: int, work: tuple[Any, ...], shares: Sequence[Sequence[int]], bar: Any
+) -> None:
+    """Each share in a process of its own; what one of them raises is raised here."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(jobs, context) as pool:
+        told = manager.Queue()
+        running = [pool.submit(_share, work, share, told) for share in shares]
+        while running:
+            ended = [one for one in running if one.done()]
+            for one in ended:
+                one.result()
+            running = [one for one in running if one not in ended]
+            wait(running, timeout=0.5)
+            while not told.empty():
+                told.get()
+                bar.update()
 
 
 def _joined(path: Path, parts: list[Path]) -> int:

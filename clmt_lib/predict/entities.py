@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -135,6 +136,7 @@ class DrugReader:
     catalogue : facts of further drugs, by id
     gene_sets : of the view "steps", if the model reads it
     as_new : treat a drug that the model knows as if it were new
+    checked : every structure has been read once already
 
     Raises
     ------
@@ -149,6 +151,7 @@ class DrugReader:
         catalogue: pd.DataFrame | None,
         gene_sets: Mapping[str, set[str]] | None,
         as_new: bool = False,
+        checked: bool = False,
     ) -> None:
         self.known, self.gene_sets, self.as_new = known, gene_sets, as_new
         drugs = known.sides[1].frame
@@ -164,7 +167,8 @@ class DrugReader:
                 remedy="add a column drug_id, drug_name or smiles",
             )
         smiles = pd.Series(_texts(self.frame, "smiles"), dtype=object)
-        for i in np.flatnonzero(smiles.notna()).tolist():  # before anything long begins
+        # before anything long begins
+        for i in [] if checked else np.flatnonzero(smiles.notna()).tolist():
             _check_structure(str(smiles[i]), self.file, self._row(i))
         ids, names = _texts(self.frame, "id"), _texts(self.frame, "name")
         given: dict[str, Any] = {}
@@ -320,15 +324,20 @@ class _Names:
 
 
 def _concentration(text: str | None, file: Any, row: int | None) -> float:
-    value = pd.to_numeric(pd.Series([text]), errors="coerce").iloc[0]
-    if text is not None and not value > 0:
+    if text is None:
+        return float("nan")
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not (value > 0 and np.isfinite(value)):
         raise DataError(
             f"max_conc_uM is {text!r}",
             file=file,
             row=row,
             remedy="give the highest concentration in uM, or leave it empty",
         )
-    return float(value) if text is not None else float("nan")
+    return value
 
 
 def _kind_of_molecule(smiles: Any) -> list[str]:
@@ -345,17 +354,26 @@ def _kind_of_molecule(smiles: Any) -> list[str]:
     )
     if metals:
         notes.append(f"a complex of {', '.join(metals)}: fingerprints hardly describe it")
-    parts = {
-        Chem.MolToSmiles(part)
-        for part in Chem.GetMolFrags(molecule, asMols=True)
-        if part.GetNumHeavyAtoms() >= DRUG_LIKE
-    }
+    parts = set()
+    if "." in smiles:
+        parts = {
+            Chem.MolToSmiles(part)
+            for part in Chem.GetMolFrags(molecule, asMols=True)
+            if part.GetNumHeavyAtoms() >= DRUG_LIKE
+        }
     if len(parts) > 1:
         notes.append(f"a mixture of {len(parts)} molecules: predicted as the largest alone")
-    backbone = Chem.MolFromSmarts("[NX3][CX4][CX3](=O)[NX3]")
-    if len(molecule.GetSubstructMatches(backbone)) >= PEPTIDE:
+    if len(molecule.GetSubstructMatches(_backbone())) >= PEPTIDE:
         notes.append("a peptide: the model was fitted on small molecules")
     return notes
+
+
+@lru_cache(maxsize=1)
+def _backbone() -> Any:
+    """What repeats in a peptide."""
+    from rdkit import Chem
+
+    return Chem.MolFromSmarts("[NX3][CX4][CX3](=O)[NX3]")
 
 
 def drug_views(

@@ -73,10 +73,9 @@ def steps(drugs: pd.DataFrame, sets: Mapping[str, set[str]], largest: int = LARG
     out.
     """
     genes = target_genes(drugs)
-    return np.array(
-        [
-            [bool(own & members) for members in sets.values() if len(members) <= largest]
-            for own in genes
-        ],
-        dtype=float,
-    ).reshape(len(genes), -1)
+    kept = [members for members in sets.values() if len(members) <= largest]
+    out = np.zeros((len(genes), len(kept)))
+    for row, own in enumerate(genes):
+        if own:
+            out[row] = [bool(own & members) for members in kept]
+    return out

@@ -212,12 +212,48 @@ def test_an_interrupted_question_goes_on_where_it_was(predictor, world, tmp_path
     assert not path.exists() and len(list(tmp_path.glob("*.parts/*.parquet"))) == 2
     monkeypatch.setattr(Predictor, "_block", block)
     begun = made.copy()
+    (half,) = tmp_path.glob("*.parts")
+    (half / ".000002.parquet.0-1-x.part").write_bytes(b"PAR1")  # what a kill leaves: not believed
     rest = predictor.blocks(drugs, lines, skip={0, 1}.__contains__)
     again = [frame["drug"].iloc[0] for frame in rest]
     assert write_predictions(predictor, path, drugs, lines) == 8
     assert [one for (one,) in begun] + again == drugs
     assert close(pd.read_parquet(path), predictor.predict(drugs, lines)) < 1e-6
     assert not list(tmp_path.glob("*.parts"))
+
+
+def test_two_processes_share_the_blocks_that_are_not_there(predictor, world, tmp_path, monkeypatch):
+    import clmt_lib.predict as room
+
+    drugs, lines = [*world.drugs.index[:3], ASPIRIN], world.cells.index[:2].tolist()
+    found = predictor.predict(drugs, lines)
+    monkeypatch.setattr(room, "block_size", lambda lines: 1)
+    path = tmp_path / "found.csv"
+    parts = tmp_path / "found.csv.parts"
+    parts.mkdir()
+    question = room._question(predictor, drugs, lines, {"level": 0.9, "blocks": 4})
+    (parts / "question.txt").write_text(question)
+    kept = found[found["drug"] == drugs[2]].assign(note="finished before")
+    kept.to_parquet(parts / "000002.parquet", index=False)
+    given = []
+
+    def one_by_one(jobs, work, shares, bar):
+        for share in shares:
+            given.append(list(room._write_blocks(*work, share)))
+
+    monkeypatch.setattr(room, "_in_processes", one_by_one)
+    assert write_predictions(predictor, path, drugs, lines, jobs=2, level=0.9) == 8
+    again = pd.read_csv(path, dtype={"drug": str, "line": str})
+    assert given == [[0, 3], [1]] and close(found, again) < 1e-6
+    assert (again.loc[again["drug"] == drugs[2], "note"] == "finished before").all()
+
+
+def test_processes_of_their_own_give_the_same(predictor, world, tmp_path):
+    lines = world.cells.index[:2].tolist()
+    drugs = ["CCO", ASPIRIN, *["CCN"] * 500]  # two blocks
+    path = tmp_path / "found.parquet"
+    assert write_predictions(predictor, path, drugs, lines, jobs=2) == 1004
+    assert close(pd.read_parquet(path), predictor.predict(drugs, lines)) < 1e-6
 
 
 def test_lines_that_lack_a_view_are_known_and_do_not_teach_the_model_of_new_lines(world, tmp_path):
