@@ -647,3 +647,24 @@ def test_a_grid_whose_scheduler_and_worker_are_killed_ends_as_if_undisturbed(tmp
     code, said = finish(tmp_path, path)
     assert code == 0 and "40 of 40 runs are in, 0 to do" in said and "one_run" not in said
     print(f"{schedulers} schedulers, one killed; {len(victims)} workers killed")
+
+
+@snakemake
+def test_every_table_of_drugs_in_a_folder_gets_its_answers(tmp_path):
+    drugs, model = tmp_path / "my drugs", tmp_path / "model"
+    drugs.mkdir()
+    model.mkdir()
+    (model / "model.json").write_text("{}")
+    lines = tmp_path / "lines.csv"
+    for table in (drugs / "one.csv", drugs / "two.csv", lines):
+        table.write_text("name\nA549\n")
+    own = [f"model={model}", f"drugs={drugs}", f"out={tmp_path / 'out'}", f"lines={lines}"]
+    words = {"target": "predictions", "config": own}
+    code, said = finish(tmp_path, grid(tmp_path, ROW), "--dry-run", "-p", "--cores", "2", **words)
+    assert code == 0, said
+    for table in ("one", "two"):
+        assert f"--drugs '{drugs}/{table}.csv' --lines '{lines}'" in said
+        assert f"--out {tmp_path}/out/{table}.parquet --jobs 2" in said
+    words["config"] = own[:2]
+    code, said = finish(tmp_path, grid(tmp_path, ROW), "--dry-run", "--cores", "1", **words)
+    assert code != 0 and "out is not given" in said
