@@ -82,6 +82,38 @@ def _word(found: Mapping) -> str:
     return found["verdict"].word
 
 
+def held(
+    where: tuple[str, str],
+    pair: tuple[str, str],
+    metric: str,
+    word: str,
+    folder: Folder = None,
+    grid: str = "",
+) -> str:
+    """The difference of two models with its interval, for a sentence that says `word` of it.
+
+    Parameters
+    ----------
+    where : benchmark and split
+    pair : the model that the sentence is about, and the one it is compared with
+    word : the verdict that the sentence tells, one of `tasks.WORDS`
+    grid : of runs, where it is not the ladder's
+
+    Raises
+    ------
+    DataError
+        The records say another word by now, or nothing: the sentence must be written again.
+    """
+    found = records.difference(*where, *pair, metric, folder, grid)
+    if _word(found) != word:
+        raise DataError(
+            f"a sentence says that {pair[0]} is {word} beside {pair[1]} ({' '.join(where)}, "
+            f"{metric}); the records say {_word(found)}: {gap(found)}",
+            remedy="write the sentence again",
+        )
+    return gap(found)
+
+
 def _random_pairs(folder: Folder) -> Found:
     rung = records.ladder("tgsa", "mixed", folder).loc["learned_kernel"]
     numbers = {"rmse": f"{rung['rmse']:.3f}", "published": f"{TGSA_RMSE}"}
@@ -279,6 +311,7 @@ __all__ = [
     "FINDINGS",
     "Finding",
     "gap",
+    "held",
     "ladder_picture",
     "listed",
     "presets",

@@ -462,22 +462,11 @@ def test_buttons_need_a_public_address():
     assert found["path_to_docs"] == ""  # notebooks/ lies at the top of the repository
 
 
-LONGER = {  # chapters that are longer than one sitting, and why
-    "06_training": "the loop is taken apart in the open, every line of it is to be read",
-    "09c_best_predictor": "the stack is built by hand, and then a kernel head",
-    "09b_what_text_is_worth": "one question at four depths, with tables between",
-    "09d_transfer": "three screens, and two directions",
-    "09a_mixed_split": "its checks are cells",
-}
-
-
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_a_chapter_is_one_sitting(path):
     """About 3,000 words, 30 visible cells and 45 minutes, exercises not counted; a quarter more is
     let pass.
     """
-    if path.stem in LONGER:
-        pytest.skip(LONGER[path.stem])
     size = extension.size_of(json.loads(path.read_text(encoding="utf-8")))
     assert size["words"] <= 3750 and size["cells"] <= 41 and size["minutes"] <= 56
 

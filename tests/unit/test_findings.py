@@ -91,3 +91,10 @@ def test_the_picture_is_drawn_from_the_ladder():
 def test_the_presets_say_where_a_version_was_not_run():
     table = findings.presets(HOME)
     assert table.count("|") == 5 * 5 and "nan" not in table
+
+
+def test_a_sentence_of_a_chapter_falls_with_its_verdict():
+    about = ("gdsc2", "mixed"), ("clmt", "learned_kernel"), "rmse"
+    assert findings.held(*about, "worse", HOME).startswith("+0.0")
+    with pytest.raises(DataError, match="the records say worse"):
+        findings.held(*about, "equivalent", HOME)

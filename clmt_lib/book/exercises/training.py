@@ -1,4 +1,4 @@
-"""Chapter 06."""
+"""Training and reading the published code: chapters 06 and published_code."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from clmt_lib.book.exercises.core import Hint, called, chosen, exercise, first, numbers
+from clmt_lib.book.exercises.core import Hint, called, chosen, exercise, first, number, numbers
 
 
 @exercise("06.1", "sixty times fewer encodings, and every gradient exact.")
@@ -188,3 +188,103 @@ def _own_target(answer):
         if np.ptp(got[known]) < 1e-9
         else None
     )
+
+
+KINDS = ("leak", "chance", "lost")
+KIND_HINTS = {
+    "a": ("chance", "the same pair asked twice gets two answers."),
+    "b": ("leak", "the scaler has seen the lines that it will be tested on."),
+    "c": ("lost", "what stood in the text never reaches the model."),
+    "d": ("leak", "a training target is made of test responses."),
+    "e": ("lost", "the best piece of evidence is thrown away, and nothing of the test gets in."),
+}
+
+exercise("published.1", "three questions for every line of somebody's code.")(
+    lambda answer: chosen(answer, KIND_HINTS, KINDS)
+)
+
+
+@exercise("published.2", "with so little of the way gone, its branches have nearly nothing to say.")
+def _share_of_the_way(answer):
+    hints = [
+        (0.125, None),
+        (0.875, "that is what is still missing."),
+        (-0.125, "the direction: lower is better, and the base is better than the effects."),
+        (0.03, "that is the gain in ln uM: divide it by the whole way."),
+        (8.0, "upside down: the gain stands above the line."),
+        (12.5, "as a share, not in percent."),
+    ]
+    return first(number(answer), hints, "(effects - base) / (effects - ALS).")
+
+
+@exercise("published.3", "each mark is forgotten as soon as the other criterion jumps.")
+def _either_or(answer):
+    rmse = np.array([1.00, 1.10, 0.90, 0.95, 0.97, 0.96])
+    r = np.array([0.50, 0.60, 0.40, 0.40, 0.41, 0.39])
+    got = called(answer, rmse.copy(), r.copy())
+    right = [1, 1, 1, 0, 1, 1]
+    known = [
+        (right, None),
+        ([1, 1, 1, 0, 0, 0], "the authors' code forgets: on a gain *both* marks are overwritten."),
+        ([1, 0, 0, 0, 0, 0], "one of the two is enough."),
+        ([1, 1, 1, 1, 1, 1], "an equal value is no improvement."),
+        ([1, 1, 1, 0, 0, 1], "overwrite both marks, and only when the look is kept."),
+        ([1, 0, 1, 0, 0, 1], "look at the correlation, too: higher is better there."),
+    ]
+    return first(
+        numbers(got, (6,)),
+        known,
+        "keep a look if its RMSE is below its mark or its r above its own; then both marks are "
+        "this look's.",
+    )
+
+
+@exercise("published.4", "three lines that would have found two of the switches.")
+def _alone_as_together(answer):
+    rng = np.random.default_rng(0)
+    pairs = rng.normal(size=(12, 3))
+
+    def honest(rows):
+        return rows.sum(axis=1)
+
+    def normed(rows):  # the norm is over the batch
+        return (rows - rows.mean(axis=0)).sum(axis=1)
+
+    def drawn(rows):  # dropout that stays on
+        return rows.sum(axis=1) * rng.binomial(1, 0.5, len(rows))
+
+    def last(rows):  # alone it is right, but for the last of the batch
+        out = rows.sum(axis=1)
+        if len(rows) > 1:
+            out[-1] += 1
+        return out
+
+    for predict, wanted, hint in (
+        (honest, True, "a prediction row by row that is the same is free of its batch: True."),
+        (drawn, False, "asked twice, the second model gives two answers: False."),
+        (normed, False, "the third takes the mean of its batch off: alone it says something else."),
+        (last, False, "compare every row, not the first alone."),
+    ):
+        if bool(called(answer, predict, pairs.copy())) is not wanted:
+            return hint
+    return None
+
+
+@exercise("published.5", "four runs; the interaction is what both do beyond the sum of each.")
+def _two_switches(answer):
+    from clmt_lib.models.clmt.published import DEFECTS
+
+    if callable(answer) or isinstance(answer, (str, bytes, dict)):
+        raise Hint("hand in a list of four lists of switches.")
+    runs = [frozenset(run) for run in answer]
+    unknown = sorted({str(name) for run in runs for name in run} - set(DEFECTS))
+    if unknown:
+        return f"{unknown[0]!r} is no switch of DEFECTS."
+    if len(runs) != 4 or len(set(runs)) != 4:
+        return "four different runs are needed: none, each alone, and both."
+    if frozenset() not in runs:
+        return "the repaired network is missing: the run with no switch on."
+    single = [run for run in runs if len(run) == 1]
+    if len(single) != 2:
+        return "each of the two switches must be on alone once."
+    return None if single[0] | single[1] in runs else "the run with both switches on is missing."

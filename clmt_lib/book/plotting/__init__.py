@@ -5,7 +5,7 @@ Call `style()` once, near the top of a chapter. Every plot returns its axes, and
 to the cell.
 """
 
-from clmt_lib.book.plotting.ablations import run_history, study
+from clmt_lib.book.plotting.ablations import run_history, study, switches
 from clmt_lib.book.plotting.alignment import copies, knowledge, partners, pull, recall, temperatures
 from clmt_lib.book.plotting.best import base_weights, beside_kernel, inner_fold_maps, stack_plan
 from clmt_lib.book.plotting.data import anatomy, dose_response, shares, split_maps
@@ -156,6 +156,7 @@ __all__ = [
     "stopping",
     "study",
     "style",
+    "switches",
     "temperatures",
     "text_lengths",
     "text_map",

@@ -203,3 +203,38 @@ def run_history(history: pd.DataFrame, title: str = "", ax: Axes | None = None) 
     ax.set(xlabel="step", ylabel="value")
     ax.legend(fontsize=8)
     return ax
+
+
+KINDS = {"leak": ("o", 1), "chance": ("D", 4), "lost": ("s", 0)}  # kind -> marker, place in palette
+
+
+def switches(stages: Mapping[str, Mapping[str, str]], ax: Axes | None = None) -> Axes:
+    """Where the switches of a published code act: stages of the pipeline one below the other, each
+    switch with a mark for its kind.
+
+    Parameters
+    ----------
+    stages : stage -> switch -> one of `KINDS`
+    """
+    import matplotlib.pyplot as plt
+    import seaborn
+
+    palette = seaborn.color_palette("colorblind")
+    rows = sum(map(len, stages.values()))
+    ax = ax or plt.subplots(figsize=(5.6, 0.27 * (rows + len(stages)) + 0.7))[1]
+    y = 0.0
+    for stage, held in stages.items():
+        ax.text(0.0, y + (len(held) - 1) / 2, stage, va="center", fontweight="bold")
+        ax.plot([0.30, 0.30], [y - 0.45, y + len(held) - 0.55], color=GREY, linewidth=1)
+        for name, kind in held.items():
+            marker, place = KINDS[kind]
+            ax.plot(0.36, y, marker=marker, color=palette[place], markersize=8)
+            ax.text(0.41, y, name.replace("_", " "), va="center")
+            y += 1
+        y += 0.8
+    for kind, (marker, place) in KINDS.items():
+        ax.plot([], [], marker, color=palette[place], markersize=8, label=kind)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=len(KINDS))
+    ax.set(xlim=(0, 1), ylim=(y - 0.9, -0.8))
+    ax.set_axis_off()
+    return ax

@@ -2,7 +2,7 @@
 2026; chapters 03 to 06).
 
 What the code does was read in its public repository (myduan18/CLMT, commit b4707bc); where in it
-each defect sits stands in chapter 06, as far as it is one place.
+each defect sits stands in the chapter published_code, as far as it is one place.
 Not kept, and the same in every variant measured here:
 
 * Neighbour sampling: its library has no wheels. All messages of the whole graph are computed

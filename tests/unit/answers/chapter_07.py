@@ -1,4 +1,6 @@
-"""Chapter 07: right answers, and the usual wrong ones with a part of their hint."""
+"""Chapters 07 and published_code: right answers, and the usual wrong ones with a part of their
+hint.
+"""
 
 import copy
 
@@ -110,3 +112,76 @@ WRONG = {
 }
 CELLS = ("small = ",)  # what the open exercise starts from
 GIVEN = {"steps": 60}
+
+
+# --- Reading the published code
+
+
+KINDS = {"a": "chance", "b": "leak", "c": "lost", "d": "leak", "e": "lost"}
+
+
+def either(rmse, r, forget=True, both=False, tie=False, with_r=True):
+    marks, kept = (np.inf, -np.inf), []
+    for now in zip(rmse, r, strict=True):
+        first = now[0] <= marks[0] if tie else now[0] < marks[0]
+        second = with_r and (now[1] >= marks[1] if tie else now[1] > marks[1])
+        kept.append(bool(first and second) if both else bool(first or second))
+        if not forget:
+            marks = min(now[0], marks[0]), max(now[1], marks[1])
+        elif kept[-1]:
+            marks = now
+    return np.array(kept)
+
+
+def batch_free(predict, rows, count=None):
+    alone = np.concatenate([predict(row[None]) for row in rows[:count]])
+    return np.allclose(alone, predict(rows)[:count])
+
+
+PAIR = ["text_tail", "missing_as_text"]
+FOUR = [[], PAIR[:1], PAIR[1:], PAIR]
+RIGHT |= {
+    "published.1": [KINDS],
+    "published.2": [0.125, (1.24 - 1.21) / (1.24 - 1.0)],
+    "published.3": [either, lambda *given: either(*given).tolist()],
+    "published.4": [batch_free],
+    "published.5": [FOUR, [set(run) for run in FOUR]],
+}
+WRONG |= {
+    "published.1": [
+        (KINDS | {"a": "leak"}, "two answers"),
+        (KINDS | {"b": "chance"}, "scaler"),
+        (KINDS | {"e": "leak"}, "thrown away"),
+        (KINDS | {"c": "text"}, "choose one of"),
+        (["leak"], "dictionary"),
+    ],
+    "published.2": [
+        (0.875, "missing"),
+        (-0.125, "direction"),
+        (0.03, "divide"),
+        (8.0, "upside down"),
+        (12.5, "percent"),
+        ("0.125", "without quotes"),
+    ],
+    "published.3": [
+        (lambda *given: either(*given, forget=False), "overwritten"),
+        (lambda *given: either(*given, both=True), "enough"),
+        (lambda *given: either(*given, tie=True), "equal value"),
+        (lambda *given: either(*given, with_r=False), "keep a look"),
+        (lambda *given: True, "got bool"),
+    ],
+    "published.4": [
+        (lambda predict, rows: True, "two answers"),
+        (lambda predict, rows: False, "True"),
+        (lambda predict, rows: np.allclose(predict(rows), predict(rows)), "alone"),
+        (lambda predict, rows: batch_free(predict, rows, 3), "every row"),
+    ],
+    "published.5": [
+        (FOUR[:3], "four different"),
+        (FOUR[1:] + [["or_selection"]], "repaired network"),
+        ([[], PAIR[:1], PAIR, ["or_selection", "text_tail"]], "on alone"),
+        ([[], PAIR[:1], PAIR[1:], ["text_tail", "or_selection"]], "both switches"),
+        ([[], ["typo"]], "no switch"),
+        ("all", "four lists"),
+    ],
+}
