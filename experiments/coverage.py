@@ -1,16 +1,23 @@
 """How often the intervals of a fitted predictor cover what was measured: overall, and by tissue
 and drug.
 
-    python experiments/coverage.py FOLDER
+    python experiments/coverage.py FOLDER [SMILES]
 
-FOLDER is what `clmt fit` wrote. Every part of the lines (or of the compounds) was predicted while
+FOLDER is what `clmt fit` wrote; SMILES a large table (.csv with drug_id and smiles) whose cost is
+to be measured, too. Every part of the lines (or of the compounds) was predicted while
 it was held out; here its intervals are calibrated on the other parts alone, and counted. The result
 is the derived record `coverage`.
 """
 
+import resource
+import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from clmt_lib.predict import DRUG_PARTS, LINE_PARTS, Predictor, parts_of
 from clmt_lib.predict.intervals import calibrate
@@ -66,7 +73,38 @@ def covered(predictor: Predictor, kind: str) -> dict[str, np.ndarray]:
     }
 
 
-def main(folder: str) -> None:
+def columns(table: pd.DataFrame) -> dict[str, list]:
+    """A table as columns, rounded."""
+    table = table.reset_index().round(2)
+    return {name: table[name].tolist() for name in table.columns}
+
+
+def large_input(folder: str, smiles: str, lines: int = 10, jobs: int = 1) -> dict:
+    """What it costs to ask about a table of many SMILES in some lines: CPU seconds and peak memory
+    of a process of its own.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        known = Predictor.load(folder).known.sides[0].ids[:lines]
+        asked = Path(place) / "lines.csv"
+        pd.DataFrame({"line": known}).to_csv(asked, index=False)
+        answer = Path(place) / "answers.parquet"
+        command = [sys.executable, "-m", "clmt_lib", "predict", folder, "--drugs", smiles]
+        command += ["--lines", str(asked), "--out", str(answer), "--jobs", str(jobs)]
+        began = time.perf_counter()
+        subprocess.run(command, check=True)
+        wall, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        pairs = len(pd.read_parquet(answer, columns=["drug"]))
+    return {
+        "smiles": pairs // lines,
+        "lines": lines,
+        "jobs": jobs,
+        "cpu_seconds": round(used.ru_utime + used.ru_stime),
+        "wall_seconds": round(wall),
+        "peak_memory_mb": round(used.ru_maxrss / 1024),
+    }
+
+
+def main(folder: str, large: str | None = None) -> None:
     """Write the derived record `coverage`."""
     predictor = Predictor.load(folder)
     out: dict = {}
@@ -78,8 +116,14 @@ def main(folder: str) -> None:
         one["half_width"] = round(float(np.median(found["width"])), 3)
         one["rmse"] = round(float(np.sqrt((found["error"] ** 2).mean())), 4)
         one["accuracy"] = predictor.calibration[kind].error
-        by_drug = [found["hit"][found["drug"] == d].mean() for d in np.unique(found["drug"])]
-        one["drugs_within"] = round(float(np.mean([0.87 <= h <= 0.93 for h in by_drug])), 4)
+        by_drug = {d: found["hit"][found["drug"] == d].mean() for d in np.unique(found["drug"])}
+        inside = [0.87 <= hit <= 0.93 for hit in by_drug.values()]
+        one["drugs_within"] = round(float(np.mean(inside)), 4)
+        if kind == "new line":
+            trust = predictor.trust("drug")
+            trust["coverage"] = pd.Series({str(d): hit for d, hit in by_drug.items()})
+            tissue = predictor.trust("tissue")
+            tables = {"by_drug": columns(trust), "by_tissue": columns(tissue)}
         one["by_tissue"] = {}
         for tissue in np.unique(found["tissue"]):
             here = found["tissue"] == tissue
@@ -90,6 +134,15 @@ def main(folder: str) -> None:
         print(kind, {key: value for key, value in one.items() if key != "by_tissue"})
         for tissue, value in one["by_tissue"].items():
             print("   ", tissue, value)
+    told = predictor.by_mechanism()
+    part = np.where(told["shared"] == 0, "no target shared", "a target shared")
+    groups = told.groupby(part)
+    tables["by_mechanism"] = groups.mean().round(3).T.to_dict()
+    for name, count in groups.size().items():
+        tables["by_mechanism"][str(name)]["drugs"] = int(count)
+    out["trust"] = tables
+    if large is not None:
+        out["large input"] = large_input(folder, large)
     parts = {
         "config": {"level": LEVEL, "line_parts": LINE_PARTS, "drug_parts": DRUG_PARTS},
         "metrics": out,
@@ -99,4 +152,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:3])

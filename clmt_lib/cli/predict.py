@@ -1,11 +1,18 @@
 """`clmt fit` and `clmt predict`: a model folder, and answers for one's own drugs and lines."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clmt_lib.cli.common import PLACE, command, parse_json, say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from clmt_lib.predict import Predictor
+
+SHOWN = 12  # rows of a table of trust
 
 
 @command("fit")
@@ -134,6 +141,7 @@ def predict(
         bar = sys.stderr.isatty()
         count = write_predictions(predictor, out, drugs, lines, jobs=jobs, progress=bar, **asked)
         say(f"{out}: {count:,} pairs. {predictor.about['use']}")
+        _trusted(predictor, _columns(out))
     if report is not None:
         from clmt_lib.screen import predictions_page, read_predictions
 
@@ -144,3 +152,28 @@ def predict(
         from clmt_lib.predict.pilot import told_next
 
         click.echo("\n".join(told_next(predictor, measured, more)))
+
+
+def _columns(path: str) -> "pd.DataFrame":
+    """What a table of trust needs of predictions that were written."""
+    import pandas as pd
+
+    asked = ["drug_name", "pair"]
+    if path.endswith(".parquet"):
+        return pd.read_parquet(path, columns=asked)
+    return pd.read_csv(path, usecols=asked, dtype=str)
+
+
+def _trusted(predictor: "Predictor", found: "pd.DataFrame") -> None:
+    """Say how far answers about new lines under known drugs could be trusted."""
+    asked = found.loc[found["pair"] == "new line", "drug_name"].unique()
+    if not len(asked):
+        return
+    table = predictor.trust("drug")
+    table = table[table["name"].isin(asked)]
+    say("known drugs in new lines, measured while lines were held out (r across lines):")
+    shown = table
+    if len(table) > SHOWN:
+        shown = table.iloc[[*range(SHOWN // 2), *range(len(table) - SHOWN // 2, len(table))]]
+        say(f"the best and the worst {SHOWN // 2} of {len(table)}")
+    say(shown.round(2).to_string())

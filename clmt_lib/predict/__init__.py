@@ -660,6 +660,82 @@ class Predictor:
             rows[kind] = {**calibration.error, "half width": round(width, 2)}
         return pd.DataFrame(rows).T.rename_axis("pair")
 
+    def trust(self, by: str = "drug") -> pd.DataFrame:
+        """How far its answers about new lines could be trusted, as measured while lines were held
+        out: by drug, or by tissue of the line.
+
+        Returns
+        -------
+        [drugs or tissues] frame with `name` (of a drug), `lines`, `r` (correlation with what was
+        measured, across lines; by tissue its mean over drugs), `rmse`, and `half_width` of the 90 %
+        interval (by tissue the median over drugs). Best r first.
+
+        Raises
+        ------
+        DataError
+            Neither of the two.
+        """
+        if by not in ("drug", "tissue"):
+            raise DataError(f"no table of trust by {by!r}", remedy="ask for drug or tissue")
+        row, column = self.known.pairs.T
+        found = self.held_out[row, column].astype(np.float64)
+        error = found - self.known.y
+        tissue = self.known.sides[0].frame["tissue"].fillna("unknown").astype(str).to_numpy()
+        ids = self.known.sides[1].ids.to_numpy()
+        width = self.calibration["new line"].half_width(ids[column], tissue[row], 0.9)
+        label = ids[column] if by == "drug" else tissue[row]
+        out = {}
+        for one in np.unique(label):
+            at = np.flatnonzero((label == one) & np.isfinite(found))
+            if len(at) == 0:
+                continue
+            out[str(one)] = {
+                "lines": len(np.unique(row[at])),
+                "r": per_group(self.known.y[at], found[at], column[at]),
+                "rmse": float(np.sqrt((error[at] ** 2).mean())),
+                "half_width": float(np.median(width[at])),
+            }
+        table = pd.DataFrame(out).T.rename_axis(by).astype({"lines": int})
+        if by == "drug":
+            names = self.known.sides[1].frame["name"].astype(str)
+            table.insert(0, "name", names.reindex(table.index))
+        return table.sort_values("r", ascending=False, kind="stable")
+
+    def by_mechanism(self) -> pd.DataFrame:
+        """How well new drugs were ranked over lines while they were held out, by how much of their
+        listed targets the nearest other compound shares.
+
+        Returns
+        -------
+        [drugs] frame with `shared` (Jaccard similarity of the targets with the nearest other
+        compound), `r` (correlation with what was measured, across lines), and `line_mean`, the same
+        of what the lines do under all other drugs, which knows no mechanism. Drugs without a listed
+        target are left out.
+        """
+        side, truth = self.known.sides[1], self.known.matrix()
+        said = self.out_of_fold["new drug"].astype(np.float64)
+        told = [
+            {part.strip() for part in text.split(",")} if isinstance(text, str) else set()
+            for text in side.frame["target"]
+        ]
+        compound = np.asarray(side.keys["compound"])
+        centred = truth - np.nanmean(truth, axis=0)
+        out = {}
+        for j in np.flatnonzero([bool(own) for own in told]):
+            others = np.flatnonzero(compound != compound[j])
+            shared = max(len(told[j] & told[k]) / len(told[j] | told[k]) for k in others)
+            at = np.flatnonzero(np.isfinite(truth[:, j]) & np.isfinite(said[:, j]))
+            usual = np.nanmean(centred[np.ix_(at, others)], axis=1)
+            own = np.isfinite(usual)
+            y = truth[at[own], j]
+            if len(y) > 2 and y.std() > 0:
+                out[str(side.ids[j])] = {
+                    "shared": shared,
+                    "r": np.corrcoef(y, said[at[own], j])[0, 1],
+                    "line_mean": np.corrcoef(y, usual[own])[0, 1],
+                }
+        return pd.DataFrame(out).T.rename_axis("drug")
+
     def pack(self) -> dict[str, Any]:
         """What `save` writes."""
         return dict(vars(self))

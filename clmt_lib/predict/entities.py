@@ -100,7 +100,10 @@ def table_of(source: Source, words: Mapping[str, tuple[str, ...]]) -> tuple[pd.D
         else:
             frame = read_table(file, dtype=str) if file.suffix != ".parquet" else read_table(file)
     else:
-        frame, file = pd.DataFrame({"id": [str(name) for name in source or ()]}), None
+        frame, file = (
+            pd.DataFrame({"id": [str(name) for name in (() if source is None else source)]}),
+            None,
+        )
     found = {}
     lower = {str(column).strip().lower().replace(" ", "_"): column for column in frame.columns}
     for fact, called in words.items():

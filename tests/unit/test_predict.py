@@ -396,6 +396,49 @@ def test_normal_scores_are_those_of_scikit_learn():
     assert np.abs(normal_scores(x, reference) - by_scikit_learn(x, train)).max() < 1e-6
 
 
+def test_the_table_of_trust_is_counted_from_what_was_held_out(predictor):
+    known, said = predictor.known, predictor.out_of_fold["new line"]
+    trust = predictor.trust("drug")
+    assert set(trust.index) == set(known.sides[1].ids) and trust["r"].is_monotonic_decreasing
+    for j in (0, 7):
+        at = np.flatnonzero(known.pairs[:, 1] == j)
+        y, found = known.y[at], said[known.pairs[at, 0], j].astype(float)
+        own = trust.loc[str(known.sides[1].ids[j])]
+        assert np.isclose(own["r"], np.corrcoef(y, found)[0, 1])
+        assert np.isclose(own["rmse"], np.sqrt(np.mean((y - found) ** 2))) and own["lines"] == len(
+            y
+        )
+    tissue = known.sides[0].frame["tissue"]
+    assert predictor.trust("tissue")["lines"].to_dict() == tissue.value_counts().to_dict()
+    with pytest.raises(DataError, match="ask for drug or tissue"):
+        predictor.trust("gene")
+
+
+def test_a_mechanism_is_shared_where_a_target_of_another_compound_is(predictor):
+    drugs, told = predictor.known.sides[1].frame, predictor.by_mechanism()
+    for label in told.index[:20]:
+        own = set(drugs.loc[label, "target"].split(", "))
+        other = drugs[drugs["compound"] != drugs.loc[label, "compound"]]["target"].dropna()
+        best = max(len(own & set(t.split(", "))) / len(own | set(t.split(", "))) for t in other)
+        assert np.isclose(told.loc[label, "shared"], best)
+
+
+def test_predict_prints_how_far_known_drugs_in_new_lines_can_be_trusted(
+    predictor, own_lines, tmp_path, capsys
+):
+    from clmt_lib.cli import main
+
+    predictor.save(tmp_path / "model")
+    own_lines.rename_axis("line").to_csv(tmp_path / "lines.csv")
+    asked = ["predict", str(tmp_path / "model"), "--lines", str(tmp_path / "lines.csv")]
+    assert main([*asked, "--out", str(tmp_path / "found.csv")]) == 0
+    said = capsys.readouterr()
+    said = said.out + said.err
+    best = predictor.trust("drug")["name"].iloc[0]
+    assert "measured while lines were held out" in said and best in said
+    assert "the best and the worst 6 of" in said
+
+
 def test_what_other_screens_say_of_a_held_out_compound_is_held_out_too(world):
     """Levels of another screen: changed for one compound, those of its fifth do not move."""
     drugs = world.drugs.reset_index(drop=True)
