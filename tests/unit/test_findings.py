@@ -14,21 +14,22 @@ from clmt_lib.io import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "experiments"
+ALL = findings.FINDINGS | findings.IN_CHAPTERS
 
 
-@pytest.mark.parametrize("name", findings.FINDINGS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_finding_holds_and_shows_numbers(name):
-    told = findings.FINDINGS[name].told(HOME)
+    told = ALL[name].told(HOME)
     assert re.search(r"\d\.\d\d", told) and "{" not in re.sub(r"\{(cite|term|doc)\}", "", told)
 
 
-@pytest.mark.parametrize("name", findings.FINDINGS)
+@pytest.mark.parametrize("name", ALL)
 def test_the_page_of_a_finding_is_there(name):
-    assert (ROOT / f"{findings.FINDINGS[name].page}.ipynb").is_file()
+    assert (ROOT / f"{ALL[name].page}.ipynb").is_file()
 
 
 def test_no_number_is_typed_into_a_finding():
-    typed = [f.sentence for f in findings.FINDINGS.values() if re.search(r"\d\.\d", f.sentence)]
+    typed = [f.sentence for f in ALL.values() if re.search(r"\d\.\d", f.sentence)]
     assert typed == []
 
 
@@ -76,8 +77,10 @@ def test_a_gain_by_alignment_would_be_noticed(tmp_path):
                 row["rmse"]["mean"] = -0.02 * sign
                 row["rmse"]["interval"] = sorted((-0.03 * sign, -0.01 * sign))
 
-    with pytest.raises(DataError, match="no longer holds"):
-        findings.FINDINGS["alignment"].told(changed(tmp_path, turn))
+    folder = changed(tmp_path, turn)
+    for name in ("alignment", "alignment_all"):
+        with pytest.raises(DataError, match="no longer holds"):
+            ALL[name].told(folder)
 
 
 def test_the_picture_is_drawn_from_the_ladder():
