@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+import pandas as pd
+
 from clmt_lib import records
 from clmt_lib.book.plotting.style import display_name
 from clmt_lib.io import DataError
@@ -335,6 +337,72 @@ def ladder_picture(dataset: str = "gdsc2", split: str = "drug_blind", folder: Fo
     return "".join([*parts, "</svg>"])
 
 
+ASKED = {"mixed": "random pairs", "cell_blind": "new lines", "drug_blind": "new drugs"}
+
+
+def ablation_explorer(folder: Folder = None) -> str:
+    """What taking a part of CLMT away costs on GDSC2, one drawing a split, and a row of buttons
+    that choose among them: HTML without a script, so that it works offline and by keys; on paper
+    all three are there.
+    """
+    frame = records.study("ablations", folder)
+    frame = frame[(frame["name"] == "") & (frame["dataset"] == "gdsc2")]
+    frame = frame.assign(verdict=records.verdicts(frame))
+    buttons, panes = [], []
+    for number, (split, title) in enumerate(ASKED.items()):
+        rows = frame[frame["split"] == split]
+        own, checked = f"ablation-{number}", " checked" * (number == 0)
+        buttons.append(
+            f'<input type="radio" name="ablation" id="{own}"{checked}>'
+            f'<label for="{own}">{escape(title)}</label>'
+        )
+        panes.append(f'<div class="pane">{_effects(rows, title)}</div>')
+    return f'<div class="explorer">{"".join(buttons + panes)}</div>'
+
+
+def _effects(rows: pd.DataFrame, title: str) -> str:
+    """The differences of a study as an SVG, what costs most on top."""
+    metric = rows["metric"].iloc[0]
+    sign = 1 if metric == "rmse" else -1  # to the right it is always worse
+    rows = rows.assign(cost=sign * rows["difference"])
+    rows = rows.sort_values("cost", ascending=False, kind="stable")
+    reach = 1.3 * rows["cost"].abs().max()
+    left, right, top, step = 176, 468, 44, 26
+    height = top + step * len(rows) + 30
+
+    def x(cost: float) -> float:
+        return left + (right - left) * (min(max(cost, -reach), reach) + reach) / (2 * reach)
+
+    score = "RMSE" if metric == "rmse" else "per-drug r"
+    parts = [
+        f'<svg class="drawn" viewBox="0 0 480 {height}" role="img" '
+        f'aria-label="{escape(title)}: what each change of CLMT costs in {score}, with 95 % '
+        f'intervals; most on top: {escape(str(rows["variant"].iloc[0]).replace("_", " "))}" '
+        'xmlns="http://www.w3.org/2000/svg">',
+        f'<text class="small" x="{left}" y="22">← better</text>',
+        f'<text class="small" x="{right}" y="22" text-anchor="end">worse →</text>',
+        f'<path class="plain" d="M{x(0):.1f} {top - 14}V{height - 24}"/>',
+    ]
+    kinds = {"worse": "line", "better": "drug"}
+    for place, row in enumerate(rows.itertuples()):
+        y, kind = top + step * place, kinds.get(row.verdict, "plain")
+        ends = sorted(x(sign * end) for end in (row.low, row.high))
+        told = f"{score} {gap({'mean': row.difference, 'interval': (row.low, row.high)})}"
+        parts.append(
+            f"<g><title>{escape(told)}: {row.verdict}, {row.folds} folds</title>"
+            f'<text x="8" y="{y + 5}">{escape(str(row.variant).replace("_", " "))}</text>'
+            f'<path class="{kind}" d="M{ends[0]:.1f} {y}H{ends[1]:.1f}"/>'
+            f'<circle class="{kind}" cx="{x(row.cost):.1f}" cy="{y}" r="5.5"/></g>'
+        )
+    for cost in (-reach, 0, reach):
+        anchor = {-reach: "start", 0: "middle", reach: "end"}[cost]
+        parts.append(
+            f'<text class="small" x="{x(cost):.0f}" y="{height - 8}" text-anchor="{anchor}">'
+            f"{sign * cost:+.2f}</text>".replace(">-", ">−").replace("+0.00", "0")
+        )
+    return "".join([*parts, "</svg>"])
+
+
 def substitutions(folder: Folder = None) -> dict[str, str]:
     """What pages of the book may name between double braces."""
     out = {
@@ -344,6 +412,7 @@ def substitutions(folder: Folder = None) -> dict[str, str]:
     return out | {
         "findings": listed(folder),
         "presets": presets(folder),
+        "ablation_explorer": ablation_explorer(folder),
         **{f"ladder_{split}": ladder_picture("gdsc2", split, folder) for split in SPLITS},
     }
 
@@ -352,6 +421,7 @@ __all__ = [
     "FINDINGS",
     "IN_CHAPTERS",
     "Finding",
+    "ablation_explorer",
     "gap",
     "held",
     "ladder_picture",

@@ -101,3 +101,17 @@ def test_a_sentence_of_a_chapter_falls_with_its_verdict():
     assert findings.held(*about, "worse", HOME).startswith("+0.0")
     with pytest.raises(DataError, match="the records say worse"):
         findings.held(*about, "equivalent", HOME)
+
+
+def test_the_explorer_shows_every_change_of_the_study():
+    page = ElementTree.fromstring(
+        findings.ablation_explorer(HOME)
+        .replace(" checked", ' checked="checked"')
+        .replace("<label", "</input><label")
+    )
+    study = records.study("ablations", HOME)
+    rows = study[(study["name"] == "") & (study["dataset"] == "gdsc2")]
+    drawn = page.findall(".//{http://www.w3.org/2000/svg}g")
+    assert len(drawn) == len(rows) and len(page.findall("./input")) == 3
+    told = drawn[0].find("{http://www.w3.org/2000/svg}title").text
+    assert "worse" in told or "no difference" in told
