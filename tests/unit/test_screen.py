@@ -569,3 +569,12 @@ def test_pilot_curves_show_every_count_with_its_interval():
         assert len(bars) == 8 and all(abs(np.ptp(bar[:, 1]) - 0.2) < 1e-9 for bar in bars)
     assert [tick.get_text() for tick in axes[1][1].get_xticklabels()] == ["0", "1", "5", "50"]
     matplotlib.pyplot.close("all")
+
+
+def test_a_doubled_column_of_a_table_with_cut_rows_is_one_of_its_mistakes(mine):
+    path = mine / "drugs.csv"
+    header, *rows = path.read_text().splitlines()
+    rows = [row if i else row + ",one,more" for i, row in enumerate(rows)]
+    path.write_text("\n".join([header.replace("target", "smiles"), *rows]) + "\n")
+    said = [str(mistake) for mistake in screen.check(mine).mistakes]
+    assert any("drugs.csv, row 1: column 'smiles' is there twice" in text for text in said)

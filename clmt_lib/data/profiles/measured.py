@@ -487,6 +487,10 @@ def _read(name: str, folder: Any) -> tuple[pd.DataFrame, Any, pd.Index, int, flo
             row=row + 2,
             remedy="compute it from the structure, or leave it empty to leave the row out",
         )
+    if not keep.any():
+        raise DataError(
+            "no row of a known molecule", file=path, remedy="give an InChIKey, or fetch it again"
+        )
     if space.lists:
         values, features, clipped = *_signed(table[keep], space.lists, path), 0.0
     else:

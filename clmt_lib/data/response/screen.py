@@ -192,6 +192,10 @@ def _read(path: Path, said: _Notebook) -> pd.DataFrame | None:
             )
             return None
         table = _whole_rows(path, said)
+        twice = table.columns[table.columns.duplicated()]
+        if len(twice):
+            said.add(f"column {twice[0]!r} is there twice", path, "keep one of them", 1)
+            return None
     return table.map(lambda cell: cell.strip() if isinstance(cell, str) else cell).replace("", None)
 
 
