@@ -588,7 +588,7 @@ class Predictor:
             known = np.asarray(side.views[BITS_VIEW], dtype=np.float32)
             names = side.frame["name"].astype(str).to_numpy()
             bits = np.asarray(drugs.side.views[BITS_VIEW], dtype=np.float32)
-            alike, there = tanimoto(bits, known), bits.any(1)
+            alike, there = tanimoto(bits, known), np.asarray(bits.any(1))
             best = alike.argmax(1)
             structures = drugs.side.frame["smiles"].tolist()
             for j in np.flatnonzero(drugs.at < 0):
@@ -865,12 +865,12 @@ def _write_blocks(
         yield number
 
 
-def _share(work: tuple[Any, ...], numbers: Sequence[int], told: Any) -> None:
+def _share(work: Any, numbers: Sequence[int], told: Any) -> None:
     """What one process does: its share of the blocks, one thread."""
     import torch
 
     torch.set_num_threads(1)
-    for number in _write_blocks(*work, numbers):
+    for number in _write_blocks(*work, numbers=numbers):
         told.put(number)
 
 

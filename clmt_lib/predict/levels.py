@@ -9,6 +9,7 @@ ranking of lines is none of its business.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,13 +64,12 @@ class Described:
 
     def __getitem__(self, rows: np.ndarray) -> "Described":
         """Some of the drugs."""
-        parts = {part.name: getattr(self, part.name) for part in fields(self)}
-        return Described(
-            **{
-                name: [part[i] for i in rows] if isinstance(part, list) else part[rows]
-                for name, part in parts.items()
-            }
-        )
+        parts: dict[str, Any] = {part.name: getattr(self, part.name) for part in fields(self)}
+        some: dict[str, Any] = {
+            name: [part[i] for i in rows] if isinstance(part, list) else part[rows]
+            for name, part in parts.items()
+        }
+        return Described(**some)
 
 
 def described(side: Side) -> Described:
@@ -97,10 +97,11 @@ def described(side: Side) -> Described:
 
 def joined(one: Described, other: Described) -> Described:
     """The drugs of both, one after the other."""
-    pairs = ((getattr(one, part.name), getattr(other, part.name)) for part in fields(one))
-    return Described(
-        *([*a, *b] if isinstance(a, list) else np.concatenate([a, b]) for a, b in pairs)
-    )
+    both: dict[str, Any] = {}
+    for part in fields(one):
+        a, b = getattr(one, part.name), getattr(other, part.name)
+        both[part.name] = [*a, *b] if isinstance(a, list) else np.concatenate([a, b])
+    return Described(**both)
 
 
 @dataclass(eq=False)
