@@ -216,7 +216,7 @@ def test_no_spoiled_table_of_another_door_is_a_traceback(name, table, prepared):
             found = profiles.load(prepared, [name]).measurements[name]
             return len(found), ["left out"] * found.left_out  # as `describe` says
         found = data.load(name, folder=prepared)
-        return len(found) if name == "davis" else found.shape[0], []
+        return len(found) if name == "davis" else found.shape[0], [found.source]
 
     assert_never_silent(path, text_of(pd.read_parquet(path)), read, MORE)
 
@@ -243,7 +243,7 @@ def test_no_spoiled_table_of_a_screen_of_ones_own_is_a_traceback(table, own_scre
             f"{note} left out" for note in found.notes
         ]
 
-    assert_never_silent(path, path.read_text(), read, MORE)
+    assert_never_silent(path, path.read_text(), read, MORE // 4 + 1)
 
 
 @pytest.fixture(scope="module")

@@ -108,7 +108,7 @@ def load(
     """A label table as molecules x assays.
 
     Molecules without any label stay: published splits count them. An assay without any is left out,
-    and so are rows whose structure could not be read and that have no key.
+    and so are rows whose structure could not be read and that have no key: `source` counts them.
 
     Parameters
     ----------
@@ -150,6 +150,7 @@ def load(
         raise DataError("no label at all", file=path, remedy="fetch the table again")
     assays, values = [assay for assay, has in zip(assays, known) if has], values[:, known]
     kept = (table["inchikey"].fillna("") != "").to_numpy()
+    left_out = "" if kept.all() else f"; {(~kept).sum()} rows without a key left out"
     frame, values = _molecules(table[kept], values[kept], kind, about, path)
     long = pd.DataFrame(values, frame.index, assays).stack().dropna().rename("y").reset_index()
     long.columns = ["molecule", "assay", "y"]
@@ -163,7 +164,7 @@ def load(
         target="value" if about.numbers else "active",
         units=about.numbers or "1 active, 0 inactive",
         licence=about.licence,
-        source=f"{about.about}; {about.file}",
+        source=f"{about.about}; {about.file}{left_out}",
     )
 
 
