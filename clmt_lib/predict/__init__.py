@@ -870,7 +870,7 @@ def _share(work: Any, numbers: Sequence[int], told: Any) -> None:
     import torch
 
     torch.set_num_threads(1)
-    for number in _write_blocks(*work, numbers=numbers):
+    for number in _write_blocks(*work, numbers):
         told.put(number)
 
 
