@@ -870,7 +870,8 @@ def _share(work: Any, numbers: Sequence[int], told: Any) -> None:
     import torch
 
     torch.set_num_threads(1)
-    for number in _write_blocks(*work, numbers):
+    predictor, parts, drugs, lines, options = work
+    for number in _write_blocks(predictor, parts, drugs, lines, options, numbers):
         told.put(number)
 
 
