@@ -30,6 +30,7 @@ from clmt_lib.io import DataError, read_cached, write_cached
 from clmt_lib.models import ceiling, probes
 from clmt_lib.models.imputation import fit_components, impute, impute_donors
 from clmt_lib.models.kernels import KernelRidge
+from clmt_lib.models.profiles import ProfilesConfig
 from clmt_lib.nn.encoders import Tower
 from clmt_lib.records import provenance, read, write_derived
 from clmt_lib.records.store import is_derived
@@ -525,6 +526,7 @@ def kept_ceiling(benchmark, entry, seed):
             benchmark,
             entry["space"],
             seed,
+            encoder=ProfilesConfig(components=entry["components"], seed=seed),
             components=entry["components"],
             strength=0.1,
             structure=structure,
