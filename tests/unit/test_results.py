@@ -15,7 +15,7 @@ from clmt_lib.records import store
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / "experiments"
 TABLES = ("ccle", "gdsc2", "tgsa")  # of drug response
-OTHERS = ("davis", "tox21", "kiba", "human")
+OTHERS = ("davis", "tox21", "kiba", "human", "gdsc1")
 ERRORS = {"tox21": "auroc_per_assay", "human": "auroc"}
 
 
