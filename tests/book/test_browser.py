@@ -70,7 +70,11 @@ def test_a_page_fits_a_phone(server, browser, name):
 
 
 def test_a_page_that_is_too_wide_or_complains_is_noticed(tmp_path, browser):
-    page = "<body><div style='width:900px'>wide</div><script>console.error('no')</script></body>"
+    # without an icon of its own a page asks for /favicon.ico, which is one more complaint
+    page = (
+        "<link rel='icon' href='data:,'>"
+        "<body><div style='width:900px'>wide</div><script>console.error('no')</script></body>"
+    )
     (tmp_path / "bad.html").write_text(page)
     with headless.served(tmp_path) as (address, _):
         beyond = json.loads(browser.visit(f"{address}/bad.html", WHOLE, width=390)[0])[1]
