@@ -341,6 +341,8 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="plant the survivors once more")
     parser.add_argument("--report", action="store_true", help="only tell what is known")
     asked = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"  # before torch is imported: its threads do not survive a fork
     BUILD.mkdir(parents=True, exist_ok=True)
     modules = [m for m in TESTS if asked.only in m and (ROOT / f"clmt_lib/{m}.py").exists()]
     every = [mutant for module in modules for mutant in mutants(module)]

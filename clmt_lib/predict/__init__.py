@@ -26,12 +26,14 @@ both new   what the second says of the new line under all known drugs, carried o
 
 import copy
 import hashlib
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
+from multiprocessing.context import SpawnContext
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, ClassVar
@@ -60,6 +62,7 @@ from clmt_lib.predict.entities import (
 from clmt_lib.predict.intervals import LEVELS, Calibration, calibrate
 from clmt_lib.predict.levels import Described, DrugLevels, described, joined
 from clmt_lib.predict.pilot import Measured, PilotPrior, fit_prior, known_names
+from clmt_lib.records.grids import check_processes, not_started, spawning
 from clmt_lib.tasks.metrics import per_group
 from clmt_lib.views.controls import BITS_VIEW
 from clmt_lib.views.genesets import LARGEST, reactome
@@ -875,18 +878,36 @@ def _share(work: Any, numbers: Sequence[int], told: Any) -> None:
         told.put(number)
 
 
+def _started(context: SpawnContext) -> SyncManager:
+    """A process that keeps what others tell; raises DataError where none can be started."""
+    try:
+        return context.Manager()
+    except EOFError:
+        raise not_started() from None
+
+
 def _in_processes(
     jobs: int, work: tuple[Any, ...], shares: Sequence[Sequence[int]], bar: Any
 ) -> None:
     """Each share in a process of its own; what one of them raises is raised here."""
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(jobs, context) as pool:
+    check_processes()
+    with (
+        spawning(1) as context,
+        _started(context) as manager,
+        ProcessPoolExecutor(jobs, context) as pool,
+    ):
         told = manager.Queue()
         running = [pool.submit(_share, work, share, told) for share in shares]
         while running:
             ended = [one for one in running if one.done()]
             for one in ended:
-                one.result()
+                try:
+                    one.result()
+                except BrokenProcessPool:
+                    raise DataError(
+                        "a process was killed; memory may have run out",
+                        remedy="the same again with fewer jobs: what is done is kept",
+                    ) from None
             running = [one for one in running if one not in ended]
             wait(running, timeout=0.5)
             while not told.empty():

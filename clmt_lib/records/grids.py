@@ -8,7 +8,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 
 from clmt_lib import data
@@ -19,6 +21,7 @@ from clmt_lib.records.runs import RunConfig, run
 REMEDY = "see experiments/configs/grid.yaml"
 FAILURES = (ValueError, ArithmeticError, RuntimeError, MemoryError, OSError, TypeError)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+UNGUARDED = 93  # exit code of a process whose program starts processes while it is imported
 
 
 def read_grid(path: str | Path) -> list[RunConfig]:
@@ -116,6 +119,7 @@ def _shared(configs, folder, jobs, device, say):
     """Run configurations from one queue in several processes; a thread looks after each, and this
     one says what they report.
     """
+    check_processes()
     waiting, reports, failed = queue.SimpleQueue(), queue.SimpleQueue(), []
     workers: list[Worker] = []
     for config in configs:
@@ -135,6 +139,9 @@ def _shared(configs, folder, jobs, device, say):
                         worker = Worker(folder, device, threads)
                         workers.append(worker)
                 reports.put((config, *worker.run(config)))
+            except DataError as error:  # no process can be started: none of the runs can be made
+                reports.put((None, "", error))
+                break
             except Exception as error:  # noqa: BLE001 a fault of ours is not lost in a thread
                 reports.put((config, f"FAILED {_named(config)}: {error!r}", error))
         if worker is not None:
@@ -146,6 +153,8 @@ def _shared(configs, folder, jobs, device, say):
     try:
         for number in range(1, len(configs) + 1):
             config, line, error = reports.get()
+            if config is None:
+                raise error
             say(f"[{number}/{len(configs)}] {line}")
             failed += [(config, error)] if error else []
         for looker in lookers:
@@ -160,6 +169,54 @@ def _shared(configs, folder, jobs, device, say):
     return failed
 
 
+def check_processes() -> None:
+    """See whether this program can have processes of its own.
+
+    Raises
+    ------
+    DataError
+        It is read from standard input, so that no other process could import it.
+    SystemExit
+        It is itself such a process and is still importing the program, which then may not start
+        others.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit(UNGUARDED)
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is not None and not Path(file).exists():
+        raise DataError(
+            f"a program that is read from {Path(file).name} can have no processes of its own",
+            remedy="save it as a file, or use jobs=1",
+        )
+
+
+@contextmanager
+def spawning(threads: int) -> Iterator[SpawnContext]:
+    """How processes are started here, each with so many threads for the libraries in it.
+
+    They begin anew: a copy of this process would have the locks of its threads and not the threads,
+    and would wait for ever in the first product of matrices.
+    """
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))  # read when libraries are imported
+    try:
+        yield multiprocessing.get_context("spawn")
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def not_started() -> DataError:
+    """What is said where a process ended in order before it began to work."""
+    return DataError(
+        "no process of its own could be started: the program starts processes while it is imported",
+        remedy='in a file, write what it does under `if __name__ == "__main__":`, or use jobs=1',
+    )
+
+
 class Worker:
     """A process that runs one configuration after the other, and keeps its benchmarks loaded.
 
@@ -169,30 +226,27 @@ class Worker:
     """
 
     def __init__(self, folder: str | Path | None, device: str, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, folder, device), daemon=True)
-        self.died = False
-        before = {name: os.environ.get(name) for name in THREADS}
-        os.environ.update(dict.fromkeys(THREADS, str(threads)))  # read when libraries are imported
-        try:
+        with spawning(threads) as context:
+            self.pipe, theirs = context.Pipe()
+            self.process = context.Process(target=_work, args=(theirs, folder, device), daemon=True)
+            self.died, self.began = False, False
             self.process.start()
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
         theirs.close()
 
     def run(self, config: RunConfig) -> tuple[str, Exception | None]:
-        """(what to say of the run, its error or None)."""
+        """(what to say of the run, its error or None); raises DataError where the process could not
+        be started.
+        """
         try:
+            if not self.began:
+                self.began = self.pipe.recv()
             self.pipe.send(config.model_dump())
             return self.pipe.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self.process.join()
             self.died = True
+            if not self.began and self.process.exitcode == UNGUARDED:
+                raise not_started() from None
             error = RuntimeError(
                 f"its process was killed (exit code {self.process.exitcode}); memory may have run "
                 "out. Remedy: the same command with fewer jobs"
@@ -223,6 +277,7 @@ def _work(pipe, folder, device):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it tells it
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     loaded = {}
+    pipe.send(True)
     while True:
         try:
             config = RunConfig(**pipe.recv())

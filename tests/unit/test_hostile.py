@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clmt_lib import data, models, records
+from clmt_lib import data, models, predict, records
 from clmt_lib.cli import main
 from clmt_lib.config import read_yaml
 from clmt_lib.data import DrugResponse
@@ -502,6 +502,69 @@ def test_a_command_that_is_told_to_end_ends_in_order(tmp_path, monkeypatch, caps
     code = main(["run", "--model", "effects", "--records", str(tmp_path)])
     assert code == 143 and "told to end; run the same command again" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+# --- Processes of one's own: started from a program in which PyTorch has already computed, with as
+# many threads as there are cores, as in a notebook
+
+
+PROGRAM = """
+import sys
+import torch
+(torch.ones(900, 900) @ torch.ones(900, 900)).sum()  # its threads are there now
+from clmt_lib import records
+from clmt_lib.predict import Predictor, write_predictions
+
+def work():
+    if "grid" in sys.argv:
+        options = {"cells": 24, "drugs": ["Erlotinib", "Olaparib", "Paclitaxel"]}
+        names = ("effects", "drug_mean", "cell_mean")
+        kinds = [records.RunConfig("simulated", "mixed", name, options=options) for name in names]
+        print(len(records.run_grid(kinds, "home", jobs=2, say=lambda line: None)), "failed")
+    if "predict" in sys.argv:
+        predictor = Predictor.load(sys.argv[1])
+        asked = dict(drugs=["CCO"] * 501, lines=list(predictor.known.sides[0].ids[:1]))
+        print(write_predictions(predictor, "found.csv", **asked, jobs=2), "predicted")
+
+"""
+GUARD = 'if __name__ == "__main__":\n    '
+
+
+def started(folder, code, *words):
+    (folder / "mine.py").write_text(code)
+    environment = {key: value for key, value in os.environ.items() if "NUM_THREADS" not in key}
+    return subprocess.run(
+        [sys.executable, "mine.py", *map(str, words)],
+        cwd=folder,
+        env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_processes_are_started_although_threads_are_there(model, tmp_path):
+    done = started(tmp_path, PROGRAM + GUARD + "work()\n", model, "grid", "predict")
+    assert done.stdout.split() == ["0", "failed", "501", "predicted"], done.stderr
+
+
+def test_a_program_that_starts_processes_while_it_is_imported_is_told_so(tmp_path):
+    done = started(tmp_path, PROGRAM + "work()\n", "grid")
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("clmt_lib.io.DataError: ") and f"`{GUARD.strip()}`" in last
+    assert done.stderr.count("Traceback") == 1  # its own: the processes end without one
+
+
+def test_where_no_process_can_be_started_it_is_said(monkeypatch):
+    class Context:
+        def Manager(self):
+            raise EOFError
+
+    with pytest.raises(DataError, match="under `if __name__"):
+        predict._started(Context())
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>", raising=False)
+    with pytest.raises(DataError, match="read from <stdin> .*use jobs=1"):
+        records.run_grid([records.RunConfig("simulated", "mixed", "effects")] * 2, jobs=2)
 
 
 # --- The same configuration in another process, folder, time zone, with another language and seed
