@@ -16,7 +16,8 @@ from: the code of the notebook, the code of the library, the results it reads, t
 A chapter whose fingerprint is what is there now is copied; the others are executed.
 
 Each notebook runs in a process of its own, two at a time, on one thread, in the folder notebooks/.
-A chapter appears under its name only when all of it ran.
+A chapter appears under its name only when all of it ran, and is made by one process at a time.
+What is told to end, or is killed, takes its notebooks along.
 """
 
 import argparse
@@ -27,20 +28,21 @@ import io
 import json
 import os
 import re
-import shutil
+import signal
 import subprocess
 import sys
 import time
 import tokenize
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # the library of this checkout, installed or not
     sys.path.insert(0, str(ROOT))
 
-from clmt_lib.io import atomic_write  # noqa: E402
+from clmt_lib.io import atomic_write, lock  # noqa: E402
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 PICTURES = ("image/png", "image/svg+xml")
@@ -49,6 +51,17 @@ NOTEBOOK_METADATA = {
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
 UNREAD = ("cli", "predict.py")  # of the library, what no chapter reads
+PAPERMILL = """
+import os, threading
+
+def leave():
+    os.read(0, 1)  # returns when the process that started this one has ended, however it did
+    os._exit(1)
+
+threading.Thread(target=leave, daemon=True).start()
+from papermill.__main__ import papermill
+papermill()
+"""
 READS_RESULTS = re.compile(r"experiments/|\brecords\.(?!reproducibility_line\b)\w")
 
 
@@ -191,9 +204,11 @@ def bring(notebook: Path, shared: dict[str, str], root: Path = ROOT) -> None:
     if is_executed(notebook, shared, root):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    stamp.unlink(missing_ok=True)
-    shutil.copyfile(notebook, target)
-    stamp.write_text(_stamp(notebook, shared), encoding="utf-8")
+    with lock(target):
+        stamp.unlink(missing_ok=True)
+        with atomic_write(target, "wb") as file:
+            file.write(notebook.read_bytes())
+        stamp.write_text(_stamp(notebook, shared), encoding="utf-8")
 
 
 def _joined_streams(outputs: list[dict]) -> list[dict]:
@@ -293,23 +308,71 @@ def _write(path: Path, notebook: dict) -> None:
         file.write(nbformat.writes(nbformat.from_dict(notebook)) + "\n")
 
 
+@contextmanager
+def at_once(jobs: int) -> Iterator[tuple[ThreadPoolExecutor, set[subprocess.Popen]]]:
+    """Threads that each look after a process, and the set of these; after an error, or when told to
+    end, nothing else is begun and they are ended.
+    """
+    running: set[subprocess.Popen] = set()
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            yield pool, running
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(running):
+                process.terminate()
+            raise
+
+
+def run_process(
+    command: list[str], root: Path, environment: dict[str, str], running: set[subprocess.Popen]
+) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) of a process, which is in `running` while it runs; the end of its
+    standard input tells it that this one has ended.
+    """
+    theirs, ours = os.pipe()
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=root,
+            env=environment,
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        running.add(process)
+        try:
+            out, err = process.communicate()
+        finally:
+            running.discard(process)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    return process.returncode, out, err
+
+
 def run_notebook(
     notebook: Path,
     root: Path = ROOT,
     parameters: Sequence[tuple[str, str]] = (),
     folder: Path | None = None,
+    running: set[subprocess.Popen] | None = None,
 ) -> dict:
     """Run one notebook in a process of its own, with papermill's (name, value) `parameters`, and
     return it executed and normalised (parsed JSON).
 
-    Unfinished work lies in `folder` (where the executed copy goes, unless named).
+    Unfinished work lies in `folder` (where the executed copy goes, unless named), where no other
+    process may run this notebook. `running`: as in `run_process`.
 
     Raises ChapterError with the end of the traceback, or with the cells that should hold a picture
     and do not.
     """
     folder = folder or places(notebook, root)[0].parent
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{notebook.stem}.running.ipynb"
+    for left in folder.glob(f".{notebook.stem}.running-*.ipynb"):  # by one that was killed
+        left.unlink(missing_ok=True)
+    temporary = folder / f".{notebook.stem}.running-{os.getpid()}.ipynb"
     environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"} | ONE_THREAD
     environment["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(root), os.environ.get("PYTHONPATH")])
@@ -317,8 +380,8 @@ def run_notebook(
     relative = [path.relative_to(root).as_posix() for path in (notebook, temporary)]
     command = [
         sys.executable,
-        "-m",
-        "papermill",
+        "-c",
+        PAPERMILL,
         *relative,
         "-k",
         "python3",
@@ -330,9 +393,11 @@ def run_notebook(
     ]
     command += [word for name, value in parameters for word in ("-p", name, value)]
     try:
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-        if done.returncode:
-            raise ChapterError("\n".join(done.stderr.strip().splitlines()[-25:]))
+        code, _, said = run_process(
+            command, root, environment, set() if running is None else running
+        )
+        if code:
+            raise ChapterError("\n".join(said.strip().splitlines()[-25:]))
         executed = normalised(_read(temporary))
     finally:
         temporary.unlink(missing_ok=True)
@@ -348,21 +413,33 @@ def run_notebook(
 
 
 def execute(
-    notebook: Path, shared: dict[str, str], store: bool = False, root: Path = ROOT
+    notebook: Path,
+    shared: dict[str, str],
+    store: bool = False,
+    root: Path = ROOT,
+    running: set[subprocess.Popen] | None = None,
 ) -> float:
     """Execute one chapter into book/notebooks (and back into notebooks/ with `store`); returns the
     seconds it took.
+
+    Raises ChapterError as `run_notebook`, or where the notebook was edited meanwhile.
     """
     start = time.perf_counter()
     target, stamp = places(notebook, root)
-    stamp.unlink(missing_ok=True)
-    before = _stamp(notebook, shared)
-    executed = run_notebook(notebook, root)
-    if store:
-        _write(notebook, executed)
-        before = _stamp(notebook, shared)
-    _write(target, executed)
-    stamp.write_text(before, encoding="utf-8")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with lock(target):
+        stamp.unlink(missing_ok=True)
+        before, made_from = notebook.read_bytes(), _stamp(notebook, shared)
+        executed = run_notebook(notebook, root, running=running)
+        if notebook.read_bytes() != before:
+            raise ChapterError("was edited while it was executed: run the same again")
+        if store:
+            _write(notebook, executed)
+            made_from = _stamp(notebook, shared)
+        _write(target, executed)
+        stamp.write_text(made_from, encoding="utf-8")
+        if store:
+            add_fingerprints({notebook.stem: fingerprint(notebook, shared)}, root)
     return time.perf_counter() - start
 
 
@@ -374,8 +451,11 @@ def execute_real(
     """
     folder, out = root / "_build" / "real" / dataset, {}
     for notebook in chosen(only, root):
-        executed = run_notebook(notebook, root, (("profile", "real"), ("dataset", dataset)), folder)
-        _write(folder / notebook.name, executed)
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock(folder / notebook.name):
+            parameters = (("profile", "real"), ("dataset", dataset))
+            executed = run_notebook(notebook, root, parameters, folder)
+            _write(folder / notebook.name, executed)
         told = re.findall(
             r"(\d+) s, peak memory (\d+) MB", json.dumps(executed["cells"][-1]["outputs"])
         )
@@ -428,7 +508,6 @@ def make(
     """Bring or execute every chapter, or `only` these names; returns 1 when one failed, else 0."""
     _drop_strangers(root)
     shared, stored, todo, failed = shared_inputs(root), stored_fingerprints(root), {}, 0
-    made = {}  # fingerprints of what was executed here
     for path in chosen(only, root):
         changed = stale(path, shared, stored)
         if everything or store:
@@ -438,18 +517,14 @@ def make(
         elif not is_executed(path, shared, root):
             todo[path] = f" ({', '.join(changed)} changed)"
     print(f"   {len(todo)} of {len(chapters(root))} chapters to execute", flush=True)
-    with ThreadPoolExecutor(jobs) as pool:
-        running = {path: pool.submit(execute, path, shared, store, root) for path in todo}
-        for path, result in running.items():
+    with at_once(jobs) as (pool, running):
+        results = {path: pool.submit(execute, path, shared, store, root, running) for path in todo}
+        for path, result in results.items():
             try:
                 print(f"   {path.name}{todo[path]}: {result.result():.0f} s", flush=True)
-            except ChapterError as error:
+            except (ChapterError, OSError) as error:
                 failed = 1
                 print(f"   {path.name}: FAILED\n{error}", file=sys.stderr, flush=True)
-            else:
-                made[path.stem] = fingerprint(path, shared)
-    if store:
-        write_fingerprints({**stored_fingerprints(root), **made}, root)
     return failed
 
 
@@ -463,36 +538,37 @@ def prove(jobs: int = 2, only: Sequence[str] = (), root: Path = ROOT) -> int:
     todo = [path for path in chosen(only, root) if stale(path, shared, stored)]
     print(f"   {len(todo)} of {len(chapters(root))} chapters to prove", flush=True)
 
-    def same(notebook: Path) -> subprocess.CompletedProcess:
+    def same(notebook: Path) -> tuple[int, str, str]:
         command = [sys.executable, "-m", "pytest", "-q", "--nbval", "-p", "no:cacheprovider"]
         command += ["-c", str(ROOT / "pyproject.toml"), str(notebook)]
         environment = {**os.environ, **ONE_THREAD}
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        return run_process(command, ROOT, environment, running)
 
-    failed, made = 0, {}
-    with ThreadPoolExecutor(jobs) as pool:
-        for path, done in zip(todo, pool.map(same, todo)):
-            if done.returncode:
+    failed, before = 0, {path: fingerprint(path, shared) for path in todo}
+    with at_once(jobs) as (pool, running):
+        for path, (code, out, _) in zip(todo, pool.map(same, todo)):
+            if code:
                 failed = 1
-                print(
-                    f"   {path.name}: DIFFERS\n{done.stdout[-3000:]}", file=sys.stderr, flush=True
-                )
+                print(f"   {path.name}: DIFFERS\n{out[-3000:]}", file=sys.stderr, flush=True)
             else:
-                made[path.stem] = fingerprint(path, shared)
+                add_fingerprints({path.stem: before[path]}, root)
                 print(f"   {path.name}: the same", flush=True)
-    write_fingerprints({**stored_fingerprints(root), **made}, root)
     return failed
 
 
-def write_fingerprints(told: dict[str, dict[str, str]], root: Path = ROOT) -> None:
-    """Write book/fingerprints.json: what the stored outputs of each chapter were made from."""
+def add_fingerprints(made: dict[str, dict[str, str]], root: Path = ROOT) -> None:
+    """Write into book/fingerprints.json what the stored outputs of some chapters were made from."""
     names = {path.stem for path in chapters(root)}
-    kept = {name: found for name, found in told.items() if name in names}
-    with atomic_write(root / "book" / "fingerprints.json") as file:
-        file.write(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+    path = root / "book" / "fingerprints.json"
+    path.parent.mkdir(exist_ok=True)
+    with lock(path):
+        told = {**stored_fingerprints(root), **made}
+        kept = {name: found for name, found in told.items() if name in names}
+        with atomic_write(path) as file:
+            file.write(json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
 
-def main(argv: list[str] | None = None) -> int | str | None:
+def main(argv: list[str] | None = None, root: Path = ROOT) -> int | str | None:
     """Command line; what it returns is for `sys.exit`: 1 or a message when a chapter failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -521,14 +597,19 @@ def main(argv: list[str] | None = None) -> int | str | None:
         help="these chapters alone, such as 09_reproduction",
     )
     options = parser.parse_args(argv)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clears up, as after an error
     try:
         if options.real:
-            return _record_real(options.real, options.only)
+            return _record_real(options.real, options.only, root)
         if options.prove:
-            return prove(options.jobs, options.only)
-        return make(options.fresh, options.store, options.jobs, options.only)
-    except ChapterError as error:
+            return prove(options.jobs, options.only, root)
+        return make(options.fresh, options.store, options.jobs, options.only, root)
+    except (ChapterError, OSError) as error:
         return f"FAILED\n{error}"
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -292,6 +292,20 @@ def test_a_chapter_that_lost_its_figure_fails(tmp_path):
     assert list((tmp_path / "book" / "notebooks").iterdir()) == []
 
 
+def test_a_chapter_that_is_edited_while_it_is_executed_keeps_the_edit(tmp_path, monkeypatch):
+    path = write(tmp_path / "notebooks" / "01_edited.ipynb", "1 + 1")
+
+    def edited(*_, **__):
+        path.write_text("saved by an editor")
+        return {}
+
+    monkeypatch.setattr(execute, "run_notebook", edited)
+    with pytest.raises(execute.ChapterError, match="was edited while"):
+        execute.execute(path, execute.shared_inputs(tmp_path), True, tmp_path)
+    assert path.read_text() == "saved by an editor"
+    assert list((tmp_path / "book" / "notebooks").iterdir()) == []
+
+
 def test_a_picture_gets_lighter_and_looks_the_same():
     figure, axes = plt.subplots(figsize=(4, 3))
     axes.imshow(np.add.outer(np.arange(40), np.arange(60)), cmap="viridis")
