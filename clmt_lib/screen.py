@@ -18,7 +18,7 @@ import torch
 
 from clmt_lib import models, tasks
 from clmt_lib.data.base import Benchmark
-from clmt_lib.data.grouping import group_compounds
+from clmt_lib.data.grouping import group_compounds, letters
 from clmt_lib.data.response.base import DrugResponse, cell_side, drug_side
 from clmt_lib.data.splits import Split, make_split
 from clmt_lib.io import DataError, read_table
@@ -339,18 +339,14 @@ def _same_lines(cells: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
     for labels in (others.index, *(others[column] for column in ids)):
         for place, label in enumerate(labels):
             if isinstance(label, str):
-                known.setdefault(_plain(label), place)
+                known.setdefault(letters(label), place)
     found, taken = np.full(len(cells), -1), set[int]()
     for i, labels in enumerate(zip(cells.index, cells["name"], strict=True)):
-        place = next((known[p] for p in map(_plain, labels) if p in known), -1)
+        place = next((known[p] for p in map(letters, labels) if p in known), -1)
         if place not in taken:
             found[i] = place
             taken |= {place}
     return found
-
-
-def _plain(label: Any) -> str:
-    return "".join(c for c in str(label).casefold() if c.isalnum())
 
 
 def _on_scale(

@@ -1,12 +1,12 @@
 """How often the intervals of a fitted predictor cover what was measured: overall, and by tissue
 and drug.
 
-    python experiments/coverage.py FOLDER [SMILES]
+    python experiments/coverage.py FOLDER [SMILES [JOBS]]
 
 FOLDER is what `clmt fit` wrote; SMILES a large table (.csv with drug_id and smiles) whose cost is
-to be measured, too. Every part of the lines (or of the compounds) was predicted while
-it was held out; here its intervals are calibrated on the other parts alone, and counted. The result
-is the derived record `coverage`.
+to be measured, too, in JOBS processes. Every part of the lines (or of the compounds) was predicted
+while it was held out; here its intervals are calibrated on the other parts alone, and counted. The
+result is the derived record `coverage`.
 """
 
 import resource
@@ -104,7 +104,7 @@ def large_input(folder: str, smiles: str, lines: int = 10, jobs: int = 1) -> dic
     }
 
 
-def main(folder: str, large: str | None = None) -> None:
+def main(folder: str, large: str | None = None, jobs: str = "1") -> None:
     """Write the derived record `coverage`."""
     predictor = Predictor.load(folder)
     out: dict = {}
@@ -142,7 +142,7 @@ def main(folder: str, large: str | None = None) -> None:
         tables["by_mechanism"][str(name)]["drugs"] = int(count)
     out["trust"] = tables
     if large is not None:
-        out["large input"] = large_input(folder, large)
+        out["large input"] = large_input(folder, large, jobs=int(jobs))
     parts = {
         "config": {"level": LEVEL, "line_parts": LINE_PARTS, "drug_parts": DRUG_PARTS},
         "metrics": out,
@@ -152,4 +152,4 @@ def main(folder: str, large: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

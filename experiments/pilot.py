@@ -29,10 +29,11 @@ from clmt_lib.predict.pilot import fit_prior
 from clmt_lib.records import provenance, write_derived
 
 COUNTS = (0, 1, 3, 5, 10, 20, 50)
-QUESTIONS = {  # kind of split -> (model, side that is new, its folds)
+QUESTIONS = {  # kind of split -> (model, side that is new, folds of one seed)
     "drug_blind": ("kernel_head_level_refit", 1, 10),
     "cell_blind": ("kernel_head_refit", 0, 5),
 }
+FOLDS = 10  # of each question: those of the first seed, then of the next
 INNER = 5
 NORMAL_90 = 1.6449  # half the width of an interval that holds 90 %, in standard deviations
 RUNS = Path(__file__).parent / "runs" / "pilot"
@@ -64,8 +65,8 @@ def out_of_fold(benchmark, split, name, axis):
 
 def one_fold(benchmark, kind, fold):
     """Predictions [strategies, counts, test pairs] of the pairs that are scored (NaN elsewhere)."""
-    name, axis, _ = QUESTIONS[kind]
-    split = data.make_split(benchmark, kind, 0, fold)
+    name, axis, of_a_seed = QUESTIONS[kind]
+    split = data.make_split(benchmark, kind, *divmod(fold, of_a_seed))
     errors = np.full(benchmark.shape, np.nan)
     inside = out_of_fold(benchmark, split, name, axis)
     rows = np.flatnonzero(np.isfinite(inside))
@@ -120,8 +121,8 @@ def one_fold(benchmark, kind, fold):
 def collect(benchmark):
     """Write the record from the folds that are there."""
     metrics = {}
-    for kind, (name, _, folds) in QUESTIONS.items():
-        parts = [np.load(p) for f in range(folds) if (p := RUNS / f"{kind}-{f}.npz").exists()]
+    for kind, (name, _, of_a_seed) in QUESTIONS.items():
+        parts = [np.load(p) for f in range(FOLDS) if (p := RUNS / f"{kind}-{f}.npz").exists()]
         if not parts:
             continue
         boot = tasks.bootstrap_of(benchmark, tasks.DRAWS)
@@ -184,6 +185,7 @@ def collect(benchmark):
         metrics[kind] = {
             "model": name,
             "folds": len(parts),
+            "seeds": -(-len(parts) // of_a_seed),
             "pairs": int(sum(np.isfinite(p["out"][0, 0]).sum() for p in parts)),
             "curve": rows,
             "differences": gaps,
@@ -273,8 +275,8 @@ def main():
         small(args.small)
         return
     benchmark = data.load("gdsc2")
-    for kind, (_, _, folds) in QUESTIONS.items():
-        for fold in range(folds):
+    for kind in QUESTIONS:
+        for fold in range(FOLDS):
             path = RUNS / f"{kind}-{fold}.npz"
             wanted = args.only in (None, kind) and args.fold in (None, fold) and not args.collect
             if wanted and not path.exists():

@@ -1,6 +1,7 @@
 """`clmt fit` and `clmt predict`: a model folder, and answers for one's own drugs and lines."""
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,7 +46,7 @@ def fit(dataset: str, out: str, options: str, seed: int) -> None:
     if dataset == "gdsc2":
         given = {"screened": True, **given}
         lines, drugs = gdsc.catalogue(given.get("folder"))
-        others = other_levels(given.get("folder"))
+        others = partial(other_levels, given.get("folder"))
     benchmark = data.load_response(dataset, **given)
     predictor = Predictor.fit(benchmark, lines, drugs, seed, say, others)
     predictor.save(out)

@@ -19,6 +19,15 @@ KEY = r"[A-Z]{14}-[A-Z]{10}-[A-Z]"  # what an InChIKey looks like
 SALT_ELEMENTS = frozenset([1, 3, 5, 6, 7, 8, 9, 11, 12, 14, 15, 16, 17, 19, 20, 34, 35, 53])
 
 
+def letters(name: Any) -> str:
+    """Letters and digits of a name, whatever its case: "NCI-H23" and "ncih23" are one line.
+
+    >>> letters("NCI-H23 "), letters("5-Fluorouracil")
+    ('ncih23', '5fluorouracil')
+    """
+    return "".join(letter for letter in str(name).casefold() if letter.isalnum())
+
+
 def group_compounds(drugs: pd.DataFrame) -> pd.Series:
     """Compound of each drug id: ids that share a lower-case name, the first InChIKey block (the
     skeleton, so stereoisomers too) or that of their parents (so salts and hydrates too).

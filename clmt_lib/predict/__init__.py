@@ -28,7 +28,7 @@ import copy
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -36,14 +36,14 @@ from multiprocessing.context import SpawnContext
 from multiprocessing.managers import SyncManager
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from clmt_lib.data.base import Benchmark, Side
-from clmt_lib.data.grouping import connected, group_compounds, parent_key
+from clmt_lib.data.grouping import connected, group_compounds, letters, parent_key
 from clmt_lib.data.response.auxiliary import highest_concentration, with_culture
 from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError, atomic_write
@@ -57,7 +57,6 @@ from clmt_lib.predict.entities import (
     drug_views,
     find_lines,
     new_drug_side,
-    plain,
 )
 from clmt_lib.predict.intervals import LEVELS, Calibration, calibrate
 from clmt_lib.predict.levels import Described, DrugLevels, described, joined
@@ -95,6 +94,7 @@ LINE_PARTS, DRUG_PARTS = 5, 5  # in which lines and compounds are held out, to c
 SEEN_PART = 10  # one known pair in so many is held out
 BLOCK = 500  # new entities of a side that are predicted together, at most
 PAIRS = 100_000  # of a block, at most, unless one drug has more
+Elsewhere: TypeAlias = Callable[[Collection[str]], pd.DataFrame]
 FAR = 0.05  # an entity is unlike all where so few known ones are as far from the next known one
 
 
@@ -143,7 +143,7 @@ class Predictor:
         drugs: pd.DataFrame | None = None,
         seed: int = 0,
         say: Callable[[str], None] | None = None,
-        others: pd.DataFrame | None = None,
+        others: Elsewhere | None = None,
     ) -> "Predictor":
         """Fit every model on all pairs of a benchmark, and calibrate the intervals on what was held
         out in turn.
@@ -158,8 +158,8 @@ class Predictor:
             `data.response.gdsc.catalogue`)
         seed : of what is held out together
         say : is told what is being done
-        others : levels of drugs in other screens (`data.response.auxiliary.other_levels`), which
-            teach the levels of new drugs, too
+        others : ids of lines -> levels of drugs in other screens without these lines
+            (`data.response.auxiliary.other_levels`), which teach the levels of new drugs, too
 
         Raises
         ------
@@ -237,6 +237,7 @@ class Predictor:
         for part in range(min(LINE_PARTS, DRUG_PARTS)):
             lines, drugs = np.flatnonzero(line_part == part), np.flatnonzero(drug_part == part)
             rest = np.flatnonzero((line_part[row] != part) & (drug_part[column] != part))
+            told_by_rest = told.without(known.sides[0].ids[lines])
             models = [
                 _again(self.line, known, np.intersect1d(rest, whole)),
                 _again(self.drug, known, rest),
@@ -245,7 +246,7 @@ class Predictor:
             found, further = (part.T for part in models[1].carried(known, drugs, profiles.T))
             for out, with_dose in ((both, False), (both_dosed, True)):
                 if not with_dose or self.dosed is not None:
-                    levels = told.fit(known.pairs[rest], known.y[rest], drugs, with_dose)
+                    levels = told_by_rest.fit(known.pairs[rest], known.y[rest], drugs, with_dose)
                     shift = levels.predict(told.own[drugs]) - found.mean(0)
                     out[np.ix_(lines, drugs)] = further + shift
         said = {"new line": new_line, "new drug": new_drug, "both new": both}
@@ -384,11 +385,11 @@ class Predictor:
             raise DataError(f"no {what!r} to measure", remedy="ask for lines or drugs")
         side = self.known.sides[0 if what == "lines" else 1]
         names = known_names(side)
-        lost = [label for label in measured if plain(label) not in names]
+        lost = [label for label in measured if letters(label) not in names]
         if lost:
             raise DataError(f"{lost[0]!r} is none of the model's {what}", remedy="name a known one")
         prior = self.pilot("new drug" if what == "lines" else "new line")
-        chosen = prior.choose(count, [names[plain(label)] for label in measured])
+        chosen = prior.choose(count, [names[letters(label)] for label in measured])
         return [str(side.ids[i]) for i in chosen]
 
     def number_of_pairs(self) -> int:
@@ -1028,6 +1029,8 @@ class _Levels:
     level : [others] in ln uM
     compound : [own + others] labels
     keys : [others] skeletons, or None
+    labels : [others] of the frame that `read` gives
+    read : ids of lines -> levels without them, or None
     """
 
     own: Described
@@ -1036,20 +1039,24 @@ class _Levels:
     level: np.ndarray
     compound: np.ndarray
     keys: list[str | None]
+    labels: pd.Index
+    read: Elsewhere | None
 
     @classmethod
     def of(
         cls,
         known: Benchmark,
-        others: pd.DataFrame | None,
+        read: Elsewhere | None,
         gene_sets: Mapping[str, set[str]] | None,
     ) -> "_Levels":
-        """From a benchmark, and a frame as `other_levels` gives it."""
+        """From a benchmark, and frames as `other_levels` gives them."""
         side = known.sides[1]
         own = described(side)
+        others = None if read is None else read(())
         if others is None or not len(others):
             nothing = np.zeros(0)
-            return cls(own, None, nothing, nothing, np.asarray(side.keys["compound"]), [])
+            compound = np.asarray(side.keys["compound"])
+            return cls(own, None, nothing, nothing, compound, [], pd.Index([]), None)
         rows = others.rename(columns={"max_concentration_um": "max_conc_um"})
         facts = ["name", "smiles", "target", "pathway", "max_conc_um"]
         more = described(new_drug_side(rows[facts].to_dict("records"), known, gene_sets))
@@ -1066,7 +1073,18 @@ class _Levels:
             others["level"].to_numpy(np.float64),
             connected(facts_of),
             [parent_key(text) if isinstance(text, str) else None for text in others["smiles"]],
+            others.index,
+            read,
         )
+
+    def without(self, lines: Collection[str]) -> "_Levels":
+        """The same, but for levels that no response of some lines went into (NaN where none is
+        left).
+        """
+        if self.read is None:
+            return self
+        level = self.read(lines)["level"].reindex(self.labels)
+        return replace(self, level=level.to_numpy(np.float64))
 
     def count(self) -> int:
         """How many levels other screens tell."""
@@ -1097,7 +1115,7 @@ class _Levels:
         if self.others is None:
             return DrugLevels.fit(self.own[drugs], means, self.compound[drugs], with_dose=with_dose)
         gone = self.compound[[] if without is None else without]
-        kept = np.flatnonzero(~np.isin(self.compound[m:], gone))
+        kept = np.flatnonzero(~np.isin(self.compound[m:], gone) & np.isfinite(self.level))
         screen = 1 + np.unique(self.elsewhere_is.astype(str), return_inverse=True)[1]
         return DrugLevels.fit(
             joined(self.own[drugs], self.others[kept]),

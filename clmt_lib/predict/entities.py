@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.base import Benchmark, Side
-from clmt_lib.data.grouping import SALT_ELEMENTS, parent_key, parent_smiles
+from clmt_lib.data.grouping import SALT_ELEMENTS, letters, parent_key, parent_smiles
 from clmt_lib.data.response.base import drug_side
 from clmt_lib.io import DataError, read_table
 from clmt_lib.views.controls import (
@@ -75,15 +75,6 @@ class Asked:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-def plain(text: Any) -> str:
-    """Letters and digits of a name in lower case: "NCI-H23" and "ncih23" are one line.
-
-    >>> plain("NCI-H23 ")
-    'ncih23'
-    """
-    return re.sub(r"[^a-z0-9]", "", str(text).lower())
 
 
 def table_of(source: Source, words: Mapping[str, tuple[str, ...]]) -> tuple[pd.DataFrame, Any]:
@@ -261,14 +252,14 @@ class _Names:
         self.names: dict[str, int] = {}
         self.parents: dict[str, int] = {}
         for i, (name, smiles) in enumerate(zip(drugs["name"], drugs["smiles"], strict=True)):
-            self.names.setdefault(plain(name), i)
+            self.names.setdefault(letters(name), i)
             key = parent_key(smiles) if isinstance(smiles, str) else None
             if key:
                 self.parents.setdefault(key, i)
         more = catalogue if catalogue is not None else drugs.iloc[:0]
         self.more_names: dict[str, str] = {}
         for label, name in more["name"].items():
-            self.more_names.setdefault(plain(name), str(label))
+            self.more_names.setdefault(letters(name), str(label))
 
     def find(
         self, label: str | None, name: str | None, smiles: str | None, file: Any, row: int | None
@@ -282,11 +273,11 @@ class _Names:
                 return self._known(self.ids[text], [])
         known_id = label if more is not None and label in more.index else None
         for text in (name, label):
-            if text and plain(text) in self.names and not smiles and not known_id:
-                return self._known(self.names[plain(text)], [])
+            if text and letters(text) in self.names and not smiles and not known_id:
+                return self._known(self.names[letters(text)], [])
         for text in (name, label):
-            if known_id is None and text and plain(text) in self.more_names:
-                known_id = self.more_names[plain(text)]
+            if known_id is None and text and letters(text) in self.more_names:
+                known_id = self.more_names[letters(text)]
         facts: dict[str, Any] = {}
         if known_id is not None and more is not None:
             row_of = more.loc[known_id]
@@ -311,7 +302,9 @@ class _Names:
             said = name or label
             other = str(self.drugs["name"].iloc[at])
             note = f"the same compound as {other} ({self.drugs.index[at]}), which the model knows"
-            return self._known(at, [note] if said is None or plain(said) != plain(other) else [])
+            return self._known(
+                at, [note] if said is None or letters(said) != letters(other) else []
+            )
         return Found(-1, facts, [])
 
     def _known(self, at: int, notes: list[str]) -> Found:
@@ -475,10 +468,10 @@ def find_lines(
     asked: list[tuple[Side, int]] = []
     for i in range(len(frame)):
         texts = [text for text in (ids[i], names[i]) if text]
-        at = next((book[plain(text)] for text in texts if plain(text) in book), -1)
-        other = next((more[plain(text)] for text in texts if plain(text) in more), -1)
+        at = next((book[letters(text)] for text in texts if letters(text) in book), -1)
+        other = next((more[letters(text)] for text in texts if letters(text) in more), -1)
         if at < 0 and other < 0:
-            close = difflib.get_close_matches(plain(texts[0]) if texts else "", [*book, *more], 3)
+            close = difflib.get_close_matches(letters(texts[0]) if texts else "", [*book, *more], 3)
             meant = f"did you mean {', '.join(close)}? else " if close else ""
             raise DataError(
                 f"no line {texts[0] if texts else ''!r} is known",
@@ -514,7 +507,7 @@ def _line_names(side: Side) -> dict[str, int]:
         values = side.ids if column is None else side.frame[column]
         for i, value in enumerate(values):
             if value is not None and not pd.isna(value):
-                out.setdefault(plain(re.sub(r"\.0$", "", str(value))), i)
+                out.setdefault(letters(re.sub(r"\.0$", "", str(value))), i)
     out.pop("", None)
     return out
 

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import ndtri
 
 from clmt_lib.data.base import Side
 from clmt_lib.models.kernels import bandwidth, squared_distances
 from clmt_lib.nn.kernel_ridge import press_residuals
 from clmt_lib.views.controls import BITS_VIEW, SHAPE_VIEW, STEPS_VIEW, TEXT_VIEW
-from clmt_lib.views.molecules import listed, membership, tanimoto
+from clmt_lib.views.molecules import listed, membership, quantiles_of, ranked, tanimoto
 
 WEIGHTS = {  # view -> its weight; descriptors tell most of a level
     "text": 0.25,
@@ -33,8 +32,6 @@ WEIGHTS = {  # view -> its weight; descriptors tell most of a level
 CONSTANT, SAME, BETWEEN = 0.3, 0.5, 0.7
 DOSE, SLOPE = 1.0, 0.5  # of an RBF and a line in the log of the highest concentration
 RIDGES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
-QUANTILES = 200
-END = 1e-7  # how near to 0 or 1 a rank may come
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +112,7 @@ class DrugLevels:
     with_dose : whether the highest concentration is read
     weights : [n] of the kernel ridge
     mean : of the levels of the screen that is asked about
-    reference : [QUANTILES, descriptors] quantiles among the known drugs
+    reference : [q, descriptors] quantiles among the known drugs
     width : bandwidth of the descriptors
     doses : (mean, deviation) of log doses
     ridge, press : chosen, and the root mean squared error of compounds left out one by one
@@ -154,13 +151,12 @@ class DrugLevels:
         means = {int(one): level[screen == one].mean() for one in np.unique(screen)}
         target = level - np.array([means[int(one)] for one in screen])
         own = screen == 0
-        at = np.linspace(0, 1, QUANTILES)
         some = known.shape[known.there]
-        reference = np.quantile(some if len(some) else known.shape, at, axis=0)
+        reference = quantiles_of(some if len(some) else known.shape)
         dose = known.dose[own & np.isfinite(known.dose)]
         doses = (float(dose.mean()), max(float(dose.std()), 1e-6)) if len(dose) else (0.0, 1.0)
         made = cls(known, screen, with_dose, np.zeros(0), means[0], reference, 1.0, doses, 0.0, 0.0)
-        z = normal_scores(some, reference)
+        z = ranked(some, reference)
         made.width = float(bandwidth(squared_distances(z, z), np.arange(len(z))))
         same = compound[:, None] == compound[None]
         kernel = made.kernel(known) + SAME * same
@@ -191,7 +187,7 @@ class DrugLevels:
             "pathway": _listed_alike(asked.pathways, known.pathways),
             "steps": _alike(asked.steps, known.steps),
         }
-        x, z = (normal_scores(part.shape, self.reference) for part in (asked, known))
+        x, z = (ranked(part.shape, self.reference) for part in (asked, known))
         near = np.exp(-squared_distances(x, z) / self.width)
         parts["descriptors"] = near * np.outer(asked.there, known.there)
         total = CONSTANT + sum(WEIGHTS[name] * part for name, part in parts.items())
@@ -217,24 +213,6 @@ class DrugLevels:
         """[n] levels in the screen that is asked about."""
         across = np.where(self.screen == 0, 1.0, BETWEEN)
         return self.mean + (self.kernel(asked) * across) @ self.weights
-
-
-def normal_scores(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """[n, features] values brought to a normal distribution by their ranks among others, of which
-    `reference` [QUANTILES, features] holds the quantiles; clipped at +-3, and 0 for a feature that
-    is constant there. As `views.molecules.normal_scores`, fitted once and used often.
-    """
-    share = np.linspace(0, 1, len(reference))
-    out = np.zeros(values.shape)
-    for j in np.flatnonzero(np.ptp(reference, axis=0) > 0):
-        x, known = values[:, j], reference[:, j]
-        # a value that many share lies in the middle of its ranks, unless it is an end
-        low = np.interp(x, known, share)
-        high = 1 - np.interp(-x, -known[::-1], share)
-        rank = np.where(x > known[-1] - END, 1.0, (low + high) / 2)
-        rank = np.where(x < known[0] + END, 0.0, rank)
-        out[:, j] = np.clip(ndtri(np.clip(rank, END, 1 - END)), -3, 3)
-    return out
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:

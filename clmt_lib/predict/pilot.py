@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.base import Side
+from clmt_lib.data.grouping import letters
 from clmt_lib.data.response.base import LARGEST_LN_UM
 from clmt_lib.io import DataError, read_table
-from clmt_lib.predict.entities import Asked, plain
+from clmt_lib.predict.entities import Asked
 
 SHARES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 TRIED = (3, 10, 30)  # measurements that a share of the plain part is chosen on
@@ -243,7 +244,7 @@ class Measured:
             row = number + 2 if file else number + 1
             at = []
             for what, label, (new, old) in zip(("line", "drug"), (line, drug), places):
-                key = plain(label)
+                key = letters(label)
                 if key not in new and key not in old:
                     raise DataError(
                         f"{what} {label!r} is neither asked about nor known",
@@ -294,7 +295,7 @@ def told_next(predictor: Any, measured: str | os.PathLike | None, count: int) ->
     for what, side in zip(("lines", "drugs"), predictor.known.sides, strict=True):
         known, column = known_names(side), names.get(what[:-1])
         labels = [] if column is None else [str(label) for label in table[column].dropna()]
-        done = [label for label in dict.fromkeys(labels) if plain(label) in known]
+        done = [label for label in dict.fromkeys(labels) if letters(label) in known]
         chosen = predictor.measure_next(what, count, done)
         told = ", ".join(f"{side.frame.loc[one, 'name']} ({one})" for one in chosen)
         whom = (
@@ -314,7 +315,7 @@ def _places(asked: Asked, side: Side) -> tuple[dict[str, int], dict[str, int]]:
     new: dict[str, int] = {}
     for place in np.flatnonzero(asked.at < 0):
         for label in (asked.ids[place], asked.names[place]):
-            new.setdefault(plain(label), int(place))
+            new.setdefault(letters(label), int(place))
     old = known_names(side)
     return new, {key: place for key, place in old.items() if key not in new}
 
@@ -326,7 +327,7 @@ def known_names(side: Side) -> dict[str, int]:
     for values in (side.ids, *(side.frame[name] for name in columns if name in side.frame)):
         for place, label in enumerate(values):
             if isinstance(label, str):
-                old.setdefault(plain(label), place)
+                old.setdefault(letters(label), place)
     return old
 
 

@@ -2,15 +2,18 @@
 row of zeros, never an error.
 """
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from scipy.special import ndtri
 
 from clmt_lib.io import cache_file, read_cached, write_cached
+
+QUANTILES = 200  # of a feature that is brought to a normal distribution, at most
+END = 1e-7  # how near to 0 or 1 a rank may come
 
 
 def fingerprints(drugs: pd.DataFrame, radius: int = 2, bits: int = 2048) -> np.ndarray:
@@ -230,21 +233,36 @@ def descriptors(smiles: Iterable[str]) -> np.ndarray:
 
 
 def normal_scores(values: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """[n, features] brought to a normal distribution by their ranks among training rows (200
-    quantiles at most), clipped at +-3; a feature that is constant there is 0.
+    """[n, features] brought to a normal distribution by their ranks among training rows, clipped at
+    +-3; a feature that is constant there is 0.
     """
-    from sklearn.preprocessing import QuantileTransformer
+    return ranked(values, quantiles_of(values[train]))
 
-    scale = QuantileTransformer(
-        n_quantiles=min(200, len(train)),
-        output_distribution="normal",
-        subsample=None,
-        random_state=0,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        out = np.clip(scale.fit(values[train]).transform(values), -3, 3)
-    out[:, np.ptp(values[train], axis=0) == 0] = 0.0
+
+def quantiles_of(values: np.ndarray) -> np.ndarray:
+    """[q, features] quantiles of features [n, features]; q is n, at most `QUANTILES`. Their last
+    bits, on which the rank of a tie depends, are those of scikit-learn's `QuantileTransformer`.
+    """
+    return np.percentile(values, 100 * np.linspace(0, 1, min(QUANTILES, len(values))), axis=0)
+
+
+def ranked(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """`normal_scores` of values [n, features] among others, of which `reference` [q, features]
+    holds the quantiles.
+
+    >>> ranked(np.array([[0.0], [2.0], [9.0]]), np.array([[1.0], [2.0], [3.0]])).ravel().tolist()
+    [-3.0, 0.0, 3.0]
+    """
+    share = np.linspace(0, 1, len(reference))
+    out = np.zeros(values.shape)
+    for j in np.flatnonzero(np.ptp(reference, axis=0) > 0):
+        x, known = values[:, j], reference[:, j]
+        # a value that many share lies in the middle of its ranks, unless it is an end
+        low = np.interp(x, known, share)
+        high = 1 - np.interp(-x, -known[::-1], share)
+        rank = np.where(x > known[-1] - END, 1.0, (low + high) / 2)
+        rank = np.where(x < known[0] + END, 0.0, rank)
+        out[:, j] = np.clip(ndtri(np.clip(rank, END, 1 - END)), -3, 3)
     return out
 
 

@@ -26,8 +26,8 @@ from clmt_lib.predict.levels import (
     DrugLevels,
     described,
     joined,
-    normal_scores,
 )
+from clmt_lib.views.molecules import normal_scores
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 
@@ -386,14 +386,18 @@ def test_levels_are_those_of_a_gaussian_process_over_drugs_and_screens(predictor
     assert np.argmax(alone) == 3 and alone[3] <= plain + 1e-9
 
 
-def test_normal_scores_are_those_of_scikit_learn():
-    from clmt_lib.views.molecules import normal_scores as by_scikit_learn
+@pytest.mark.parametrize("n", [300, 60])
+def test_normal_scores_are_those_of_scikit_learn(n):
+    from sklearn.preprocessing import QuantileTransformer
 
     rng = np.random.default_rng(0)
     x = np.column_stack([rng.normal(size=500), rng.poisson(2, 500), np.full(500, 3.0)])
-    train = np.arange(300)
-    reference = np.quantile(x[train], np.linspace(0, 1, 200), axis=0)
-    assert np.abs(normal_scores(x, reference) - by_scikit_learn(x, train)).max() < 1e-6
+    scale = QuantileTransformer(
+        n_quantiles=min(200, n), output_distribution="normal", subsample=None
+    )
+    expected = np.clip(scale.fit(x[:n]).transform(x), -3, 3)
+    expected[:, 2] = 0.0  # constant there
+    assert np.abs(normal_scores(x, np.arange(n)) - expected).max() < 1e-6
 
 
 def test_the_table_of_trust_is_counted_from_what_was_held_out(predictor):
@@ -439,21 +443,37 @@ def test_predict_prints_how_far_known_drugs_in_new_lines_can_be_trusted(
     assert "the best and the worst 6 of" in said
 
 
-def test_what_other_screens_say_of_a_held_out_compound_is_held_out_too(world):
-    """Levels of another screen: changed for one compound, those of its fifth do not move."""
+def test_what_other_screens_say_of_what_is_held_out_is_held_out_too(world):
+    """Another screen's responses to one compound, and of one line, are changed: what was said of
+    their parts while they were held out does not move.
+    """
     drugs = world.drugs.reset_index(drop=True)
-    means = np.bincount(world.pairs[:, 1], world.y) / np.bincount(world.pairs[:, 1])
     facts = drugs[["name", "smiles", "inchikey", "target", "pathway"]]
-    others = facts.assign(screen="other", max_concentration_um=np.nan, level=means)
-    one = Predictor.fit(world, others=others)
-    changed = others.assign(level=others["level"].where(others.index != 0, 50.0))
-    two = Predictor.fit(world, others=changed)
-    part = parts_of(one.known, 0)[1]
-    same, rest = (np.flatnonzero((part == part[0]) == where) for where in (True, False))
+    line, table = str(world.cells.index[0]), pd.DataFrame(world.matrix(), world.cells.index)
+
+    def elsewhere(table):
+        def read(without):
+            level = table.drop(index=list(without)).mean().to_numpy()
+            return facts.assign(screen="other", max_concentration_um=np.nan, level=level)
+
+        return read
+
+    of_drug, of_line = table.copy(), table.copy()
+    of_drug[0] = 50.0
+    of_line.loc[line] += np.linspace(0, 500, table.shape[1])
+    one, two, three = (
+        Predictor.fit(world, others=elsewhere(part)) for part in (table, of_drug, of_line)
+    )
+    line_part, drug_part = parts_of(one.known, 0)
+    same = drug_part == drug_part[0]
     for kind in ("new drug", "both new"):
         a, b = (fitted.out_of_fold[kind] for fitted in (one, two))
         assert np.array_equal(a[:, same], b[:, same], equal_nan=True)
-        assert not np.allclose(a[:, rest], b[:, rest], equal_nan=True)
+        assert not np.allclose(a[:, ~same], b[:, ~same], equal_nan=True)
+    same = line_part == line_part[one.known.sides[0].ids.get_loc(line)]
+    a, b = (fitted.out_of_fold["both new"] for fitted in (one, three))
+    assert np.array_equal(a[same], b[same], equal_nan=True)
+    assert not np.allclose(a[~same], b[~same], equal_nan=True)
     name = drugs["name"].iloc[0]
     said = two.predict([name], world.cells.index[:2].tolist(), as_new=True)
     assert said["note"].str.contains("its level follows what was measured by other").all()
@@ -510,7 +530,8 @@ def other_screens(tmp_path):
 
 
 def test_no_response_of_what_is_kept_back_is_read_from_any_screen(other_screens):
-    plain, changed = (other_levels(other_screens(value)) for value in (0.0, 1e6))
+    root = other_screens(0.0)
+    plain, changed = other_levels(root), other_levels(other_screens(1e6))
     pd.testing.assert_frame_equal(plain, changed)
     assert set(plain["screen"]) == {"GDSC1", "CTRP"}
     assert not plain["name"].isin(["indole", "azaindene"]).any()
@@ -522,6 +543,15 @@ def test_no_response_of_what_is_kept_back_is_read_from_any_screen(other_screens)
     left = table[~table["DEPMAP_ID"].isin(sorted(table["DEPMAP_ID"].unique())[:3])]
     means = left.groupby("compound")["LN_IC50"].mean()
     assert np.allclose(two["level"], means[list(two.index)])
+    # lines that are held out are left out as well, in both screens
+    cells = tables()["cells"]
+    others = other_levels(other_screens(2e6), cells.index[3:5])
+    away = cells["depmap_id"].iloc[:5]
+    means = table[~table["DEPMAP_ID"].isin(away)].groupby("compound")["LN_IC50"].mean()
+    two = others[others["screen"] == "CTRP"].set_index("name")
+    assert np.allclose(two["level"], means[list(two.index)])
+    one = [part[part["screen"] == "GDSC1"]["level"] for part in (plain, others)]
+    assert (one[0] != one[1]).all()
 
 
 def test_a_folder_without_other_screens_tells_no_level(tmp_path):

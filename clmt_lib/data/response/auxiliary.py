@@ -9,7 +9,7 @@ says so in its name.
 import hashlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import pandas as pd
 
 from clmt_lib.data import load_response
 from clmt_lib.data.base import Benchmark
-from clmt_lib.data.grouping import group_compounds
+from clmt_lib.data.grouping import group_compounds, letters
 from clmt_lib.data.response import ccle, gdsc
 from clmt_lib.data.response.base import DrugResponse
 from clmt_lib.data.response.joins import whole
@@ -314,17 +314,23 @@ OTHER_SCREENS = {  # screen -> (responses, columns of line, drug and ln IC50)
 SWEEPS = 5  # over lines and drugs, of `_levels_of`
 
 
-def other_levels(folder: str | os.PathLike | None = None) -> pd.DataFrame:
+def other_levels(
+    folder: str | os.PathLike | None = None, without: Collection[str] = ()
+) -> pd.DataFrame:
     """How potent other screens found their drugs to be: mean ln IC50 (ln uM) of each, the effects
     of the lines that it was tried on taken out.
 
     Nothing of a line or a compound that the folder keeps back for an external test
     (`transfer.withheld`) is read. A screen whose table is not in the folder is left out.
 
+    Parameters
+    ----------
+    without : COSMIC ids of lines whose responses are not read either, because they are held out
+
     Returns
     -------
-    [drugs] frame with `screen`, `name`, `smiles`, `inchikey`, `target`, `pathway`,
-    `max_concentration_um` and `level`.
+    [drugs] frame, indexed by screen and drug, with `screen`, `name`, `smiles`, `inchikey`,
+    `target`, `pathway`, `max_concentration_um` and `level`.
 
     Raises
     ------
@@ -338,11 +344,14 @@ def other_levels(folder: str | os.PathLike | None = None) -> pd.DataFrame:
     facts = gdsc.read_drugs(folder)
     kept_back, lines = withheld(folder), {}
     ids = folder / "ids/cell_lines.parquet"
-    if kept_back["lines"]:
+    if kept_back["lines"] or without:
         known = read_table(ids, ["COSMIC_ID", "DEPMAP_ID"])
-        own = known[known["DEPMAP_ID"].isin(kept_back["lines"])]
-        cosmic = own["COSMIC_ID"].dropna().astype("int64").astype(str)
-        lines = {"GDSC1": set(cosmic), "CTRP": set(own["DEPMAP_ID"])}
+        cosmic = known["COSMIC_ID"].astype("Int64").astype("string")
+        gone = known["DEPMAP_ID"].isin(kept_back["lines"]) | cosmic.isin(set(without))
+        lines = {
+            "GDSC1": set(cosmic[gone].dropna()) | set(without),
+            "CTRP": set(known.loc[gone, "DEPMAP_ID"].dropna()),
+        }
     away = facts.loc[facts.index.isin(kept_back["drugs"])]
     found = []
     for screen, (file, columns) in OTHER_SCREENS.items():
@@ -363,9 +372,9 @@ def other_levels(folder: str | os.PathLike | None = None) -> pd.DataFrame:
             )
             tried = tried.set_index(tried["master_cpd_id"].astype("int64").astype(str)).iloc[:, 1]
             drugs = drugs.assign(max_concentration_um=tried.reindex(drugs.index))
-            drugs = drugs.set_index(drugs["name"].map(_letters))
+            drugs = drugs.set_index(drugs["name"].map(letters))
             drugs = drugs[~drugs.index.duplicated()]
-            table["drug"] = table["drug"].map(_letters)
+            table["drug"] = table["drug"].map(letters)
         level = _levels_of(table[~table["line"].isin(lines.get(screen, set()))])
         drugs = drugs.reindex(drugs.index.intersection(level.index))
         columns_of_drugs = ["name", "smiles", "inchikey", "target", "pathway"]
@@ -374,20 +383,16 @@ def other_levels(folder: str | os.PathLike | None = None) -> pd.DataFrame:
         )
         part[columns_of_drugs] = part[columns_of_drugs].astype(object)
         part.insert(0, "screen", screen)
-        found.append(part.assign(level=level.reindex(part.index)))
+        part = part.assign(level=level.reindex(part.index))
+        found.append(part.set_index(screen + " " + part.index.astype(str)))
     if not found:
         columns_of_all = ["screen", "name", "smiles", "inchikey", "target", "pathway"]
         return pd.DataFrame(columns=[*columns_of_all, "max_concentration_um", "level"])
-    out = pd.concat(found, ignore_index=True)
+    out = pd.concat(found)
     both = pd.concat([out, away], ignore_index=True)
     compound = group_compounds(both[["name", "inchikey", "smiles"]]).to_numpy()
     kept = ~np.isin(compound[: len(out)], compound[len(out) :])
-    return out[kept].reset_index(drop=True)
-
-
-def _letters(name: Any) -> str:
-    """Letters and digits of a name, in lower case."""
-    return "".join(letter for letter in str(name).lower() if letter.isalnum())
+    return out[kept]
 
 
 def _levels_of(table: pd.DataFrame) -> pd.Series:

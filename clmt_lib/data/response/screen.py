@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.base import row_of
-from clmt_lib.data.grouping import group_compounds
+from clmt_lib.data.grouping import group_compounds, letters
 from clmt_lib.data.response.base import LARGEST_LN_UM, DrugResponse
 from clmt_lib.io import DataError, appearing, atomic_write, read_table
 
@@ -342,7 +342,7 @@ def _check_keys(
         strange = ~table[key].isin(ids).to_numpy() & ~empty
         for value in dict.fromkeys(table.loc[strange, key]):
             rows = (table[key] == value).to_numpy()
-            near = [own for own in ids if _plain(own) == _plain(value)]
+            near = [own for own in ids if letters(own) == letters(value)]
             at = int(np.flatnonzero(rows)[0])
             said.add(
                 f"{key} {value!r} is not in the table of {key}s"
@@ -547,11 +547,6 @@ def _list(ids: Iterable[Any], most: int = 4) -> str:
     ids = [str(one) for one in ids]
     more = f" and {len(ids) - most} more" if len(ids) > most else ""
     return ", ".join(ids[:most]) + more
-
-
-def _plain(label: Any) -> str:
-    """An id without case, spaces and marks."""
-    return re.sub(r"[\W_]", "", str(label)).lower()
 
 
 def _benchmark(screen: Screen) -> DrugResponse:
