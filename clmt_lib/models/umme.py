@@ -60,7 +60,8 @@ class UMMEConfig:
         that the side has; "auto" is all that the side has
     kernel_rows : further modalities, how alike an entity is to each of the training set: "kernel"
         on the sides that have structures or sequences
-    landmarks : with at most how many entities one is compared; 0 for all of the training set
+    landmarks : in a kernel, with at most how many entities one is compared; 0 for all of the
+        training set
     identity : a further modality, a free embedding of each entity of the training set
     drop_identity : dropout of the elements of identities
     hide : share of entities whose identity is hidden in a step, as a new entity's would be
@@ -178,8 +179,9 @@ def recipe_of(name: str, side: Any) -> Recipe | None:
     """How a modality of a side is made; None where the side does not have it.
 
     graph (atoms and bonds), smiles (its letters), fingerprint (Morgan bits), kernel (how alike to
-    each training entity), sequence (its letters); any other view of the side: text by the frozen
-    encoder, a table by z-scores with masks for its gaps.
+    each training entity), words_2 and words_3 (how alike in words of two or three residues, where
+    an alignment of thousands of sequences would take hours), sequence (its letters); any other view
+    of the side: text by the frozen encoder, a table by z-scores with masks for its gaps.
     """
     structure = "smiles" in side.frame and side.frame["smiles"].notna().any()
     if name in ("graph", "smiles", "fingerprint"):
@@ -194,6 +196,8 @@ def recipe_of(name: str, side: Any) -> Recipe | None:
         if structure:
             return Alike()
         return Alike(kinds=("words_3", "alignment")) if of_letters else None
+    if name in ("words_2", "words_3"):
+        return Alike(kinds=(name,)) if of_letters else None
     if name == "sequence" and of_letters:
         return Letters("sequence")
     view = side.views.get(name)
@@ -226,8 +230,11 @@ def modalities(
             )
         found |= some if name == "auto" else dict(list(some.items())[:1])
     rows = recipe_of("kernel", side) if kernel else None
-    if isinstance(rows, Alike):
-        found["kernel"] = replace(rows, landmarks=landmarks)
+    if rows is not None:
+        found["kernel"] = rows
+    for name, recipe in found.items():
+        if isinstance(recipe, Alike):
+            found[name] = replace(recipe, landmarks=landmarks)
     return {name: replace(recipe, entity=side.name) for name, recipe in found.items()}
 
 

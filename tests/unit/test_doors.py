@@ -138,6 +138,7 @@ DAVIS, TOX = "dti/davis_", "probing/tox21.parquet"
     "name, change, says",
     [
         (DAVIS + "pairs.parquet", cell(5, "pKd", 7.0), "row 7: pKd 7.0 of a Kd of"),
+        (DAVIS + "pairs.parquet", lambda t: t.assign(pKd=t["kd_nM"]), "row 2: pKd .* of a Kd of"),
         (DAVIS + "pairs.parquet", cell(5, "kd_nM", -3.0), "row 7: pKd .* of a Kd of -3.0 nM"),
         (DAVIS + "pairs.parquet", cell(5, "kd_nM", None), "row 7: pKd .* of a Kd of nan"),
         (DAVIS + "pairs.parquet", cell(5, "drug_index", 7), "row 7: drug_index 7, there are 7 dr"),

@@ -2,6 +2,7 @@
 that are identities where they should be, and the invented world they are tried on.
 """
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -423,10 +424,14 @@ def test_real_kinds_of_modalities(tmp_path):
     assert np.isfinite(found).all()
     stranger = replace(drug, frame=drug.frame.set_axis([f"e{i}" for i in range(9)]))
     assert np.isfinite(model.predict(tiny.pairs, tiny.with_sides(stranger))).all()
+    marked = small(row_views=("words_3",), landmarks=4, column_views=("fingerprint",))
+    marked = marked.fit(tiny, split).inputs.x[0]["words_3"]  # compared with four of eight
+    assert marked.shape == (8, 4) and np.isfinite(marked.numpy()).all()
     mlp = small(head="mlp", row_views=("sequence",), column_views=("smiles",), identity=False)
     assert np.isfinite(mlp.fit(tiny, split).predict(tiny.pairs)).all()
     for wrong, what in (
         ({"row_views": ("shape",)}, "proteins have no 'shape'.*sequence"),
+        ({"column_views": ("words_3",)}, "drugs have no 'words_3'.*assay"),
         ({"row_views": (), "identity": False}, "the proteins of tiny have no modality"),
         ({"curriculum": "fast"}, "unknown curriculum 'fast'"),
         ({"lose": 1.5}, "lose of 1.5"),
@@ -603,6 +608,41 @@ def test_the_figures_show_what_they_are_given():
     dots = plotting.withheld(pd.DataFrame({"many": [1, 1, 2], "score": [3.0, 1.0, 1.0]}), "MSE")
     assert dots.get_lines()[1].get_ydata().tolist() == [2.0, 1.0]
     plt.close("all")
+
+
+# What is done to drugs at test, and what was withheld in training
+
+
+@pytest.fixture(scope="module")
+def script():
+    """experiments/umme.py, with short trainings."""
+    spec = importlib.util.spec_from_file_location("umme_script", EXPERIMENTS / "umme.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.WORLD, module.SMALL = {"drugs": 40, "proteins": 24}, SMALL
+    return module
+
+
+def test_noise_is_of_the_size_that_is_said_and_reaches_nothing_that_is_absent(script, world, split):
+    model = small().fit(world, split)
+    asked = world.pairs[split.test]
+    assert np.array_equal(script.noisy(model, 0.0).predict(asked), model.predict(asked))
+    loud = script.noisy(model, 2.0)
+    known = model.inputs.present[1]["words"] & model.inputs.seen[1]
+    error = (loud.inputs.x[1]["words"] - model.inputs.x[1]["words"]).std(0)
+    wanted = 2 * model.inputs.x[1]["words"][known].std(0)
+    assert (error / wanted).mean() == pytest.approx(1, abs=0.1)
+    nobody = np.zeros(40, dtype=bool)
+    off = {1: dict.fromkeys(model.inputs.present[1], nobody)}
+    assert np.array_equal(loud.seeing(off).predict(asked), model.seeing(off).predict(asked))
+    assert not np.array_equal(loud.predict(asked), model.predict(asked))
+
+
+def test_only_drugs_of_training_and_validation_lose_modalities(script):
+    model, benchmark, split = script.fit_world("words", 2, {}, rate=0.0, lost=0.5)
+    test = np.isin(np.arange(40), benchmark.pairs[split.test, 1])
+    for there in model.inputs.present[1].values():
+        assert there[test].all() and 0.2 < there[~test].float().mean() < 0.8
 
 
 # What the record of the invented worlds says; the ledger holds claims against these
