@@ -35,7 +35,8 @@ PAGE = r"""
 (() => {
   const article = document.querySelector("article.bd-article").cloneNode(true);
   const drop = "script, style, button, .headerlink, .toggle-details, mjx-assistive-mml, " +
-    ".sd-tab-set > input, details.hide, .tocpage";
+    ".sd-tab-set > input, details.hide, .tocpage, .explorer > input, .explorer > label, " +
+    ".explorer > br, .explorer .on-screen, .explorer .pane .second";
   article.querySelectorAll(drop).forEach(each => each.remove());
   article.querySelectorAll(".toggle-hidden").forEach(
     each => each.classList.remove("toggle-hidden"));
@@ -86,6 +87,14 @@ svg.drawn .line { stroke: #d55e00; } svg.drawn .drug { stroke: #0072b2; }
 svg.drawn circle.line { fill: #d55e00; } svg.drawn circle.drug { fill: #0072b2; }
 svg.drawn .plain, svg.drawn .flow { stroke: #667085; }
 svg.drawn path.tip { fill: #667085; stroke: none; }
+svg.drawn path.edge { stroke: #667085; stroke-width: 0.8; }
+svg.drawn .dot path { stroke-width: 8; stroke-linecap: round; }
+svg.drawn .dot circle { fill: none; stroke-width: 2; }
+svg.drawn image { image-rendering: pixelated; }
+.explorer .on-paper { font: 600 9pt Helvetica, Arial, sans-serif; margin: 0.6em 0 0; }
+.explorer .shared svg.drawn { margin-bottom: 0; }
+.explorer .shared ~ .pane .on-paper { display: none; }
+.explorer .shared ~ .pane svg.drawn { margin-top: 0; }
 .cover { text-align: center; padding-top: 30%; }
 """
 

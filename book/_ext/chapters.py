@@ -258,11 +258,11 @@ def _in_output(node):
 
 
 def fill_in(app, config):
-    """What pages name between double braces: sentences and tables made from the records, and the
-    sizes of chapters; and buttons that need a public repository, where CLMT_REPOSITORY names one.
-    Raise where a sentence no longer holds.
+    """What pages name between double braces: sentences and tables made from the records, the
+    sizes of chapters, and pictures to play with; and buttons that need a public repository, where
+    CLMT_REPOSITORY names one. Raise where a sentence no longer holds.
     """
-    from clmt_lib.book import findings
+    from clmt_lib.book import explorers, findings
     from clmt_lib.io import DataError
 
     try:
@@ -270,6 +270,7 @@ def fill_in(app, config):
     except DataError as error:
         raise ExtensionError(str(error)) from error
     told["sizes"] = size_table(Path(app.srcdir))
+    told |= explorers.simulated_world()
     config.myst_substitutions = {**(config.myst_substitutions or {}), **told}
     offered = launch_options(os.environ.get("CLMT_REPOSITORY", ""))
     config.html_theme_options = {**config.html_theme_options, **offered}

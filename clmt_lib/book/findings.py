@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from clmt_lib import records
+from clmt_lib.book.explorers import choose
 from clmt_lib.book.plotting.style import display_name
 from clmt_lib.io import DataError
 
@@ -348,16 +349,10 @@ def ablation_explorer(folder: Folder = None) -> str:
     frame = records.study("ablations", folder)
     frame = frame[(frame["name"] == "") & (frame["dataset"] == "gdsc2")]
     frame = frame.assign(verdict=records.verdicts(frame))
-    buttons, panes = [], []
-    for number, (split, title) in enumerate(ASKED.items()):
-        rows = frame[frame["split"] == split]
-        own, checked = f"ablation-{number}", " checked" * (number == 0)
-        buttons.append(
-            f'<input type="radio" name="ablation" id="{own}"{checked}>'
-            f'<label for="{own}">{escape(title)}</label>'
-        )
-        panes.append(f'<div class="pane">{_effects(rows, title)}</div>')
-    return f'<div class="explorer">{"".join(buttons + panes)}</div>'
+    panes = {
+        title: _effects(frame[frame["split"] == split], title) for split, title in ASKED.items()
+    }
+    return choose("ablation", panes, "Which pairs are asked for")
 
 
 def _effects(rows: pd.DataFrame, title: str) -> str:
