@@ -111,13 +111,17 @@ class Chromium:
         self.wait("Emulation.virtualTimeBudgetExpired")
 
     def evaluate(self, session: str, expression: str) -> Any:
-        """The value of a JavaScript expression on the page."""
-        told = self.call("Runtime.evaluate", session, expression=expression, returnByValue=True)
+        """The value of a JavaScript expression on the page; of a promise, what it comes to."""
+        how = {"returnByValue": True, "awaitPromise": True}
+        told = self.call("Runtime.evaluate", session, expression=expression, **how)
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
 
-    def visit(self, url: str, script: str = "", width: int = 1280) -> tuple[Any, set[str]]:
-        """Load a page in a tab of its own; (what `script` says there, or the rendered DOM; the
+    def visit(
+        self, url: str, script: str = "", width: int = 1280, theme: str = "light", tool: str = ""
+    ) -> tuple[Any, set[str]]:
+        """Load a page in a tab of its own, for a reader who likes a "light" or a "dark" one, and
+        run a `tool` on it if there is one; (what `script` says there, or the rendered DOM; the
         addresses that the page asked for).
         """
         tab, session = self.tab()
@@ -125,7 +129,12 @@ class Chromium:
             self.call(f"{domain}.enable", session)
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", session, **size)
+        likes = [{"name": "prefers-color-scheme", "value": theme}]
+        self.call("Emulation.setEmulatedMedia", session, features=likes)
         self.load(session, url)
+        if tool:  # which may wait for a clock: time goes on
+            self.call("Emulation.setVirtualTimePolicy", session, policy="advance")
+            self.call("Runtime.evaluate", session, expression=tool)
         told = self.evaluate(session, script or "document.documentElement.outerHTML")
         asked = {
             event["params"]["request"]["url"]

@@ -8,6 +8,7 @@ the library (api/) is in the zip only.
 """
 
 import hashlib
+import re
 import sys
 import tempfile
 import zipfile
@@ -267,6 +268,46 @@ def epub(pages: Sequence[Page], site: Path, title: str, path: Path) -> None:
             put(f"OEBPS/images/{kept}", (site / place).read_bytes())
 
 
+def check(pages: Sequence[Page], site: Path, whole: str, printed: bytes, book: Path) -> None:
+    """See that PDF and EPUB hold every chapter, formula and figure of the built pages.
+
+    Parameters
+    ----------
+    whole : the file that was printed; printed : the PDF; book : the EPUB
+
+    Raises
+    ------
+    ValueError
+        Something is missing, and where.
+    """
+    from bs4 import BeautifulSoup
+
+    described = 0
+    with zipfile.ZipFile(book) as parts:
+        for page in pages:
+            built = (site / f"{page.name}.html").read_text(encoding="utf-8")
+            article = BeautifulSoup(built, "html.parser").find("article")
+            beyond = len(article.select(".on-screen svg.drawn"))
+            figures = len(article.select("img, svg.drawn")) - beyond
+            tree = ElementTree.fromstring(parts.read(f"OEBPS/{page.key}.xhtml"))
+            kept = [n for n in tree.iter() if n.tag.endswith("}img") or n.get("role") == "img"]
+            wanted = page.formulas + figures
+            if page.formulas < len(article.select(".math")) or len(kept) != wanted:
+                raise ValueError(
+                    f"{page.name}: {len(kept)} of {wanted} formulas and figures are in the EPUB"
+                )
+            described += wanted
+    headings = len(re.findall(r"<h[1-6][ >]", whole))
+    found = {  # a tagged PDF says of every picture what it shows, and which line is a heading
+        "formulas and figures": (printed.count(b"/Alt ("), printed.count(b"/Alt <"), described),
+        "headings": (len(re.findall(rb"/S /H[1-6]\b", printed)), 0, headings),
+        "entries of the contents": (len(re.findall(rb"/Title [(<]", printed)) - 1, 0, headings),
+    }
+    for what, (plain, coded, wanted) in found.items():
+        if plain + coded != wanted:
+            raise ValueError(f"the PDF holds {plain + coded} of {wanted} {what}")
+
+
 def archive(site: Path, path: Path) -> None:
     """Write the pages as a zip that works from a folder, without any network."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
@@ -279,7 +320,13 @@ def archive(site: Path, path: Path) -> None:
 
 
 def release(site: Path, to: Path, names: Sequence[str] | None = None) -> list[Path]:
-    """Make zip, PDF, EPUB and SHA256SUMS of a built site; the files."""
+    """Make zip, PDF, EPUB and SHA256SUMS of a built site; the files.
+
+    Raises
+    ------
+    ValueError
+        PDF or EPUB lacks something that the pages have.
+    """
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     to.mkdir(parents=True, exist_ok=True)
     made = [to / f"clmt-book.{ending}" for ending in ("zip", "pdf", "epub")]
@@ -289,7 +336,8 @@ def release(site: Path, to: Path, names: Sequence[str] | None = None) -> list[Pa
         try:
             pages = read_pages(site, names or named(), browser, address)
             whole = site / "_whole_book.xhtml"
-            whole.write_text(one_file(pages, site, config["title"]), encoding="utf-8")
+            text = one_file(pages, site, config["title"])
+            whole.write_text(text, encoding="utf-8")
             foot = (
                 '<div style="font-size:8px;width:100%;text-align:center">'
                 '<span class="pageNumber"></span></div>'
@@ -305,6 +353,7 @@ def release(site: Path, to: Path, names: Sequence[str] | None = None) -> list[Pa
                 )
             )
             epub(pages, site, config["title"], made[2])
+            check(pages, site, text, made[1].read_bytes(), made[2])
         finally:
             browser.close()
             (site / "_whole_book.xhtml").unlink(missing_ok=True)

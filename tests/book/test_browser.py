@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 from posixpath import dirname, join, normpath
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
@@ -20,6 +21,10 @@ from bs4 import BeautifulSoup
 ROOT = release.ROOT
 SITE = ROOT / "_build" / "html"
 TOC = extension.named_in(yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8")))
+AXE = os.environ.get("CLMT_AXE", "")  # axe.min.js, of the package axe-core: half a megabyte
+SERIOUS = """axe.run(document, {resultTypes: ["violations"], iframes: false}).then(
+  told => JSON.stringify(told.violations.filter(one => /serious|critical/.test(one.impact)).map(
+    one => [one.id, one.nodes.slice(0, 3).map(node => node.html.slice(0, 120))])))"""
 FEW = ("index", "clmt_in_one_page", "notation", "notebooks/01_data", "glossary")
 WHOLE = """JSON.stringify([document.documentElement.outerHTML,
   document.documentElement.scrollWidth - document.documentElement.clientWidth])"""
@@ -67,6 +72,26 @@ def test_a_page_renders_with_the_network_cut(server, browser, name):
 def test_a_page_fits_a_phone(server, browser, name):
     beyond = browser.visit(f"{server[0]}/{name}.html", WHOLE, width=390)[0]
     assert json.loads(beyond)[1] <= 0, "the page itself scrolls sideways"
+
+
+@pytest.mark.skipif(not AXE, reason="no axe-core: set CLMT_AXE to its axe.min.js")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", TOC)
+def test_axe_finds_nothing_serious(server, browser, name, theme):
+    tool = Path(AXE).read_text(encoding="utf-8")
+    told = browser.visit(f"{server[0]}/{name}.html", SERIOUS, 390, theme, tool)[0]
+    assert json.loads(told) == []
+
+
+@pytest.mark.skipif(not AXE, reason="no axe-core: set CLMT_AXE to its axe.min.js")
+def test_axe_would_find_it(tmp_path, browser):
+    (tmp_path / "bad.html").write_text(
+        "<html lang='en'><title>t</title><main><h1>t</h1><img src=x>"
+    )
+    with headless.served(tmp_path) as (address, _):
+        tool = Path(AXE).read_text(encoding="utf-8")
+        told = browser.visit(f"{address}/bad.html", SERIOUS, tool=tool)[0]
+    assert [one for one, _ in json.loads(told)] == ["image-alt"]
 
 
 def test_a_page_that_is_too_wide_or_complains_is_noticed(tmp_path, browser):
@@ -119,6 +144,23 @@ def test_the_epub_holds_every_page_formula_and_figure(released):
             if not url.scheme:
                 target = normpath(join(dirname(name), url.path)) if url.path else name
                 assert target in names and (not url.fragment or url.fragment in ids[target])
+
+
+def test_a_release_without_a_figure_or_a_heading_is_refused(released):
+    printed = released[1].read_bytes()
+    with headless.served(SITE) as (address, _):
+        reader = Chromium(released[1].parent)
+        pages = release.read_pages(SITE, FEW, reader, address)
+        reader.close()
+    whole = release.one_file(pages, SITE, "")
+    release.check(pages, SITE, whole, printed, released[2])
+    for tag, said in ((b"/Alt (", "formulas and figures"), (b"/S /H2\n", "headings")):
+        assert tag in printed
+        with pytest.raises(ValueError, match=said):
+            release.check(pages, SITE, whole, printed.replace(tag, b"/Gone (", 1), released[2])
+    pages[0].formulas += 1
+    with pytest.raises(ValueError, match=f"{FEW[0]}: .* are in the EPUB"):
+        release.check(pages, SITE, whole, printed, released[2])
 
 
 def test_the_zip_is_the_site_and_the_sums_are_of_the_files(released):
