@@ -1,21 +1,21 @@
 """What structure, and profiles beside it, tell of label tables, as derived records (chapter
 profiles).
 
-    python experiments/probes.py tables inner fractions imputed ceiling
+    python experiments/probes.py tables blends fractions imputed ceiling
 
 needs `CLMT_DATA`. Writes `probes-tables` (every model of every table and split), `probes-tasks`
-(each assay of the published splits), `probes-inner`, `probes-fractions`, `probes-imputed` and
+(each assay of the published splits), `probes-blend`, `probes-fractions`, `probes-imputed` and
 `probes-ceiling`. Scores are kept in `experiments/runs/probes`: what is there is not made again.
 `--only chembl2k` makes the scores of one table and writes no record; `write` makes the records of
-tables from the scores that are there, and lists what is missing.
+tables from the scores that are there, keeps rows whose scores are gone, and lists what is missing.
 """
 
 import argparse
+import json
 import time
 from ast import literal_eval
 from dataclasses import replace
 from functools import lru_cache, partial
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,9 @@ KEPT = HERE / "runs" / "probes"
 CONFIG = yaml.safe_load((HERE / "configs" / "probes.yaml").read_text(encoding="utf-8"))
 BOTH = ("counts", "descriptors")
 BLEND = ("both", "forest", "kernel_counts", "kernel")  # subsets are looked at on valid
-BASE, DRAWS, TREES, INNER = "both", 1000, 100, 3
+TOLD = ("counts", "both", "forest", "ranks", "chosen", "blend")  # of these each assay is kept
+MEMBERS = BLEND  # and these over folds inside train and valid
+BASE, DRAWS, TREES, DIGITS = "both", 1000, 100, 4
 
 
 def linear(*names):
@@ -69,6 +71,7 @@ MODELS = {
     "imputed_both": linear(*BOTH, "imputed"),
     "shuffled_both": linear(*BOTH, "shuffled"),
 }
+MODELS["blend"] = lambda: probes.BlendProbe({name: MODELS[name]() for name in MEMBERS})
 
 
 @lru_cache(maxsize=2)
@@ -129,34 +132,30 @@ def imputed(benchmark, split, shuffled=False, seed=0):
     return np.hstack(blocks)
 
 
-def name_of(table, rule, seed, model, percent=100, variant=""):
+def name_of(table, rule, seed, model, percent=100):
     """What scores are kept under."""
-    name = f"{table}-{rule}-{seed}-{model}" + (f"-{percent}" if percent < 100 else "")
-    return f"{name}-{variant}" if variant else name
+    return f"{table}-{rule}-{seed}-{model}" + (f"-{percent}" if percent < 100 else "")
 
 
-def cut(benchmark, split, variant):
-    """The split of a variant: "inner0" to "inner2" hold a third of the scaffolds of train and valid
-    out as validation set; "refit" trains on both. The test set stays, and nobody reads it.
+@lru_cache(maxsize=8)
+def split_of(table, rule, seed):
+    """A split of a label table; published ones have no seed."""
+    return published.molecule_split(benchmark_of(table), rule, seed)
+
+
+@lru_cache(maxsize=2)
+def profiles_for(benchmark, split, shuffled, seed):
+    """`imputed`, which the fractions of a table share."""
+    return imputed(benchmark, split, shuffled, seed)
+
+
+def scores(table, rule, seed, model, percent=100):
+    """(benchmark, split, {"table": [molecules, assays] scores, "chosen": what was chosen, "seconds"
+    of the CPU; of a blend "again", fitted on train and valid, and what it "looked" at}).
     """
-    if not variant:
-        return split
-    both = np.sort(np.concatenate([split.train, split.valid]))
-    if variant == "refit":
-        return replace(split, train=both)
-    rows = benchmark.pairs[both, 0]
-    group = np.unique(benchmark.sides[0].keys["scaffold"][rows], return_inverse=True)[1]
-    fold = np.random.default_rng(5).permutation(group.max() + 1)[group] % INNER
-    out = fold == int(variant.removeprefix("inner"))
-    return replace(split, train=both[~out], valid=both[out])
-
-
-def scores(table, rule, seed, model, percent=100, variant=""):
-    """(benchmark, split, [molecules, assays] scores, what was chosen, CPU seconds)."""
     benchmark = benchmark_of(table)
-    split = published.molecule_split(benchmark, rule, 0 if percent < 100 else seed)
-    split = cut(benchmark, split, variant)
-    file = KEPT / f"{name_of(table, rule, seed, model, percent, variant)}.npz"
+    split = split_of(table, rule, 0 if percent < 100 else seed)
+    file = KEPT / f"{name_of(table, rule, seed, model, percent)}.npz"
     kept = read_cached(file)
     if kept is None:
         started = time.process_time()
@@ -164,12 +163,10 @@ def scores(table, rule, seed, model, percent=100, variant=""):
         if model == "random_encoder":
             made = with_view(benchmark, random=random_encoder(benchmark))
         elif "imputed" in model:
-            made = with_view(benchmark, imputed=imputed(benchmark, split))
+            made = with_view(benchmark, imputed=profiles_for(benchmark, split, False, 0))
         elif "shuffled" in model:
-            made = with_view(benchmark, shuffled=imputed(benchmark, split, True, seed))
+            made = with_view(benchmark, shuffled=profiles_for(benchmark, split, True, seed))
         settings = {"fraction": percent / 100, "seed": seed} if percent < 100 else {}
-        if variant == "refit":
-            settings = chosen_settings(scores(table, rule, seed, model)[3])
         fitted = MODELS[model](**settings).fit(made, replace(split, checksum=made.checksum))
         seconds = time.process_time() - started
         kept = {
@@ -177,66 +174,42 @@ def scores(table, rule, seed, model, percent=100, variant=""):
             "seconds": np.array(seconds),
             "chosen": np.array(str(fitted.chosen)),
         }
+        if model == "blend":
+            looked = {", ".join(names): score for names, score in fitted.looked.items()}
+            kept["looked"] = np.array(json.dumps(looked))
+            kept["again"] = fitted.fit_again(made, split).table.astype(np.float32)
         write_cached(file, kept)
         print(f"{file.stem}: {seconds:.0f} s", flush=True)
-    return benchmark, split, kept["table"].astype(float), str(kept["chosen"]), kept["seconds"]
+    return benchmark, split, kept | {"table": kept["table"].astype(float)}
 
 
-def chosen_settings(text):
-    """Settings of a model that has nothing left to choose."""
-    chosen = literal_eval(text)
-    names = {"C": "strengths", "ridge": "ridges", "same": "same"}
-    return {names[key]: (value,) for key, value in chosen.items()}
-
-
-def ranked(found, names, benchmark, split):
-    """Mean of ranks of some models, among the molecules that the split does not train on."""
-    fitted = np.unique(benchmark.pairs[split.train, 0])
-    rows = np.setdiff1d(np.arange(benchmark.shape[0]), fitted)
-    return probes.mean_of_ranks([found[name] for name in names], rows)
-
-
-def inner():
-    """Rows: every subset of the models by cross-validation inside train and valid; the best one on
-    the test set, trained on train, and on train and valid.
+def blends():
+    """Rows: every subset of the models over folds inside train and valid; the best one on the test
+    set, trained on train, and on train and valid.
     """
     rows = []
-    for entry in CONFIG["inner"]:
-        where = entry["table"], entry["rule"], 0
-        subsets = [c for k in range(1, 5) for c in combinations(BLEND, k)]
-        values = {names: [] for names in subsets}
-        for fold in range(INNER):
-            found = {}
-            for model in BLEND:
-                benchmark, split, found[model], *_ = scores(*where, model, variant=f"inner{fold}")
-            valid = probes.Scored.of(benchmark, split, "valid", 1)
-            for names in subsets:
-                table = ranked(found, names, benchmark, split)
-                values[names].append(float(np.nanmean(valid.each(table))))
-        best = max(subsets, key=lambda names: round(np.mean(values[names]), 6))
-        for names in subsets:
-            rows.append(
-                {"what": "inner", "models": ", ".join(names), "valid": np.mean(values[names])}
-            )
-        for what, variant in (("chosen", ""), ("chosen, trained on valid, too", "refit")):
-            found = {}
-            for model in dict.fromkeys([*best, BASE]):
-                benchmark, split, found[model], *_ = scores(*where, model, variant=variant)
-            table = ranked(found, best, benchmark, split)
-            base = ranked(found, [BASE], benchmark, split)
-            row = summary(benchmark, split, table, base)
-            rows.append({"what": what, "models": ", ".join(best), **row})
-        for row in rows:
-            row |= {"table": entry["table"], "rule": entry["rule"], "looked": len(subsets)}
+    for entry in CONFIG["blends"]:
+        for seed in entry["seeds"]:
+            where = {"table": entry["table"], "rule": entry["rule"], "seed": seed}
+            benchmark, split, base = scores(*where.values(), BASE)
+            *_, kept = scores(*where.values(), "blend")
+            looked = json.loads(str(kept["looked"]))
+            sign = 1 if benchmark.task == "properties" else -1
+            if entry.get("subsets"):
+                rows += [
+                    {**where, "what": "inner", "models": names, "valid": sign * score}
+                    for names, score in looked.items()
+                ]
+            again = MODELS[BASE]().fit(benchmark, split).fit_again(benchmark, split).table
+            whole = replace(split, train=split.with_validation().train)
+            models = ", ".join(literal_eval(str(kept["chosen"])))
+            about = {**where, "models": models, "looked": len(looked)}
+            for what, part, table, other in (
+                ("chosen", split, kept["table"], base["table"]),
+                ("chosen, trained on valid, too", whole, kept["again"].astype(float), again),
+            ):
+                rows.append({**about, "what": what, **summary(benchmark, part, table, other)})
     return rows
-
-
-def parts(rows):
-    """(row, seed, model) of a list of the configuration."""
-    for row in rows:
-        for seed in row["seeds"]:
-            for model in row["models"]:
-                yield row["table"], row["rule"], seed, model
 
 
 def metric_of(benchmark):
@@ -310,101 +283,114 @@ def sets_apart(benchmark, split, fewest=probes.FEWEST):
 
 
 def tables(only=None, models=None):
-    """Rows of every table, split and model; each assay; who is helped by known stereoisomers."""
-    rows, tasks, apart, missing = [], [], [], []
+    """({"tables": rows of every table, split and model; "tasks": each assay; "stereo": who is
+    helped by known stereoisomers}, names of missing scores). With `only` "" the rows of the record
+    stay where scores are gone.
+    """
+    rows, missing = {"tables": [], "tasks": [], "stereo": []}, []
     known = known_rows() if only == "" else {}
     for entry in CONFIG["tables"]:
         if only and entry["table"] != only:
             continue
         for seed in entry["seeds"]:
+            where = {"table": entry["table"], "rule": entry["rule"], "seed": seed}
+            told = known.get(tuple(where.values()), {})
             found, about = {}, {}
             for model in entry["models"]:
                 if models and model not in models:
                     continue
-                part = entry["table"], entry["rule"], seed, model
-                if not (KEPT / f"{name_of(*part)}.npz").exists() and only == "":
-                    missing.append(name_of(*part))
+                if only == "" and not (KEPT / f"{name_of(*where.values(), model)}.npz").exists():
+                    if ("tables", model) not in told:
+                        missing.append(name_of(*where.values(), model))
                     continue
-                benchmark, split, found[model], chosen, seconds = scores(*part)
-                about[model] = {"chosen": chosen, "seconds": float(seconds)}
-            if only or not found:
+                benchmark, split, kept = scores(*where.values(), model)
+                found[model] = kept["table"]
+                about[model] = {"chosen": str(kept["chosen"]), "seconds": float(kept["seconds"])}
+            if only:
                 continue
-            for name, (table, chosen) in blended(found, benchmark, split).items():
-                found[name], about[name] = table, {"chosen": chosen, "seconds": None}
-            where = {"table": entry["table"], "rule": entry["rule"], "seed": seed}
-            sizes = np.bincount(published.roles(benchmark.sides[0], entry["rule"], seed))
-            for name, table in found.items():
-                base = found.get(BASE) if name != BASE else None
-                row = known.get(("tables", *where.values(), name))
-                if (
-                    row is None
-                    or about[name]["chosen"] != row["chosen"]
-                    or (base is not None and "difference" not in row)
-                ):
-                    row = {**where, "model": name, **about[name]}
-                    row |= summary(benchmark, split, table, base)
-                rows.append({**row, "molecules": sizes.tolist()})
-                if seed == 0 and entry["rule"] != "random":
-                    tasks += each_assay(where, name, benchmark, split, table)
-            for part, half in sets_apart(benchmark, split).items():
-                for name, table in found.items():
-                    row = known.get((part, *where.values(), name))
-                    if row is None:
-                        new = summary(benchmark, half, table)
-                        keep = ("test_all", "test", "interval", "assays")
-                        row = {**where, "part": part, "model": name}
-                        row |= {key: new[key] for key in keep}
-                    apart.append(row)
-    return rows, tasks, apart, missing
+            if found and len(found) == len(entry["models"]):  # of a part, others would be chosen
+                for name, (table, chosen) in blended(found, benchmark, split).items():
+                    found[name], about[name] = table, {"chosen": chosen, "seconds": None}
+            if found:
+                told = {**told, **rows_of(where, found, about, benchmark, split, told)}
+            for (part, _), row in told.items():
+                rows[part if part in rows else "stereo"].append(row)
+    return rows, missing
 
 
-def known_rows():
-    """Rows of the record as it is, which `write` does not compute again: {(part, table, rule, seed,
-    model): row}.
+def rows_of(where, found, about, benchmark, split, known):
+    """{(part, model): row} of one split; what the record says of the same scores is not computed
+    again.
     """
-    if not is_derived("probes-tables"):
-        return {}
-    found = read("probes-tables").metrics
     out = {}
-    for part in ("tables", "stereo"):
-        for row in found[part]:
-            name = row.get("part", "tables")
-            out[name, row["table"], row["rule"], row["seed"], row["model"]] = row
+    sizes = np.bincount(published.roles(benchmark.sides[0], where["rule"], where["seed"]))
+    apart = sets_apart(benchmark, split)
+    for name, table in found.items():
+        base = found.get(BASE) if name != BASE else None
+        row = known.get(("tables", name))
+        if (
+            row is None
+            or about[name]["chosen"] != row["chosen"]
+            or (base is not None and "difference" not in row)
+        ):
+            row = {**where, "model": name, **about[name]}
+            row |= summary(benchmark, split, table, base)
+        out["tables", name] = {**row, "molecules": sizes.tolist()}
+        for part, half in apart.items():
+            out[part, name] = known.get((part, name))
+            if out[part, name] is None:
+                new = summary(benchmark, half, table)
+                keep = ("test_all", "test", "interval", "assays")
+                out[part, name] = {**where, "part": part, "model": name}
+                out[part, name] |= {key: new[key] for key in keep}
+        asked = name in TOLD and benchmark.shape[1] <= 100 and where["rule"] != "random"
+        if asked and where["seed"] == 0:  # each assay, to three digits
+            each = probes.Scored.of(benchmark, split, "test", 1).each(table, metric_of(benchmark))
+            values = [None if np.isnan(value) else round(float(value), 3) for value in each]
+            what = {"table": where["table"], "rule": where["rule"], "model": name}
+            out["tasks", name] = {**what, "values": values}
     return out
 
 
-def each_assay(where, name, benchmark, split, table):
-    """One row: the metric of each assay that is scored, to three digits."""
-    if benchmark.shape[1] > 100 or name not in ("counts", "both", "forest", "ranks", "chosen"):
-        return []
-    each = probes.Scored.of(benchmark, split, "test", 1).each(table, metric_of(benchmark))
-    values = [None if np.isnan(value) else round(float(value), 3) for value in each]
-    return [{"table": where["table"], "rule": where["rule"], "model": name, "values": values}]
+def known_rows():
+    """{(table, rule, seed): {(part, model): row}} of the records as they are."""
+    out = {}
+    for record, parts in (("tables", ("tables", "stereo")), ("tasks", ("tasks",))):
+        if not is_derived(f"probes-{record}"):
+            continue
+        found = read(f"probes-{record}").metrics
+        for part in parts:
+            for row in found[part]:
+                where = row["table"], row["rule"], row.get("seed", 0)
+                out.setdefault(where, {})[row.get("part", part), row["model"]] = row
+    return out
 
 
 def fractions():
-    """Rows of label fractions: mean over seeds."""
+    """Rows of label fractions: mean over draws of the labels, and what each has over the probe on
+    structure from the same labels, with an interval over molecules.
+    """
     rows = []
     for entry in CONFIG["fractions"]:
         for percent in entry["percent"]:
+            each, drawn = {}, {}
             for model in entry["models"]:
-                each = []
-                for seed in entry["seeds"]:
-                    benchmark, split, table, *_ = scores(
-                        entry["table"], entry["rule"], seed, model, percent
-                    )
-                    test = probes.Scored.of(benchmark, split)
-                    each.append(float(np.nanmean(test.each(table, metric_of(benchmark)))))
-                rows.append(
-                    {
-                        "table": entry["table"],
-                        "rule": entry["rule"],
-                        "model": model,
-                        "percent": percent,
-                        "values": each,
-                        "mean": np.mean(each),
-                    }
-                )
+                for seed in entry["seeds"] if percent < 100 else [0]:
+                    where = entry["table"], entry["rule"], seed
+                    benchmark, split, kept = scores(*where, model, percent)
+                    test, metric = probes.Scored.of(benchmark, split), metric_of(benchmark)
+                    mean = float(np.nanmean(test.each(kept["table"], metric)))
+                    each.setdefault(model, []).append(mean)
+                    draw = test.draws(kept["table"], metric, draws=DRAWS)
+                    drawn.setdefault(model, []).append(draw)
+            for model, values in each.items():
+                gap = np.mean(drawn[model], axis=0) - np.mean(drawn[BASE], axis=0)
+                row = {"table": entry["table"], "rule": entry["rule"], "model": model}
+                row |= {"percent": percent, "values": values, "mean": np.mean(values)}
+                if model != BASE:
+                    row["gain"] = row["mean"] - np.mean(each[BASE])
+                    row["gain_interval"] = interval(gap)
+                rows.append(row)
     return rows
 
 
@@ -415,10 +401,12 @@ def with_imputed():
         for seed in entry["seeds"]:
             where = {"table": entry["table"], "rule": entry["rule"], "seed": seed}
             parts = entry["table"], entry["rule"], seed
-            benchmark, split, base, *_ = scores(*parts, BASE)
-            plain = scores(*parts, "shuffled_both")[2]
+            benchmark, split, kept = scores(*parts, BASE)
+            base = kept["table"]
+            plain = scores(*parts, "shuffled_both")[2]["table"]
             for model in ("both", "imputed", "imputed_both", "shuffled_both"):
-                table, chosen = scores(*parts, model)[2:4]
+                kept = scores(*parts, model)[2]
+                table, chosen = kept["table"], str(kept["chosen"])
                 row = summary(benchmark, split, table, None if model == BASE else base)
                 if model == "imputed_both":
                     test = probes.Scored.of(benchmark, split)
@@ -427,16 +415,11 @@ def with_imputed():
     return rows
 
 
-def worth(finished=False):
-    """Rows of the ceiling: structure, with a measured and an imputed profile, and less; only of
-    what is there already, where that is asked for.
-    """
+def worth():
+    """Rows of the ceiling: structure, with a measured and an imputed profile, and less."""
     rows = []
     for entry in CONFIG["ceiling"]["rows"]:
         table, space = entry["table"], entry["space"]
-        files = [ceiling_file(table, space, seed) for seed in range(CONFIG["ceiling"]["repeats"])]
-        if finished and not all(file.exists() for file in files):
-            continue
         benchmark = data.load(table, **({} if table == "tox21" else {"molecules": "connectivity"}))
         benchmark = asked_of(beside(benchmark, profiles.load(spaces=[space]), [space]), space)
         benchmark = with_view(benchmark, fingerprint=fingerprints(benchmark.sides[0].frame))
@@ -537,20 +520,32 @@ def kept_ceiling(benchmark, entry, seed):
     return kept
 
 
+# the part of the configuration that a record is made of
+MADE_OF = {"tables": "tables", "tasks": "tables", "blend": "blends"}
+
+
 def write(name, **metrics):
-    """A derived record."""
-    config = {key: CONFIG[key] for key in ("tables", "inner", "fractions", "imputed", "ceiling")}
-    config |= {"draws": DRAWS, "trees": TREES, "fewest": probes.FEWEST, "base": BASE}
-    write_derived(
-        name, {"config": config, "metrics": metrics, "provenance": provenance(None, None)}
-    )
+    """A derived record; a probability is read to three digits, and kept to four."""
+    part = MADE_OF.get(name, name)
+    config = {part: CONFIG[part], "draws": DRAWS, "trees": TREES, "fewest": probes.FEWEST}
+    made_of = {"config": config | {"base": BASE}, "provenance": provenance(None, None)}
+    write_derived(f"probes-{name}", {**made_of, "metrics": short(metrics)})
+
+
+def short(value):
+    """Floats to `DIGITS` digits."""
+    if isinstance(value, dict):
+        return {key: short(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [short(part) for part in value]
+    return round(float(value), DIGITS) if isinstance(value, (float, np.floating)) else value
 
 
 def main():
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "parts", nargs="+", choices=["tables", "inner", "fractions", "imputed", "ceiling", "write"]
+        "parts", nargs="+", choices=["tables", "blends", "fractions", "imputed", "ceiling", "write"]
     )
     parser.add_argument(
         "--only", nargs="+", help="label tables: make their scores, and write no record"
@@ -562,19 +557,17 @@ def main():
     if asked.only:
         return
     if "tables" in asked.parts or "write" in asked.parts:
-        rows, tasks, apart, missing = tables("" if "write" in asked.parts else None)
-        write(
-            "probes-tables", tables=rows, stereo=apart, printed=CONFIG["printed"], missing=missing
-        )
-        write("probes-tasks", tasks=tasks)
+        rows, missing = tables("" if "write" in asked.parts else None)
+        write("tasks", tasks=rows.pop("tasks"))
+        write("tables", **rows, printed=CONFIG["printed"], missing=missing)
     if "fractions" in asked.parts:
-        write("probes-fractions", fractions=fractions())
+        write("fractions", fractions=fractions())
     if "imputed" in asked.parts:
-        write("probes-imputed", imputed=with_imputed())
-    if "inner" in asked.parts:
-        write("probes-inner", inner=inner())
-    if "ceiling" in asked.parts or "write" in asked.parts:
-        write("probes-ceiling", ceiling=worth("write" in asked.parts))
+        write("imputed", imputed=with_imputed())
+    if "blends" in asked.parts:
+        write("blend", blends=blends())
+    if "ceiling" in asked.parts:
+        write("ceiling", ceiling=worth())
 
 
 if __name__ == "__main__":

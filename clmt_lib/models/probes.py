@@ -6,11 +6,12 @@ of several models stand beside it. All tasks of a table are fitted in one call; 
 on the validation set, one for the whole table, since a task alone has few labels there.
 """
 
+import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,8 @@ from clmt_lib.data.base import Benchmark
 from clmt_lib.data.profiles.measured import standardise
 from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError
-from clmt_lib.models.base import Candidate, TableModel, improves
+from clmt_lib.models.base import Candidate, Model, TableModel, improves
+from clmt_lib.models.stack import inner_folds
 from clmt_lib.tasks import Bootstrap, interval, selection_score
 from clmt_lib.tasks.metrics import METRICS
 from clmt_lib.views.molecules import (
@@ -263,37 +265,131 @@ def mean_of_ranks(tables: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
     return out
 
 
+def subset_scores(
+    tables: Mapping[str, np.ndarray],
+    benchmark: Benchmark,
+    split: Split,
+    average: bool = False,
+) -> dict[tuple[str, ...], tuple[float, np.ndarray]]:
+    """{names of some models: (selection score on the validation set, lower is better; their table)}
+    of every subset, the small ones first. The table is the mean of the models' ranks among the
+    molecules that the split does not train on.
+
+    Parameters
+    ----------
+    tables : model -> [molecules, assays] scores
+    average : the mean of the scores instead of their ranks (numbers)
+    """
+    fitted = np.unique(benchmark.pairs[split.train, 0])
+    rows = np.setdiff1d(np.arange(benchmark.shape[0]), fitted)
+    # a mean of ranks is the mean of each model's: rank once, not once a subset
+    parts = {k: t if average else mean_of_ranks([t], rows) for k, t in tables.items()}
+    asked, out = tuple(benchmark.pairs[split.valid].T), {}
+    for size in range(1, len(tables) + 1):
+        for names in combinations(tables, size):
+            table = np.mean([parts[name] for name in names], axis=0)
+            score = selection_score(benchmark, split, table[asked]) if len(split.valid) else np.nan
+            out[names] = score, table
+    return out
+
+
 def best_of_ranks(
     tables: Mapping[str, np.ndarray],
     benchmark: Benchmark,
     split: Split,
     average: bool = False,
 ) -> tuple[tuple[str, ...], np.ndarray, int]:
-    """The mean of ranks of that subset of models which validates best.
-
-    Parameters
-    ----------
-    tables : model -> [molecules, assays] scores
-    average : the mean of the scores instead of their ranks (numbers)
+    """The mean of ranks of that subset of models which validates best: see `subset_scores`.
 
     Returns
     -------
     (names of the chosen models, their table, how many subsets were looked at)
     """
-    fitted = np.unique(benchmark.pairs[split.train, 0])
-    rows = np.setdiff1d(np.arange(benchmark.shape[0]), fitted)
-    best, kept, looked = None, None, 0
-    for size in range(1, len(tables) + 1):
-        for names in combinations(tables, size):
-            parts = [tables[name] for name in names]
-            table = np.mean(parts, axis=0) if average else mean_of_ranks(parts, rows)
-            looked += 1
-            found = selection_score(benchmark, split, table[tuple(benchmark.pairs[split.valid].T)])
-            if improves(found, best):
-                best, kept = found, (names, table)
-    if kept is None:
+    if not tables:
         raise DataError("no model to choose from", remedy="give at least one")
-    return *kept, looked
+    found = subset_scores(tables, benchmark, split, average)
+    names = _best({names: score for names, (score, _) in found.items()})
+    return names, found[names][1], len(found)
+
+
+def _best(scores: Mapping[tuple[str, ...], float]) -> tuple[str, ...]:
+    """The key of the lowest score; the first wins a tie."""
+    best: tuple[str, ...] = next(iter(scores))
+    for names, score in scores.items():
+        if improves(score, scores[best]):
+            best = names
+    return best
+
+
+@dataclass
+class BlendProbe(TableModel):
+    """Mean of ranks (of numbers: of values) of that subset of probes which is best over folds
+    inside the training and the validation set.
+
+    A validation set of a few hundred molecules, with a few dozen labels an assay, cannot tell
+    subsets apart; folds ask every molecule once. They hold out what the split holds out (whole
+    scaffolds), and the test set has no part in them. The members choose their own settings in each
+    fold, and at last on the split's validation set.
+
+    Parameters
+    ----------
+    members : name -> an unfitted probe
+    folds : 0 takes the validation set alone
+    seed : of the folds
+    """
+
+    members: Mapping[str, Model] = field(default_factory=dict)
+    folds: int = 3
+    seed: int = 0
+    looked: dict[tuple[str, ...], float] = field(default_factory=dict, init=False, repr=False)
+    kept: dict[str, Model] = field(default_factory=dict, init=False, repr=False)
+
+    def fit(self, benchmark: Benchmark, split: Split) -> Self:
+        """Choose the subset over the folds, then fit it on train.
+
+        Raises
+        ------
+        DataError
+            No member.
+        """
+        if not self.members:
+            raise DataError("no probe to blend", remedy="give members")
+        scores: dict[tuple[str, ...], list[float]] = {}
+        for part in self.parts_of(benchmark, split):
+            found = {name: self._fitted(name, benchmark, part).table for name in self.members}
+            numbers = benchmark.task == "properties"
+            for names, (score, _) in subset_scores(found, benchmark, part, numbers).items():
+                scores.setdefault(names, []).append(score)
+        self.looked = {names: float(np.mean(each)) for names, each in scores.items()}
+        names = _best(self.looked)
+        self.kept = {name: self._fitted(name, benchmark, split) for name in names}
+        self.chosen = {name: dict(model.chosen) for name, model in self.kept.items()}
+        return self._blended(benchmark, split)
+
+    def fit_again(self, benchmark: Benchmark, split: Split) -> Self:
+        """Fit the chosen subset, with its settings, on train and valid."""
+        self.kept = {name: model.fit_again(benchmark, split) for name, model in self.kept.items()}
+        return self._blended(benchmark, split.with_validation())
+
+    def parts_of(self, benchmark: Benchmark, split: Split) -> Iterator[Split]:
+        """Splits whose validation sets are the folds; nobody has a test set but the last."""
+        if not self.folds:
+            yield split
+            return
+        whole = split.with_validation()
+        fold = inner_folds(benchmark, whole, self.folds, self.seed)
+        for k in range(self.folds):
+            yield replace(whole, train=whole.train[fold != k], valid=whole.train[fold == k])
+
+    def _fitted(self, name: str, benchmark: Benchmark, split: Split) -> Any:
+        return copy.deepcopy(self.members[name]).fit(benchmark, split)
+
+    def _blended(self, benchmark: Benchmark, split: Split) -> Self:
+        tables: dict[str, Any] = {name: cast("Any", m).table for name, m in self.kept.items()}
+        found = subset_scores(tables, benchmark, split, benchmark.task == "properties")
+        self.remember(benchmark)
+        self.table = found[tuple(tables)][1]
+        return self
 
 
 @dataclass(frozen=True, eq=False)

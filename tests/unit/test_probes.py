@@ -1,6 +1,7 @@
 """Label tables, splits of molecules, and the probes on them: against naive references."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -338,6 +339,118 @@ def test_the_best_subset_is_chosen_on_valid(benchmark, split):
     assert names == ("good",) and looked == 3
 
 
+@pytest.fixture
+def blend():
+    small = {"strengths": (0.03, 1.0)}
+    return probes.BlendProbe(
+        {
+            "counts": probes.LinearProbe(("counts",), **small),
+            "size": probes.LinearProbe(("heavy_atoms",), **small),
+            "trees": probes.ForestProbe(("counts",), trees=5),
+        }
+    )
+
+
+def test_folds_inside_hold_scaffolds_out_and_never_touch_the_test_set(benchmark, blend):
+    split = published.molecule_split(benchmark, "scaffold", seed=1)
+    both = np.sort(np.concatenate([split.train, split.valid]))
+    seen = []
+    for part in blend.parts_of(benchmark, split):
+        assert np.array_equal(np.sort(np.concatenate([part.train, part.valid])), both)
+        assert np.array_equal(part.test, split.test)
+        scaffold = benchmark.sides[0].keys["scaffold"]
+        inside = [set(scaffold[benchmark.pairs[at, 0]]) for at in (part.train, part.valid)]
+        assert not inside[0] & inside[1]
+        seen.append(part.valid)
+    assert len(seen) == 3 and np.array_equal(np.sort(np.concatenate(seen)), both)
+
+
+def naive_blend(benchmark, parts, members, names):
+    """Mean over folds, then assays, of the AUROC of summed ranks, as a script would write it."""
+    values = []
+    for part in parts:
+        held = np.setdiff1d(np.arange(58), benchmark.pairs[part.train, 0])
+        total = np.zeros(benchmark.shape)
+        for name in names:
+            model = type(members[name])(**members[name].resolved()).fit(benchmark, part)
+            total[held] += pd.DataFrame(model.table[held]).rank().to_numpy()
+        y = benchmark.matrix(part.valid)
+        each = []
+        for assay in range(4):
+            rows = np.flatnonzero(np.isfinite(y[:, assay]))
+            if len(rows) >= 2 and np.ptp(y[rows, assay]):
+                each.append(roc_auc_score(y[rows, assay], total[rows, assay]))
+        values.append(np.mean(each))
+    return np.mean(values)
+
+
+def test_a_blend_is_the_subset_that_is_best_over_the_folds(benchmark, split, blend):
+    fitted = blend.fit(benchmark, split)
+    parts = list(blend.parts_of(benchmark, split))
+    assert len(fitted.looked) == 7
+    for names, score in fitted.looked.items():
+        want = naive_blend(benchmark, parts, blend.members, names)
+        assert -score == pytest.approx(want, abs=0.01), names  # ties of ranks fall either way
+    names = tuple(fitted.chosen)
+    assert fitted.looked[names] == min(fitted.looked.values())
+    tables = [blend.members[name].fit(benchmark, split).table for name in names]
+    held = np.setdiff1d(np.arange(58), benchmark.pairs[split.train, 0])
+    assert np.allclose(fitted.table[held], probes.mean_of_ranks(tables, held)[held])
+
+
+def test_a_blend_fitted_again_keeps_what_was_chosen(benchmark, split, blend):
+    fitted = blend.fit(benchmark, split)
+    before, chosen = fitted.table, dict(fitted.chosen)
+    again = fitted.fit_again(benchmark, split)
+    assert again.chosen == chosen
+    whole, tables = split.with_validation(), []
+    for name, settings in chosen.items():
+        set_ = {"strengths": (settings["C"],)} if settings else {"trees": 5}
+        kind, features = type(blend.members[name]), blend.members[name].features
+        tables.append(kind(features, **set_).fit(benchmark, whole).table)
+    held = np.unique(benchmark.pairs[split.test, 0])
+    held = np.setdiff1d(np.arange(58), benchmark.pairs[whole.train, 0])
+    assert np.allclose(again.table[held], probes.mean_of_ranks(tables, held)[held])
+    assert not np.allclose(again.table[held], before[held])
+
+
+def test_a_blend_never_reads_the_test_set(benchmark, split, blend):
+    def fit(found, part):
+        table = probes.BlendProbe(blend.members).fit(found, part).table
+        return np.nan_to_num(table[np.unique(found.pairs[part.valid, 0])])
+
+    assert proves_blind(fit, benchmark, split).clean
+    alone = probes.BlendProbe(blend.members, folds=0).fit(benchmark, split)
+    tables = {name: member.fit(benchmark, split).table for name, member in blend.members.items()}
+    names, table, looked = probes.best_of_ranks(tables, benchmark, split)
+    assert tuple(alone.chosen) == names and len(alone.looked) == looked == 7
+    assert np.allclose(alone.table, table, equal_nan=True)
+
+
+def test_nothing_cannot_be_blended(benchmark, split):
+    with pytest.raises(DataError, match="no probe to blend"):
+        probes.BlendProbe().fit(benchmark, split)
+    with pytest.raises(DataError, match="no model to choose from"):
+        probes.best_of_ranks({}, benchmark, split)
+
+
+def test_an_assay_without_a_test_label_is_dropped_and_counted(benchmark, split):
+    """And one whose labels there are of one class: neither is counted as 0.5."""
+    test, y = split.test, benchmark.y.copy()
+    assay = benchmark.pairs[:, 1]
+    y[test[assay[test] == 1]] = 1.0
+    role = np.zeros(len(y), dtype=bool)
+    role[test[assay[test] == 0]] = True
+    found = replace(benchmark, y=y)
+    cut = replace(split, test=np.setdiff1d(test, np.flatnonzero(role)))
+    scored = probes.Scored.of(found, cut, fewest=1)
+    assert scored.dropped == 2 and not scored.kept[:2].any()
+    each = scored.each(np.random.default_rng(0).random(found.shape))
+    assert np.isnan(each[:2]).all() and np.isfinite(each[2:]).all()
+    made = probes.LinearProbe(("counts",), (0.1,)).fit(found, replace(cut, checksum=found.checksum))
+    assert np.isfinite(made.table).all()
+
+
 def test_scores_are_per_assay_and_small_assays_are_dropped_and_counted(benchmark, split):
     table = np.random.default_rng(0).random(benchmark.shape)
     scored = probes.Scored.of(benchmark, split, fewest=3)
@@ -402,38 +515,29 @@ def driver():
     return module
 
 
-def test_folds_inside_hold_scaffolds_out_and_never_touch_the_test_set(benchmark, driver):
-    split = published.molecule_split(benchmark, "scaffold", seed=1)
-    both = np.sort(np.concatenate([split.train, split.valid]))
-    seen = []
-    for fold in range(driver.INNER):
-        part = driver.cut(benchmark, split, f"inner{fold}")
-        assert np.array_equal(np.sort(np.concatenate([part.train, part.valid])), both)
-        assert np.array_equal(part.test, split.test)
-        scaffold = benchmark.sides[0].keys["scaffold"]
-        inside = [set(scaffold[benchmark.pairs[at, 0]]) for at in (part.train, part.valid)]
-        assert not inside[0] & inside[1]
-        seen.append(part.valid)
-    assert np.array_equal(np.sort(np.concatenate(seen)), both)
-    assert np.array_equal(driver.cut(benchmark, split, "refit").train, both)
-
-
-def test_a_refit_has_nothing_left_to_choose(driver):
-    assert driver.chosen_settings("{'C': 0.03}") == {"strengths": (0.03,)}
-    assert driver.chosen_settings("{'same': 2.0, 'ridge': 0.1}") == {
-        "same": (2.0,),
-        "ridges": (0.1,),
-    }
-    assert driver.chosen_settings("{}") == {}
-
-
 def test_models_of_the_configuration_are_there(driver):
     named = {m for row in driver.CONFIG["tables"] for m in row["models"]}
     named |= {m for row in driver.CONFIG["fractions"] for m in row["models"]}
-    assert named <= set(driver.MODELS) and set(driver.BLEND) <= set(driver.MODELS)
+    assert named <= set(driver.MODELS)
+    assert {*driver.BLEND, *driver.MEMBERS} <= set(driver.MODELS)
     tables_named = {row["table"] for row in driver.CONFIG["tables"]}
     assert tables_named <= {*data.LABEL_TABLES, "tox21"}
     assert {row["rule"] for row in driver.CONFIG["tables"]} <= set(published.RULES)
+
+
+def test_rows_of_the_record_stay_where_the_scores_are_gone(driver, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "KEPT", tmp_path)
+    rows, missing = driver.tables("")
+    before = records.read("probes-tables").metrics
+    assert rows["tables"] == before["tables"] and rows["stereo"] == before["stereo"]
+    assert rows["tasks"] == records.read("probes-tasks").metrics["tasks"]
+    assert missing == before["missing"]
+
+
+def test_numbers_of_a_record_are_kept_to_four_digits(driver):
+    assert driver.short({"a": [0.123456, {"b": np.float64(1 / 3)}, 7, None]}) == {
+        "a": [0.1235, {"b": 0.3333}, 7, None]
+    }
 
 
 def test_parts_of_a_test_set_by_known_stereoisomers(folder, table, driver):
