@@ -166,6 +166,7 @@ def size_of(notebook):
         if cell["cell_type"] == "code":
             code += [cell] if read else []
             continue
+        text = re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL)
         for part in re.split(r"(?m)^(?=## )", text):
             if part.startswith("## "):
                 read = not part.startswith(("## Exercises", "## Quiz"))
