@@ -2,6 +2,7 @@
 
     make mutants              a random sample of 300 over what the models compute
     make mutants ONLY=stack   one module; JOBS=2: two at a time; AGAIN=1: only those that survived
+    python tests/mutants.py --seed 1 --minutes 4    another sample, some of it
 
 A first run of the tests notes which test reaches which line. Each mutant is then planted in a copy
 of the tree and meets, in a process of its own, the tests that reach its line, quick ones first, and
@@ -273,12 +274,22 @@ def plan(mutant: dict, lines: dict, seconds: dict, budget: float) -> tuple[list[
 
 
 def run(
-    chosen: list[dict], results: dict, jobs: int, budget: float, lines: dict, seconds: dict
+    chosen: list[dict],
+    results: dict,
+    jobs: int,
+    budget: float,
+    until: float,
+    lines: dict,
+    seconds: dict,
 ) -> None:
-    """Plant every mutant without a result, `jobs` at a time; results are written one by one."""
+    """Plant every mutant without a result, `jobs` at a time and none after `until` (as
+    `time.monotonic`); results are written one by one.
+    """
     waiting = [mutant for mutant in chosen if mutant["key"] not in results]
     trees, busy, done = [copied(f"tree{i}") for i in range(jobs)], {}, len(chosen) - len(waiting)
     while waiting or busy:
+        if time.monotonic() > until:
+            waiting = []
         if waiting and trees:
             mutant, tree = waiting.pop(0), trees.pop()
             (tree / mutant["file"]).write_text(mutant["source"])
@@ -338,6 +349,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--budget", type=float, default=60, help="seconds of tests for a mutant")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="then none is begun")
     parser.add_argument("--again", action="store_true", help="plant the survivors once more")
     parser.add_argument("--report", action="store_true", help="only tell what is known")
     asked = parser.parse_args()
@@ -355,7 +367,9 @@ def main() -> None:
     if not asked.report:
         preload()
         tests = sorted({name for module in modules for name in files_of(module)})
-        run(chosen, results, asked.jobs, asked.budget, *reach(copied("clean"), tests))
+        reached = reach(copied("clean"), tests)
+        until = time.monotonic() + 60 * asked.minutes
+        run(chosen, results, asked.jobs, asked.budget, until, *reached)
     report(chosen, results)
 
 
