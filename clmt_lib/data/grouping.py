@@ -54,6 +54,20 @@ def group_compounds(drugs: pd.DataFrame) -> pd.Series:
     return pd.Series(first.to_numpy()[group], index=drugs.index, name="compound")
 
 
+def check_keys(keys: pd.Series, path: str | os.PathLike) -> pd.Series:
+    """The InChIKeys of a table, row by row, where each is one or is empty; else DataError."""
+    said = keys.astype("str").fillna("")
+    strange = np.flatnonzero((said != "") & ~said.str.fullmatch(KEY))
+    if strange.size:
+        raise DataError(
+            f"{said.iloc[strange[0]]!r} is no InChIKey",
+            file=path,
+            row=int(strange[0]) + 2,
+            remedy="give the key of the structure (27 letters and hyphens), or leave it empty",
+        )
+    return keys
+
+
 def skeletons(inchikeys: pd.Series) -> pd.Series:
     """[n] first block of each InChIKey (the connectivity of the molecule), missing where there is
     no key.

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.base import Benchmark, Side, shown
-from clmt_lib.data.grouping import check_smiles, skeletons
+from clmt_lib.data.grouping import check_keys, check_smiles, skeletons
 from clmt_lib.data.interaction.modalities import with_modalities
 from clmt_lib.data.interaction.tables import in_order, placed, protein_side, published
 from clmt_lib.data.response.base import drug_side
@@ -89,6 +89,7 @@ def _drugs(folder: Path) -> Side:
     """The inhibitors, in the order of their places in the table of pairs."""
     path = folder / "davis_drugs.parquet"
     table = in_order(path, "drug_index", ["drug_id", "smiles_isomeric", "inchikey"])
+    check_keys(table["inchikey"], path)
     frame = pd.DataFrame(
         {
             "name": "CID " + table["drug_id"].astype(str),

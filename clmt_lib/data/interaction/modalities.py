@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clmt_lib.data.base import Benchmark, Side
-from clmt_lib.data.grouping import skeletons
-from clmt_lib.io import DataError, locate, read_table
+from clmt_lib.data.base import Benchmark, Side, shown
+from clmt_lib.data.grouping import check_keys, skeletons
+from clmt_lib.io import DataError, locate, read_table, require_columns
 
 FEWEST_COMPOUNDS = 100  # of CMap's 1,056 that name a gene before the gene is a feature
 
@@ -24,7 +24,7 @@ FEWEST_COMPOUNDS = 100  # of CMap's 1,056 that name a gene before the gene is a 
 def with_modalities(
     benchmark: Benchmark, modalities: str = "all", folder: str | os.PathLike | None = None
 ) -> Benchmark:
-    """Proteins x drugs with everything else that is known of them.
+    """Proteins x drugs with everything else that is known of them, and in `source` of how many.
 
     Drugs get the views `mechanism` (words of the Drug Repurposing Hub, "MEK inhibitor"), `caption`
     (ChEBI's text), `assay` ([n, 617] ToxCast calls, NaN where not tried), `tox21` ([n, 12], the
@@ -42,23 +42,32 @@ def with_modalities(
     Raises
     ------
     DataError
-        Another word; a table that is missing or lacks a column.
+        Another word; a table that is missing or lacks a column; something that is no InChIKey, no
+        call, no caption, no list of genes; a gene in two rows that differ.
     """
     if modalities == "none":
         return benchmark
     if modalities != "all":
         raise DataError(f"unknown modalities {modalities!r}", remedy="use all or none")
     proteins, drugs = benchmark.sides
-    return benchmark.with_sides(_known_proteins(proteins, folder), _known_drugs(drugs, folder))
+    sides = _known_proteins(proteins, folder), _known_drugs(drugs, folder)
+    said = [
+        f"of {len(side):,} {side.name}s "
+        + ", ".join(f"{side.has(view).sum():,} have {view}" for view in sorted(side.present))
+        for side in sides
+    ]
+    return replace(benchmark.with_sides(*sides), source="; ".join([benchmark.source, *said]))
 
 
 def _known_drugs(side: Side, folder: str | os.PathLike | None) -> Side:
     """Drugs with the modalities of compounds."""
     key = skeletons(side.frame["inchikey"])  # [n] missing where there is no structure
     text, probing = locate(folder, "text"), locate(folder, "probing")
-    hub = read_table(text / "repurposing_hub_20200324.parquet", ["inchikey", "moa", "target"])
+    hub = _keyed(text / "repurposing_hub_20200324.parquet", ["moa", "target"])
     mechanism, target = (_words(hub, column, key) for column in ("moa", "target"))
-    captions = read_table(text / "chebi20_val_test.parquet", ["inchikey", "description"])
+    path = text / "chebi20_val_test.parquet"
+    captions = _keyed(path, ["description"])
+    _none_empty(captions["description"], path, "a caption")
     caption = captions.groupby(skeletons(captions["inchikey"]))["description"].first()
     assay = _calls(probing / "toxcast617.parquet", key)
     tox21 = _calls(probing / "tox21.parquet", key)
@@ -86,6 +95,33 @@ def _known_drugs(side: Side, folder: str | os.PathLike | None) -> Side:
     )
 
 
+def _keyed(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """A table of compounds with these columns, as text (None: all, as they are) and their
+    InChIKeys.
+    """
+    table = read_table(path) if columns is None else _text(path, ["inchikey", *columns])
+    require_columns(table.columns, ["inchikey"], path)
+    check_keys(table["inchikey"], path)
+    return table
+
+
+def _text(path: Path, columns: list[str]) -> pd.DataFrame:
+    """A table with these columns, as text whatever it holds."""
+    return read_table(path, columns).astype("str")
+
+
+def _none_empty(cells: pd.Series, path: Path, what: str) -> None:
+    """Raise where a cell is empty."""
+    empty = np.flatnonzero(cells.isna() | (cells.astype("str").str.strip() == ""))
+    if empty.size:
+        raise DataError(
+            f"{what} is empty",
+            file=path,
+            row=int(empty[0]) + 2,
+            remedy="give it, or drop the row",
+        )
+
+
 def _words(hub: pd.DataFrame, column: str, key: pd.Series) -> pd.Series:
     """[n] what the Hub lists for each compound, "a, b" in alphabetical order, missing where it has
     nothing.
@@ -98,12 +134,20 @@ def _words(hub: pd.DataFrame, column: str, key: pd.Series) -> pd.Series:
 
 def _calls(path: Path, key: pd.Series) -> pd.DataFrame:
     """[n, assays] float32 mean call of each compound in a table of assays, NaN where not tried."""
-    table = read_table(path)
-    if "inchikey" not in table:
-        raise DataError("missing column 'inchikey'", file=path, remedy="name each row's compound")
+    table = _keyed(path)
     assays = [name for name in table.columns if name not in ("smiles", "inchikey")]
-    numbers = table[assays].apply(pd.to_numeric, errors="coerce").astype("float32")
-    mean = numbers.groupby(skeletons(table["inchikey"])).mean()
+    calls = table[assays].apply(pd.to_numeric, errors="coerce").astype("float32")
+    for name in assays:
+        strange = ~calls[name].isin([0, 1]) & table[name].notna()
+        if strange.any():
+            row = int(strange.idxmax())
+            raise DataError(
+                f"{name} is {shown(table[name], row)}",
+                file=path,
+                row=row + 2,
+                remedy="a call is 0, 1 or empty",
+            )
+    mean = calls.groupby(skeletons(table["inchikey"])).mean()
     return mean.reindex(key.to_numpy()).set_axis(key.index)
 
 
@@ -111,12 +155,14 @@ def _expression(path: Path, key: pd.Series) -> pd.DataFrame:
     """[n, genes] float32 share of a compound's instances that raise a gene, less the share that
     lower it; zeros for a compound without an instance.
     """
-    table = read_table(path, ["inchikey", "up_genes", "down_genes"])
+    table = _keyed(path, ["up_genes", "down_genes"])
+    for column in ("up_genes", "down_genes"):
+        _none_empty(table[column], path, f"{column!r}")
     table = table[table["inchikey"].notna()]
     compound, names = pd.factorize(skeletons(table["inchikey"]))
     rows, signs, genes = [], [], []
     for column, sign in (("up_genes", 1.0), ("down_genes", -1.0)):
-        for row, words in zip(compound, table[column].fillna("").str.split(), strict=True):
+        for row, words in zip(compound, table[column].str.split(), strict=True):
             rows += [row] * len(words)
             signs += [sign] * len(words)
             genes += words
@@ -138,16 +184,28 @@ def _expression(path: Path, key: pd.Series) -> pd.DataFrame:
 def _known_proteins(side: Side, folder: str | os.PathLike | None) -> Side:
     """Proteins with kinase group and family, and GO terms as text where they have no other."""
     path = locate(folder, "dti") / "human_kinase_uniprot_text.parquet"
-    kinases = read_table(path, ["uniprot", "group", "family"]).drop_duplicates("uniprot")
+    kinases = _text(path, ["uniprot", "group", "family"])
+    for column in kinases:
+        _none_empty(kinases[column], path, f"{column!r}")
+    kinases = kinases.drop_duplicates("uniprot")  # of several kinase domains the first
     accession = side.frame["uniprot"] if "uniprot" in side.frame else side.frame["name"]
     known = kinases.set_index("uniprot").reindex(accession.to_numpy()).set_axis(side.ids)
     frame = side.frame.assign(group=known["group"], family=known["family"])
     if "function" in side.views:
         return replace(side, frame=frame)
     columns = ["go_biological_process", "go_molecular_function", "go_cellular_component"]
-    go = read_table(
-        locate(folder, "text") / "human_gene_go_annotations.parquet", ["gene", *columns]
-    ).drop_duplicates("gene")
+    path = locate(folder, "text") / "human_gene_go_annotations.parquet"
+    go = _text(path, ["gene", *columns]).drop_duplicates()
+    _none_empty(go["gene"], path, "'gene'")
+    twice = go["gene"].duplicated()
+    if twice.any():
+        row = twice.idxmax()
+        raise DataError(
+            f"gene {go.at[row, 'gene']!r} has two rows that differ",
+            file=path,
+            row=int(row) + 2,
+            remedy="keep one of them",
+        )
     terms = go[columns].fillna("").agg(" ".join, axis=1).str.strip().set_axis(go["gene"])
     text = frame["gene"].map(terms[terms != ""])
     return replace(

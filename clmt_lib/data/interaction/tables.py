@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.base import TEST_PART, Benchmark, Partition, Side, shown
-from clmt_lib.data.grouping import check_smiles, connected, parent_key, skeletons
+from clmt_lib.data.grouping import check_keys, check_smiles, connected, parent_key, skeletons
 from clmt_lib.data.interaction.modalities import with_modalities
 from clmt_lib.data.response.base import drug_side
 from clmt_lib.io import DataError, locate, read_table, require_columns
@@ -317,6 +317,7 @@ def compound_side(path: Path, smiles: str, label: str, needed: np.ndarray | None
         cannot be read.
     """
     table = in_order(path, "drug_index", list(dict.fromkeys([label, smiles, "inchikey"])))
+    check_keys(table["inchikey"], path)
     ids = _compound_ids(table, label)
     known = table["inchikey"].notna()
     frame = pd.DataFrame(
