@@ -25,6 +25,17 @@ AXE = os.environ.get("CLMT_AXE", "")  # axe.min.js, of the package axe-core: hal
 SERIOUS = """axe.run(document, {resultTypes: ["violations"], iframes: false}).then(
   told => JSON.stringify(told.violations.filter(one => /serious|critical/.test(one.impact)).map(
     one => [one.id, one.nodes.slice(0, 3).map(node => node.html.slice(0, 120))])))"""
+PHONE = """(() => {
+  const seen = each => each.getBoundingClientRect().width > 0;
+  const beyond = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  const letters = [...document.querySelectorAll("article svg.drawn text")].filter(seen).map(
+    text => parseFloat(getComputedStyle(text).fontSize) *
+      Math.hypot(text.getScreenCTM().a, text.getScreenCTM().b));
+  const shrunk = [...document.querySelectorAll("article img")].filter(seen).map(
+    img => img.getBoundingClientRect().width / img.naturalWidth);
+  return JSON.stringify([beyond, Math.min(99, ...letters), Math.min(9, ...shrunk)]);
+})()"""
+LETTER = 12.2  # pixels: the smallest letters in a figure of a chapter, 8 points at 110 dots an inch
 FEW = ("index", "clmt_in_one_page", "notation", "notebooks/01_data", "glossary")
 WHOLE = """JSON.stringify([document.documentElement.outerHTML,
   document.documentElement.scrollWidth - document.documentElement.clientWidth])"""
@@ -69,9 +80,23 @@ def test_a_page_renders_with_the_network_cut(server, browser, name):
 
 
 @pytest.mark.parametrize("name", TOC)
-def test_a_page_fits_a_phone(server, browser, name):
-    beyond = browser.visit(f"{server[0]}/{name}.html", WHOLE, width=390)[0]
-    assert json.loads(beyond)[1] <= 0, "the page itself scrolls sideways"
+def test_a_page_fits_a_phone_and_its_figures_can_be_read_there(server, browser, name):
+    told = browser.visit(f"{server[0]}/{name}.html", PHONE, width=390, theme="dark")[0]
+    beyond, letters, shrunk = json.loads(told)
+    assert beyond <= 0, "the page itself scrolls sideways"
+    assert letters >= 8 and shrunk * LETTER >= 8, "letters of less than 8 pixels"
+
+
+def test_a_figure_that_a_phone_shrinks_too_far_is_noticed(tmp_path, browser):
+    page = (
+        "<link rel='icon' href='data:,'><body style='margin:0'><article>"
+        "<svg class=drawn style='width:100%' viewBox='0 0 780 9'>"
+        "<text x=9 y=9 font-size=12 transform='rotate(0)'>a</text></svg></article>"
+    )
+    (tmp_path / "bad.html").write_text(page)
+    with headless.served(tmp_path) as (address, _):
+        told = json.loads(browser.visit(f"{address}/bad.html", PHONE, width=390)[0])
+    assert told[0] <= 0 and abs(told[1] - 6) < 0.1
 
 
 @pytest.mark.skipif(not AXE, reason="no axe-core: set CLMT_AXE to its axe.min.js")
