@@ -387,7 +387,8 @@ def _right_separator(path: Path, line: str, separator: str) -> None:
     """Raise where a header without a single separator has those of another kind of table."""
     others = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
     for other, name in others.items():
-        if other != separator and separator not in line and line.count(other) > 1:
+        fewest = 2 if other in ",|" else 1  # a comma or a bar may stand in a name
+        if other != separator and separator not in line and line.count(other) >= fewest:
             wanted = others[separator]
             raise DataError(
                 f"cells are separated by {name}, not by {wanted}",

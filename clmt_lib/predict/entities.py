@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from clmt_lib.data.base import Benchmark, Side
-from clmt_lib.data.grouping import SALT_ELEMENTS, letters, parent_key, parent_smiles
+from clmt_lib.data.grouping import KEY, SALT_ELEMENTS, letters, parent_key, parent_smiles
 from clmt_lib.data.response.base import drug_side
 from clmt_lib.io import DataError, read_table
 from clmt_lib.views.controls import (
@@ -84,7 +84,7 @@ def table_of(source: Source, words: Mapping[str, tuple[str, ...]]) -> tuple[pd.D
     if isinstance(source, pd.DataFrame):
         frame, file = source.reset_index(drop=True), None
     elif isinstance(source, (str, os.PathLike)):
-        file = Path(source)
+        file = _existing(source)
         if file.suffix.lower() == ".txt":
             names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
             frame = pd.DataFrame({"id": [name for name in names if name]})
@@ -102,6 +102,18 @@ def table_of(source: Source, words: Mapping[str, tuple[str, ...]]) -> tuple[pd.D
         if column is not None:
             found[fact] = frame[column]
     return pd.DataFrame(found, index=frame.index), file
+
+
+def _existing(source: str | os.PathLike) -> Path:
+    """The file that was named."""
+    if not Path(source).is_file():
+        raise DataError(
+            "no such file",
+            file=source,
+            remedy="name a table (.csv, .tsv, .parquet) or a list (.txt); in Python, names, ids "
+            "and SMILES themselves are given as a list",
+        )
+    return Path(source)
 
 
 def _texts(frame: pd.DataFrame, column: str) -> list[str | None]:
@@ -279,6 +291,9 @@ class _Names:
             if known_id is None and text and letters(text) in self.more_names:
                 known_id = self.more_names[letters(text)]
         facts: dict[str, Any] = {}
+        skeleton = next((t[:14] for t in (label, name) if t and re.fullmatch(KEY, t)), "")
+        if skeleton in self.parents and not smiles:
+            return self._known(self.parents[skeleton], [])
         if known_id is not None and more is not None:
             row_of = more.loc[known_id]
             facts = {key: value for key, value in row_of.items() if isinstance(value, str)}
@@ -313,7 +328,7 @@ class _Names:
         return Found(at, facts, notes)
 
     def _near(self, text: str) -> str:
-        names = [str(name) for name in self.drugs["name"]]
+        names = sorted({str(name) for name in self.drugs["name"]})
         close = difflib.get_close_matches(text, names, 3)
         more = f"did you mean {', '.join(close)}? else " if close else ""
         return f"{more}give its SMILES in a column smiles"
@@ -348,6 +363,9 @@ def _kind_of_molecule(smiles: Any) -> list[str]:
     metals = sorted(
         {a.GetSymbol() for a in molecule.GetAtoms() if a.GetAtomicNum() not in SALT_ELEMENTS}
     )
+    if "*" in metals:
+        notes.append("an open structure (R groups): a family of molecules, not one")
+        metals.remove("*")
     if metals:
         notes.append(f"a complex of {', '.join(metals)}: fingerprints hardly describe it")
     parts = set()
@@ -570,7 +588,7 @@ def expression_table(
     if isinstance(source, pd.DataFrame):
         frame, file = source, None
     else:
-        file = Path(source)
+        file = _existing(source)
         if file.suffix.lower() == ".txt" and "\t" not in _first_line(file):
             return None
         frame = read_table(file)
@@ -596,6 +614,13 @@ def expression_table(
                 remedy="name them by HGNC symbol, or give --genes, a table with a column of "
                 "Ensembl ids and one of symbols",
             )
+        if in_columns > 1:  # one column of names may be called as a gene is
+            raise DataError(
+                f"{in_columns} of the model's {len(genes)} genes are there",
+                file=file,
+                remedy=f"give {FEWEST_GENES} or more, by HGNC symbol; where lines are asked about "
+                "by name, no column is called as a gene is",
+            )
         return None
     tissue = pd.Series(None, frame.index, dtype=object)
     if in_columns >= in_rows:
@@ -619,6 +644,13 @@ def expression_table(
     values.columns = [genes[symbol(column)] for column in kept]
     values = values.T.groupby(level=0).mean().T.astype(np.float64)
     values.index = pd.Index([str(label) for label in values.index])
+    again = values.index.duplicated() & ~values.reset_index().duplicated().to_numpy()
+    if again.any():
+        raise DataError(
+            f"line {values.index[again][0]!r} is there twice, with other values",
+            file=file,
+            remedy="keep the right one, or give each a name of its own",
+        )
     return values, tissue.set_axis(values.index), file
 
 
@@ -663,7 +695,7 @@ def _expressed(
     every = [list(notes) for _ in index]
     for i, part in enumerate(share):
         if part < 0.999:
-            every[i].append(f"{100 * part:.0f} % of the model's genes were given")
+            every[i].append(f"{int(100 * part)} % of the model's genes were given")
     return Asked(
         z.index.tolist(),
         z.index.tolist(),

@@ -170,6 +170,31 @@ def test_what_a_molecule_is_is_said(predictor, world):
         predictor.predict(["Gemcitabin"], line)
 
 
+def test_what_was_meant_is_found_or_said(predictor, own_lines, world, tmp_path):
+    line = world.cells.index[:1].tolist()
+    known = world.drugs.iloc[0]
+    by_key = predictor.predict([known["inchikey"]], line)
+    assert by_key["pair"].tolist() == ["known"]
+    assert (
+        by_key["ln_ic50"].tolist() == predictor.predict([known["name"]], line)["ln_ic50"].tolist()
+    )
+    assert "R groups" in predictor.predict(["*CCO"], line)["note"].iloc[0]
+    files = {"semi.csv": "drug_name;smiles\nA;CCO\n", "tab.csv": "drug_name\tsmiles\nA\tCCO\n"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(DataError, match="cells are separated by"):
+            predictor.predict(tmp_path / name, line)
+    with pytest.raises(DataError, match="given as a list"):
+        predictor.predict("CCO", line)
+    with pytest.raises(DataError, match="there twice, with other values"):
+        predictor.predict(["CCO"], pd.concat([own_lines, own_lines + 0.1]))
+    with pytest.raises(DataError, match="5 of the model's"):
+        predictor.predict(["CCO"], own_lines.iloc[:, :5])
+    with pytest.raises(DataError, match="did you mean Gemcitabine") as refused:
+        predictor.predict(["Gemcitabin"], line)
+    assert str(refused.value).count("Gemcitabine") == 1
+
+
 @pytest.mark.parametrize(
     "salt",
     ["CC(=O)Oc1ccccc1C(=O)[O-].[Na+]", f"{ASPIRIN}.CC(C)N", f"{ASPIRIN}.O", f"{ASPIRIN}.[K]"],
