@@ -143,6 +143,8 @@ def main(folder: str, large: str | None = None, jobs: str = "1") -> None:
     out["trust"] = tables
     if large is not None:
         out["large input"] = large_input(folder, large, jobs=int(jobs))
+    elif store.derived("coverage"):  # what was measured stays until it is measured again
+        out["large input"] = store.read("coverage").metrics["large input"]
     parts = {
         "config": {"level": LEVEL, "line_parts": LINE_PARTS, "drug_parts": DRUG_PARTS},
         "metrics": out,

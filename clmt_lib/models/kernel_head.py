@@ -27,6 +27,7 @@ from clmt_lib.models.kernels import (
     TOLERANCE,
     drug_kernels,
     line_kernels,
+    masked,
     rbf,
     same_entity,
     solve_pairs,
@@ -41,7 +42,7 @@ from clmt_lib.tasks.metrics import additive_effects
 from clmt_lib.training import TrainConfig, train
 from clmt_lib.views.controls import DRUG_VIEWS, morgan_bits, text_vectors
 from clmt_lib.views.molecules import membership
-from clmt_lib.views.omics import train_cells
+from clmt_lib.views.omics import binary, train_cells
 
 HEADS = ("pairs", "rows", "columns")
 LINES = {  # kernel of lines -> weight that training starts from
@@ -53,6 +54,7 @@ LINES = {  # kernel of lines -> weight that training starts from
     "tissue": 0.2,
     "culture": 0.2,
     "doubling time": 0.1,
+    "events": 0.3,
     "constant": 0.3,
 }
 DRUGS = {  # the same of drugs
@@ -408,12 +410,13 @@ class KernelHead(TableModel):
         return table.base[np.ix_(rows, columns)] + table.spread[columns] * found
 
 
-VIEWS = ("expression", "mutation", "copy_number", "culture", *DRUG_VIEWS)
-VIEWS_OF_PAIRS = tuple(view for view in VIEWS if view != "culture")
+VIEWS = ("expression", "mutation", "copy_number", "culture", "events", *DRUG_VIEWS)
+VIEWS_OF_PAIRS = tuple(view for view in VIEWS if view not in ("culture", "events"))
 OF_VIEW = {  # view of a line that may be missing -> kernels that are made of it
     "expression": ("expression", "expression, wide", "expression, narrow"),
     "mutation": ("mutation",),
     "copy_number": ("copies",),
+    "events": ("events",),
 }
 
 
@@ -687,6 +690,8 @@ def _new_rows(benchmark: Benchmark, split: Split, whole: np.ndarray | None = Non
     }
     if "culture" in benchmark.sides[0].views:
         kernels |= _culture_kernels(benchmark, np.nan_to_num(target), known)
+    if "events" in benchmark.sides[0].views:
+        kernels["events"] = _events_kernel(benchmark, np.nan_to_num(target), known)
     n = len(k["tissue"])
     return Problem(
         0,
@@ -699,6 +704,19 @@ def _new_rows(benchmark: Benchmark, split: Split, whole: np.ndarray | None = Non
         kernels,
         np.zeros((n, len(other))),
     )
+
+
+def _events_kernel(benchmark: Benchmark, target: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """[C, C] kernel of the view "events", weighted by what each event tells of the `target` [C, D]:
+    0 for a line of which none is known.
+    """
+    side = benchmark.sides[0]
+    there = side.has("events")
+    known = rows[there[rows]]
+    if len(known) < FEWEST_LINES:
+        return np.zeros((len(side), len(side)))
+    hits = binary(side.views["events"], known)
+    return masked(rbf(with_supervised_weights(hits, target, known), known), there)
 
 
 def _culture_kernels(

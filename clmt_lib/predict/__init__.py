@@ -16,7 +16,8 @@ Each kind of pair is answered by a model that suits it:
 
 ========== ===================================================================================
 known      kernel ridge with structure (`KernelHead`, "pairs")
-new line   kernel ridge of the lines' views, trained with whole lines left out ("rows")
+new line   kernel ridge of the lines' views, trained with whole lines left out ("rows"); of a line
+           without expression, one that was also fitted on such lines
 new drug   kernel ridge of the drugs' views, trained with whole compounds left out ("columns"), and
            the level of the drug (`levels.DrugLevels`; with its highest concentration, if given)
 both new   what the second says of the new line under all known drugs, carried over to the new drug
@@ -44,7 +45,11 @@ from tqdm import tqdm
 
 from clmt_lib.data.base import Benchmark, Side
 from clmt_lib.data.grouping import connected, group_compounds, letters, parent_key
-from clmt_lib.data.response.auxiliary import highest_concentration, with_culture
+from clmt_lib.data.response.auxiliary import (
+    highest_concentration,
+    with_culture,
+    with_events,
+)
 from clmt_lib.data.splits import Split
 from clmt_lib.io import DataError, atomic_write
 from clmt_lib.models import saving
@@ -106,6 +111,7 @@ class Predictor:
     ----------
     known : Benchmark of what was fitted on, with every view that the models read
     seen, line, drug : `KernelHead`s for known pairs, new lines and new drugs
+    bare : the one for new lines without expression; None where all lines have it
     level, dosed : `DrugLevels`, without and with the highest concentration; None where the screen's
         are not known
     out_of_fold : kind of pair (and `DOSED`) -> [lines, drugs] float32 what was said of each line,
@@ -121,6 +127,7 @@ class Predictor:
     known: Benchmark
     seen: KernelHead
     line: KernelHead
+    bare: KernelHead | None
     drug: KernelHead
     level: DrugLevels
     dosed: DrugLevels | None
@@ -133,7 +140,7 @@ class Predictor:
     elsewhere: dict[str, str] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     @classmethod
     def fit(
@@ -179,6 +186,9 @@ class Predictor:
         say(f"fitting on {len(known):,} pairs of {known.shape[0]} lines and {known.shape[1]} drugs")
         rows = _of_whole_lines(known)
         line = KernelHead(**NEW_LINES).fit(known, _only(known, rows, "cell_blind"))
+        bare = None
+        if not _with_expression(known.sides[0]).all():
+            bare = KernelHead(**NEW_LINES).fit(known, whole_split(known, "cell_blind"))
         drug = KernelHead(**NEW_DRUGS).fit(known, whole_split(known, "drug_blind"))
         told = _Levels.of(known, others, gene_sets)
         level = told.fit(known.pairs, known.y)
@@ -187,11 +197,11 @@ class Predictor:
             dosed = told.fit(known.pairs, known.y, with_dose=True)
         say("holding out known pairs")
         seen, calibration = _seen(known, seed)
-        fitted = cls(known, seen, line, drug, level, dosed, {}, calibration)
+        fitted = cls(known, seen, line, bare, drug, level, dosed, {}, calibration)
         say("holding out lines, drugs and both")
         fitted._hold_out(seed, told)
-        for model in (seen, line, drug):
-            if model.known.shape == known.shape:
+        for model in (seen, line, bare, drug):
+            if model is not None and model.known.shape == known.shape:
                 model.known = known  # one training set for all, in memory and on disk
         fitted.lines, fitted.drugs, fitted.far = lines, drugs, _far(known)
         fitted.elsewhere = told.elsewhere()
@@ -217,14 +227,12 @@ class Predictor:
         known = self.known
         row, column = known.pairs.T
         line_part, drug_part = parts_of(known, seed)
-        whole = _of_whole_lines(known)
         new_line, new_drug, new_dosed, both, both_dosed = (
             np.full(known.shape, np.nan, dtype=np.float32) for _ in range(5)
         )
         for part in range(LINE_PARTS):
             lines = np.flatnonzero(line_part == part)
-            model = _again(self.line, known, whole[line_part[row[whole]] != part])
-            new_line[lines] = model.table[lines]
+            new_line[lines] = self._lines_without(line_part[row] != part)[lines]
         for part in range(DRUG_PARTS):
             drugs = np.flatnonzero(drug_part == part)
             rest = np.flatnonzero(drug_part[column] != part)
@@ -238,12 +246,10 @@ class Predictor:
             lines, drugs = np.flatnonzero(line_part == part), np.flatnonzero(drug_part == part)
             rest = np.flatnonzero((line_part[row] != part) & (drug_part[column] != part))
             told_by_rest = told.without(known.sides[0].ids[lines])
-            models = [
-                _again(self.line, known, np.intersect1d(rest, whole)),
-                _again(self.drug, known, rest),
-            ]
-            profiles = models[0].table[np.ix_(lines, np.unique(column[rest]))]
-            found, further = (part.T for part in models[1].carried(known, drugs, profiles.T))
+            table = self._lines_without(np.isin(np.arange(len(row)), rest))
+            profiles = table[np.ix_(lines, np.unique(column[rest]))]
+            model = _again(self.drug, known, rest)
+            found, further = (part.T for part in model.carried(known, drugs, profiles.T))
             for out, with_dose in ((both, False), (both_dosed, True)):
                 if not with_dose or self.dosed is not None:
                     levels = told_by_rest.fit(known.pairs[rest], known.y[rest], drugs, with_dose)
@@ -258,6 +264,15 @@ class Predictor:
             self.calibration[kind] = _calibrated(
                 known, np.flatnonzero(where), table[row, column][where], kind != "new line"
             )
+
+    def _lines_without(self, kept: np.ndarray) -> np.ndarray:
+        """[lines, drugs] what is said of every line by fits on the pairs `kept` [n] bool alone."""
+        known, whole = self.known, _of_whole_lines(self.known)
+        table = _again(self.line, known, whole[kept[whole]]).table
+        if self.bare is None:
+            return table
+        other = _again(self.bare, known, np.flatnonzero(kept)).table
+        return np.where(_with_expression(known.sides[0])[:, None], table, other)
 
     def predict(
         self,
@@ -415,7 +430,13 @@ class Predictor:
             side = _some_of(lines.side, slice(start, start + BLOCK))
             joint = self.known.extended(side)
             new = self.known.shape[0] + np.arange(len(side))
-            found.append(self.line.new_table(joint, new, np.arange(self.known.shape[1])))
+            every = np.arange(self.known.shape[1])
+            with_it = _with_expression(side)
+            table = np.zeros((len(side), len(every)))
+            for model, rows in ((self.line, with_it), (self.bare or self.line, ~with_it)):
+                if rows.any():
+                    table[rows] = model.new_table(joint, new[rows], every)
+            found.append(table)
         return np.vstack(found)
 
     def _block(
@@ -558,7 +579,8 @@ class Predictor:
             there = np.flatnonzero(side.has("expression"))
             z = _standard(side.views["expression"].to_numpy(np.float64)[there])
             names = side.frame["name"].astype(str).to_numpy()[there]
-            views = [v for v in ("expression", "mutation", "copy_number") if v in side.views]
+            kinds = ("expression", "mutation", "copy_number", "events")
+            views = [view for view in kinds if view in side.views]
             has = {view: lines.side.has(view) for view in views}
             own = lines.side.views["expression"].to_numpy(np.float64)
             for i in np.flatnonzero(lines.at < 0):
@@ -965,7 +987,7 @@ def _gene_sets() -> dict[str, set[str]]:
 
 def _told(benchmark: Benchmark, gene_sets: Mapping[str, set[str]] | None) -> Benchmark:
     """The benchmark with every view that the models read, each computed once."""
-    benchmark = with_culture(benchmark)
+    benchmark = with_events(with_culture(benchmark))
     try:
         benchmark = highest_concentration(benchmark)
     except DataError:  # the screen's plan is not known: no model reads it
@@ -976,7 +998,7 @@ def _told(benchmark: Benchmark, gene_sets: Mapping[str, set[str]] | None) -> Ben
 
 
 def _told_lines(lines: Side, benchmark: Benchmark) -> Side:
-    """Further lines with the view "culture"."""
+    """Further lines with the views "culture" and "events"."""
     nothing = replace(
         benchmark,
         sides=(lines, benchmark.sides[1]),
@@ -984,7 +1006,7 @@ def _told_lines(lines: Side, benchmark: Benchmark) -> Side:
         y=np.zeros(0),
         censored=np.zeros(0, dtype=bool),
     )
-    return with_culture(nothing).sides[0]
+    return with_events(with_culture(nothing)).sides[0]
 
 
 def _whole(benchmark: Benchmark) -> Benchmark:
@@ -1006,6 +1028,11 @@ def _of_whole_lines(known: Benchmark) -> np.ndarray:
     )
     rows = np.flatnonzero(whole[known.pairs[:, 0]])
     return rows if 2 * len(rows) > len(known) else np.arange(len(known))
+
+
+def _with_expression(side: Side) -> np.ndarray:
+    """[n] bool: the expression of a line is known."""
+    return side.has("expression") if "expression" in side.views else np.ones(len(side), bool)
 
 
 def _only(known: Benchmark, rows: np.ndarray, kind: str) -> Split:

@@ -11,12 +11,14 @@ from tiny import prepared_folder, tables
 
 from clmt_lib import data
 from clmt_lib.data.base import Side
-from clmt_lib.data.response.auxiliary import other_levels
+from clmt_lib.data.response.auxiliary import other_levels, with_events
 from clmt_lib.io import DataError
+from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.models.kernel_head import NEW_DRUGS, NEW_LINES, KernelHead
 from clmt_lib.models.known import whole_split
 from clmt_lib.models.protocol import Level, Potency
 from clmt_lib.predict import USE, Predictor, parts_of, predict_responses, write_predictions
+from clmt_lib.predict.entities import find_lines
 from clmt_lib.predict.intervals import by_group, calibrate, conformal_quantile
 from clmt_lib.predict.levels import (
     BETWEEN,
@@ -28,6 +30,7 @@ from clmt_lib.predict.levels import (
     joined,
 )
 from clmt_lib.views.molecules import normal_scores
+from clmt_lib.views.omics import binary
 
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 
@@ -284,10 +287,31 @@ def test_processes_of_their_own_give_the_same(predictor, world, tmp_path):
 def test_lines_that_lack_a_view_are_known_and_do_not_teach_the_model_of_new_lines(world, tmp_path):
     lines = world.sides[0]
     there = np.arange(len(lines)) >= 10
-    partial = world.with_sides(replace(lines, present={"expression": there}))
-    predictor = Predictor.fit(partial)
+    hits = np.random.default_rng(0).random((len(lines), 9)) < 0.3
+    events = pd.DataFrame(hits.astype(np.float32), lines.ids, [f"event {i}" for i in range(9)])
+    some = np.arange(len(lines)) != 1
+    present = {"expression": there, "events": some}
+    partial = replace(lines, views={**lines.views, "events": events}, present=present)
+    predictor = Predictor.fit(world.with_sides(partial))
     assert predictor.known.shape == world.shape
     assert predictor.line.known.cells.index.equals(world.cells.index[10:])
+    # lines without expression are answered by the model that was fitted on such lines, too
+    assert predictor.bare.known.cells.index.equals(world.cells.index)
+    new = find_lines(world.cells.index[[0, 1, 12]].tolist(), predictor.known, None, as_new=True)
+    rows, joint = predictor._new_rows(new), predictor.known.extended(new.side)
+    at, every = len(lines) + np.arange(3), np.arange(world.shape[1])
+    by_bare, by_line = (m.new_table(joint, at, every) for m in (predictor.bare, predictor.line))
+    assert np.allclose(rows, np.vstack([by_bare[:2], by_line[2:]]))
+    assert not np.allclose(rows, by_line)
+    split = whole_split(world, "cell_blind")
+    z, target = binary(events, np.flatnonzero(some)), per_drug_targets(world, split)[0]
+    weight = np.sqrt(((z[some].T @ np.nan_to_num(target)[some] / some.sum()) ** 2).mean(1))
+    z = z * weight / np.sqrt((weight**2).mean())
+    gap = ((z[:, None] - z[None]) ** 2).sum(2)
+    width = np.median(gap[np.ix_(some, some)][np.triu_indices(some.sum(), 1)])
+    expected = np.exp(-gap / width) * np.outer(some, some)
+    kernel = predictor.bare._problem(predictor.known, split, True).kernels["events"]
+    assert np.allclose(kernel, expected)
     asked = world.cells.index[[0, 12]].tolist()
     found = predictor.predict(["Gemcitabine", ASPIRIN], asked)
     assert np.isfinite(found["ln_ic50"]).all() and set(found["pair"]) == {"known", "new drug"}
@@ -302,6 +326,18 @@ def test_lines_that_lack_a_view_are_known_and_do_not_teach_the_model_of_new_line
         )
         < 1e-6
     )
+
+
+def test_events_are_joined_by_id(tmp_path):
+    folder = prepared_folder(tmp_path / "folder")
+    benchmark = data.load("gdsc2", folder=folder)
+    assert with_events(benchmark, folder) is benchmark  # no such table
+    own = pd.to_numeric(benchmark.cells["cosmic_id"]).astype(int).tolist()
+    table = pd.DataFrame({"COSMIC_ID": [own[2], 999, own[0]], "TISSUE_FACTOR": "x"})
+    table.assign(hit=[1, 0, 1], gain=[0, 1, 1]).to_parquet(folder / "gdsc/mobem_v17.parquet")
+    side = with_events(benchmark, folder).sides[0]
+    assert side.has("events").tolist() == [i in (0, 2) for i in range(len(own))]
+    assert side.views["events"].iloc[[0, 1, 2]].to_numpy().tolist() == [[1, 1], [0, 0], [1, 0]]
 
 
 def some_drugs(world, count):

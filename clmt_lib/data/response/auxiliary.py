@@ -32,6 +32,7 @@ TABLES = {  # benchmark -> (screens of the same laboratory, whose expression is 
 }
 LEAST = 50  # lines that a column of another screen must know
 DETAILS = "raw/Cell_Lines_Details.xlsx"  # of GDSC: medium and growth properties
+EVENTS = "gdsc/mobem_v17.parquet"  # cancer functional events of GDSC
 ANNOTATIONS = "raw/Cell_lines_annotations_20181226.txt.gz"  # of CCLE: doubling times
 SCREENS = ("gdsc1", "gdsc2", "tgsa", "ccle", "ctrp")  # whose lines have ids of these tables
 GROWTH = ("Adherent", "Semi-Adherent", "Suspension")
@@ -135,7 +136,7 @@ def read_events(folder: Path) -> pd.DataFrame:
         From `read_table`; a line that appears twice, an id that is not a whole number, a value that
         is neither 0 nor 1.
     """
-    path = folder / "gdsc/mobem_v17.parquet"
+    path = folder / EVENTS
     table = read_table(path).reset_index(drop=True)
     require_columns(table.columns, ["COSMIC_ID", "TISSUE_FACTOR"], path)
     lines, events = (
@@ -264,6 +265,30 @@ def with_culture(benchmark: Benchmark, folder: str | os.PathLike | None = None) 
         table[CULTURE[-1]] = _of(hours.to_frame(), side.frame["depmap_id"]).to_numpy()[:, 0]
     views = {**side.views, "culture": table.astype("float64")}
     return benchmark.with_sides(replace(side, views=views))
+
+
+def with_events(benchmark: Benchmark, folder: str | os.PathLike | None = None) -> Benchmark:
+    """A benchmark whose lines have the view "events" (`read_events`), where a prepared folder knows
+    of any; one that has it already, or whose lines have no COSMIC id, is returned as it is.
+
+    Raises
+    ------
+    DataError
+        From `locate` and `read_events`.
+    """
+    side = benchmark.sides[0]
+    if "events" in side.views or benchmark.name not in SCREENS or "cosmic_id" not in side.frame:
+        return benchmark
+    home = locate(folder)
+    if not (home / EVENTS).exists():
+        return benchmark
+    cosmic = pd.to_numeric(side.frame["cosmic_id"]).astype("Int64").astype("string")
+    table = _of(read_events(home), cosmic).set_axis(side.ids)
+    there = table.notna().all(axis=1).to_numpy()
+    views = {**side.views, "events": table.fillna(0.0).astype("float32")}
+    return benchmark.with_sides(
+        replace(side, views=views, present={**side.present, "events": there})
+    )
 
 
 def _has_culture(folder: str | os.PathLike | None) -> bool:
