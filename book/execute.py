@@ -3,12 +3,12 @@
     python book/execute.py            the chapters whose committed outputs are not current
     python book/execute.py --fresh    all of them
     python book/execute.py --store    all of them, and outputs and fingerprints are stored
-    python book/execute.py --store 09_reproduction        this chapter alone
+    python book/execute.py --store reproduction        this chapter alone
     python book/execute.py --prove    nothing is stored: nbval executes what is not current and
     compares, and a chapter whose outputs are the same is current again
     python book/execute.py --real gdsc2   all of them on real tables (CLMT_DATA), into _build/real;
     seconds and memory become the record chapters-gdsc2
-    python book/execute.py --real gdsc2 09_reproduction   these chapters alone; what the record
+    python book/execute.py --real gdsc2 reproduction   these chapters alone; what the record
     holds of the others stays
 
 Chapters are committed with their outputs, and book/fingerprints.json says what those were made
@@ -70,7 +70,7 @@ class ChapterError(Exception):
 
 
 def chapters(root: Path = ROOT) -> list[Path]:
-    """The notebooks of `root`: the numbered ones in reading order, then those with a name only."""
+    """The notebooks of `root`, by name."""
     return sorted((root / "notebooks").glob("*.ipynb"))
 
 
@@ -599,7 +599,7 @@ def main(argv: list[str] | None = None, root: Path = ROOT) -> int | str | None:
         "only",
         metavar="CHAPTER",
         nargs="*",
-        help="these chapters alone, such as 09_reproduction",
+        help="these chapters alone, such as reproduction",
     )
     options = parser.parse_args(argv)
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clears up, as after an error

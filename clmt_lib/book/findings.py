@@ -203,7 +203,7 @@ FINDINGS: dict[str, Finding] = {
         "A ridge that knows nothing about any drug or any cell line reaches an RMSE of {rmse} on "
         "random pairs of TGSA's data, where its paper states {published} for graphs of genes and "
         "molecules {{cite}}`tgsa2022`: a good score there says little about biology.",
-        "notebooks/09a_mixed_split",
+        "notebooks/mixed_split",
         _random_pairs,
     ),
     "text": Finding(
@@ -211,7 +211,7 @@ FINDINGS: dict[str, Finding] = {
         "A sentence about target and pathway raises the {{term}}`per-drug r` of drugs that nobody "
         "has screened by {gain} over the mean of the lines; no difference was found to the same "
         "two facts without any language ({facts}).",
-        "notebooks/09b_what_text_is_worth",
+        "notebooks/what_text_is_worth",
         _text,
     ),
     "alignment": Finding(
@@ -220,7 +220,7 @@ FINDINGS: dict[str, Finding] = {
         "network is equivalent, within a margin stated before, in three splits of GDSC2: random "
         "pairs {mixed} ln µM of RMSE, new lines {cell_blind} "
         "and new drugs {drug_blind} of per-drug r.",
-        "notebooks/05_contrastive_alignment",
+        "notebooks/contrastive_alignment",
         _alignment,
     ),
     "network": Finding(
@@ -228,7 +228,7 @@ FINDINGS: dict[str, Finding] = {
         "With its defects repaired and its sizes chosen again, CLMT is worse than a "
         "{{term}}`kernel ridge regression` in the same three splits: {mixed} ln µM of RMSE, "
         "{cell_blind} and {drug_blind} of per-drug r.",
-        "notebooks/08_honest_ladder",
+        "notebooks/honest_ladder",
         _network,
     ),
     "ridge_head": Finding(
@@ -236,7 +236,7 @@ FINDINGS: dict[str, Finding] = {
         "When the head is the ridge itself and only the weights of the views are learned through "
         "it, the network is better than the best kernel: {pairs} ln µM of RMSE on TGSA's random "
         "pairs, {drugs} of per-drug r for new drugs.",
-        "notebooks/09c_best_predictor",
+        "notebooks/best_predictor",
         _ridge_head,
     ),
     "second_screen": Finding(
@@ -244,7 +244,7 @@ FINDINGS: dict[str, Finding] = {
         "For cell lines that it never saw, the prediction agrees better with GDSC2 (per-drug r "
         "{model}) than GDSC1's own measurement of the same lines does ({screen}; {drugs} drugs): "
         "a second measurement is a reference, not a ceiling.",
-        "notebooks/09_reproduction",
+        "notebooks/reproduction",
         _second_screen,
     ),
 }
@@ -257,7 +257,7 @@ IN_CHAPTERS: dict[str, Finding] = {
         "CLMT with and without alignment are equivalent, within a margin stated before, and in the "
         "others no difference was found. The largest change is {rmse} ln µM of RMSE, and {r} of "
         "per-drug r.",
-        "notebooks/05_contrastive_alignment",
+        "notebooks/contrastive_alignment",
         _alignment_all,
     ),
 }

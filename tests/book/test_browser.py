@@ -36,7 +36,7 @@ PHONE = """(() => {
   return JSON.stringify([beyond, Math.min(99, ...letters), Math.min(9, ...shrunk)]);
 })()"""
 LETTER = 12.2  # pixels: the smallest letters in a figure of a chapter, 8 points at 110 dots an inch
-FEW = ("index", "clmt_in_one_page", "notation", "notebooks/01_data", "glossary")
+FEW = ("index", "clmt_in_one_page", "notation", "notebooks/data", "glossary")
 WHOLE = """JSON.stringify([document.documentElement.outerHTML,
   document.documentElement.scrollWidth - document.documentElement.clientWidth])"""
 

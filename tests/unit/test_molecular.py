@@ -31,7 +31,7 @@ from clmt_lib.training import TrainConfig, train
 from clmt_lib.views import geometry
 from clmt_lib.views.geometry import MoleculeGraphs, conformer, lipophilicity, molecule_graphs
 
-CHAPTER = Path(__file__).resolve().parents[2] / "notebooks" / "03_attribute_encoders.ipynb"
+CHAPTER = Path(__file__).resolve().parents[2] / "notebooks" / "attribute_encoders.ipynb"
 
 SMILES = ["CCO", None, "c1ccccc1", "C", "CC(=O)[O-].[Na+]", "c1ccc2[nH]ccc2c1", "N[Pt](N)(Cl)Cl"]
 
