@@ -231,16 +231,23 @@ def scatter(
             f'<text class="soft" x="{a:.1f}" y="{b:.1f}" text-anchor="{anchor}">'
             f"{escape(_short(name, 28))}</text>"
         )
-    for name, point in new.items():
+    written, texts = list[tuple[float, float]](), list[str]()
+    for name, point in sorted(new.items(), key=lambda one: at(one[1])[1]):
         a, b = at(point)
+        y = b + 4
+        while any(abs(a - left) < 120 and abs(y - above) < 15 for left, above in written):
+            y += 5  # under the name of its neighbour
+        written.append((a, y))
         anchor = "start" if a < width / 2 else "end"
         shift = 9 if anchor == "start" else -9
         out.append(
             f'<circle cx="{a:.1f}" cy="{b:.1f}" r="6" fill="var(--two)" stroke="var(--page)"/>'
-            f'<text x="{a + shift:.1f}" y="{b + 4:.1f}" text-anchor="{anchor}" '
+        )
+        texts.append(
+            f'<text x="{a + shift:.1f}" y="{y:.1f}" text-anchor="{anchor}" '
             f'font-weight="600">{escape(_short(name, 24))}</text>'
         )
-    return "".join([*out, "</svg>"])
+    return "".join([*out, *texts, "</svg>"])
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dashes: str = "") -> str:

@@ -26,7 +26,7 @@ from clmt_lib.models import fitted, predicted
 from clmt_lib.models.kernels import side_kernels
 from clmt_lib.nn.kernel_ridge import press_residuals
 from clmt_lib.predict import Predictor
-from clmt_lib.predict.entities import Source, find_lines
+from clmt_lib.predict.entities import SAME, Source, find_lines
 from clmt_lib.predict.pilot import is_pilot_note
 from clmt_lib.report import Page, intervals, scatter, shown
 from clmt_lib.views.genesets import reactome
@@ -609,7 +609,7 @@ def predictions_page(
     kinds = list(dict.fromkeys(found["pair"]))
     out = Page(
         f"{_count(drugs, 'drug')} in {_count(cells, 'line')}",
-        f"ln IC50 as a model says that was fitted on {predictor.about['fitted_on']} "
+        f"Predicted ln IC50, by a model fitted on {predictor.about['fitted_on']} "
         f"({predictor.about['lines']} lines, {predictor.about['drugs']} drugs"
         + (", a simulated world" if predictor.about["simulated"] else "")
         + f"). Pairs of these kinds: {', '.join(kinds)}.",
@@ -682,13 +682,16 @@ def _told_of_pilots(found: pd.DataFrame) -> Iterator[str]:
 
 def _warnings(found: pd.DataFrame, most: int = 8) -> list[str]:
     """What the notes say, each once, with whom it is about; the commonest first."""
-    said = found[["line_name", "drug_name", "note"]].assign(note=found["note"].str.split("; "))
+    said = found[["line_name", "drug_name", "drug", "note"]]
+    said = said.assign(note=found["note"].str.split("; "))
     said = said.explode("note")
     said = said[said["note"].astype(bool) & ~said["note"].map(is_pilot_note)]
     out = []
     for note in said["note"].value_counts().index:
         rows = said[said["note"] == note]
         names = rows["drug_name"] if rows["drug_name"].nunique() == 1 else rows["line_name"]
+        if note.startswith(SAME):  # the model's name of it stands in the note
+            names = rows["drug"]
         few = names.nunique() <= 3 and len(rows) < len(found)
         whom = f" ({', '.join(dict.fromkeys(map(str, names)))})" if few else ""
         out.append(f"{note[0].upper()}{note[1:]}{whom}.")
@@ -729,10 +732,10 @@ def _answers(out: Page, rows: pd.DataFrame, who: str, caption: str) -> None:
     table = pd.DataFrame(
         {
             who.removesuffix("_name"): rows[who].astype(str),
+            "percentile": rows["percentile"].round().astype("Int64"),
             "IC50, µM": rows["ic50_um"].map(_two_digits),
             "from": np.exp(rows["lower"]).map(_two_digits),
             "to": np.exp(rows["upper"]).map(_two_digits),
-            "percentile": rows["percentile"].round().astype("Int64"),
             "kind of pair": rows["pair"],
         }
     )

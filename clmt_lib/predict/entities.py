@@ -48,6 +48,7 @@ SCALES = ("auto", "zscore", "log2tpm", "tpm", "cohort")
 FEWEST_LINES = 30  # of a cohort that may be standardised against itself
 FEWEST_GENES = 20  # that make a table one of expression
 DRUG_LIKE = 8  # heavy atoms of a fragment that is no counter-ion
+SAME = "the same compound as"  # how the note on a drug of another name begins
 PEPTIDE = 4  # amide bonds of a backbone
 
 
@@ -316,7 +317,7 @@ class _Names:
             at = self.parents[key]
             said = name or label
             other = str(self.drugs["name"].iloc[at])
-            note = f"the same compound as {other} ({self.drugs.index[at]}), which the model knows"
+            note = f"{SAME} {other} ({self.drugs.index[at]}), which the model knows"
             return self._known(
                 at, [note] if said is None or letters(said) != letters(other) else []
             )
