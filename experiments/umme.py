@@ -8,11 +8,11 @@ runs, so an interrupted call goes on where it was; with `--collect` nothing is t
 """
 
 import argparse
+import functools
 import json
 import sys
 import time
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import torch
@@ -165,15 +165,15 @@ def shift(collect):
         shares = model.reliabilities()["column"]
         return found | {"reliability": round(shares[truth], 4)}
 
-    plan = {}
-    for kind, settings in (("sharp", SHARP), ("gentle", {})):
-        for curriculum in ("reliability", "equal"):
-            changes = {**settings, "curriculum": curriculum}
-            for seed in OTHERS:
-                for truth in TRUTHS:  # named after the modality that is the most reliable in it
-                    plan[f"{truth}/{seed}/{kind} {curriculum}"] = (
-                        lambda t=truth, s=seed, c=changes: one(t, s, c)
-                    )
+    plan = {
+        f"{truth}/{seed}/{kind} {curriculum}": functools.partial(
+            one, truth, seed, {**settings, "curriculum": curriculum}
+        )
+        for kind, settings in (("sharp", SHARP), ("gentle", {}))
+        for seed in OTHERS
+        for truth in TRUTHS  # named after the modality that is the most reliable in it
+        for curriculum in ("reliability", "equal")
+    }
     about = {"settings": SMALL, "world": WORLD, "sharp": SHARP}
     benchmark = data.load("interactions", **WORLD)
     return about, rows_of("shift", plan, collect), [benchmark]
@@ -225,7 +225,7 @@ def published(collect):
     one of them beside the stack, with a share learned out of fold.
     """
 
-    @cache
+    @functools.cache
     def table(name):
         return data.load(name, modalities="none")
 
