@@ -156,6 +156,11 @@ def test_twelve_planted_mistakes_are_named_in_one_report(mine, capsys):
             "lines.csv, row 1: cells are separated by semicolons",
         ),
         (
+            lambda f: change(f, "responses", put(4, "ln_ic50", ">3")),
+            "'>3': a bound. Remedy: write the",
+        ),
+        (lambda f: change(f, "responses", put(4, "ln_ic50", "")), "row 4: ln_ic50 is empty"),
+        (
             lambda f: change(f, "responses", lambda t: t.assign(censored="maybe")),
             "censored is 'maybe' (and 141 more such rows)",
         ),

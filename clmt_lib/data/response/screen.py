@@ -255,11 +255,18 @@ def _numbers(
     """A column as numbers; each cell that is none is a mistake, an empty one where it is needed."""
     values = pd.to_numeric(table[column], errors="coerce").astype("float64")
     values = values.where(np.isfinite(values))
-    comma = table[column].astype("string").str.fullmatch(r"-?\d+,\d+").fillna(False).to_numpy(bool)
-    said.rows(
-        table, comma, f"{column} is {{{column}!r}}: a decimal comma", path, "write a point: 1.5"
-    )
-    wrong = values.isna().to_numpy() & ~comma & (table[column].notna().to_numpy() | needed)
+    text, told = table[column].astype("string"), table[column].isna().to_numpy()
+    for pattern, what, remedy in (
+        (r"-?\d+,\d+", "a decimal comma", "write a point: 1.5"),
+        (r"[<>≤≥].*", "a bound", "write the number alone, and true in a column censored"),
+    ):
+        such = text.str.fullmatch(pattern).fillna(False).to_numpy(bool)
+        said.rows(table, such, f"{column} is {{{column}!r}}: {what}", path, remedy)
+        told = told | such
+    if needed:
+        none = table[column].isna().to_numpy()
+        said.rows(table, none, f"{column} is empty", path, "give the number, or delete the row")
+    wrong = values.isna().to_numpy() & ~told
     said.rows(
         table,
         wrong,
