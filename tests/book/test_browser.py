@@ -79,7 +79,7 @@ def test_a_page_renders_with_the_network_cut(server, browser, name):
     assert page.select("article [data-mml-node=merror], article mjx-merror") == []
 
 
-@pytest.mark.parametrize("name", TOC)
+@pytest.mark.parametrize("name", [*TOC, "genindex", "py-modindex", "search"])
 def test_a_page_fits_a_phone_and_its_figures_can_be_read_there(server, browser, name):
     told = browser.visit(f"{server[0]}/{name}.html", PHONE, width=390, theme="dark")[0]
     beyond, letters, shrunk = json.loads(told)
