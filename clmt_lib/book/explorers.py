@@ -9,6 +9,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -163,7 +164,7 @@ def response_map(
     drugs, groups = _order(first, pathway)
     tissue = tissue.reindex(first.index).fillna("unknown")
     tissues = tissue.value_counts().index
-    scales = {}
+    scales: dict[str, tuple[float, float, str]] = {}
     for title, table in maps.items():
         low, high = np.nanpercentile(table.to_numpy(), [2, 98])
         if scales:  # differences: zero in the middle
@@ -261,9 +262,9 @@ def embedding_map(
     import seaborn
     from matplotlib.colors import to_hex
 
-    label = pd.Series([harmless(str(one)) for one in label])
-    held = np.zeros(len(label), dtype=bool) if held is None else np.asarray(held)
-    kinds = list(label.value_counts().index)
+    labels = pd.Series([harmless(str(one)) for one in label])
+    held = np.zeros(len(labels), dtype=bool) if held is None else np.asarray(held)
+    kinds = list(labels.value_counts().index)
     if len(kinds) > 20:
         raise DataError(f"an embedding map tells at most 20 labels apart, here are {len(kinds)}")
     colours = dict(zip(kinds, map(to_hex, _apart(seaborn.color_palette("colorblind", 10)))))
@@ -279,7 +280,7 @@ def embedding_map(
             f'<text x="8" y="18">{escape((notes or {}).get(title, ""))}</text>',
         ]
         for place, kind in enumerate(kinds):
-            mine = (label == kind).to_numpy()
+            mine = (labels == kind).to_numpy()
             solid, rings = points[mine & ~held], points[mine & held]
             path = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in solid)
             circles = "".join(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="5"/>' for x, y in rings)
@@ -321,7 +322,7 @@ def before_after_alignment(seed: int = 0) -> str:
 
     from sklearn.manifold import TSNE
 
-    benchmark = data.load("simulated", seed=seed)
+    benchmark = data.load_response("simulated", seed=seed)
     split = data.make_split(benchmark, "cell_blind", seed)
     held = np.unique(benchmark.pairs[split.test, 0])
     rows = np.setdiff1d(np.arange(benchmark.n_cells), held)
@@ -369,11 +370,12 @@ def _aligned(
     wording = torch.as_tensor(pd.factorize(np.array(sentences))[0][rows])
     same = wording[:, None] == wording[None]
 
-    def build() -> torch.nn.Module:
-        return torch.nn.ModuleList(Tower(x.shape[1], 64, 32) for x in seen)
+    def build() -> torch.nn.ModuleList:
+        return torch.nn.ModuleList([Tower(x.shape[1], 64, 32) for x in seen])
 
-    def loss(towers: torch.nn.Module) -> LossOutput:
-        value = contrast.info_nce(*(t(x[rows]) for t, x in zip(towers, seen)), 0.2, same=same)
+    def loss(towers: Any) -> LossOutput:
+        mine, theirs = (tower(x[rows]) for tower, x in zip(towers, seen))
+        value = contrast.info_nce(mine, theirs, 0.2, same=same)
         return LossOutput(value, {"loss": value.detach()})
 
     with torch.random.fork_rng(devices=[]):
@@ -381,13 +383,15 @@ def _aligned(
         untrained = build()
     towers, _ = train(build, loss, TrainConfig(steps, evaluate_every=steps, seed=seed))
     with torch.inference_mode():
-        before, after = (model.eval()[0](seen[0]).numpy() for model in (untrained, towers))
+        before, after = (
+            next(iter(model.eval().children()))(seen[0]).numpy() for model in (untrained, towers)
+        )
     return {"expression": expression, "before alignment": before, "after alignment": after}
 
 
 def simulated_world() -> dict[str, str]:
     """The explorers of the pages, by the names that the pages use for them."""
-    world = data.load("simulated")
+    world = data.load_response("simulated")
     return {
         "response_map": response_map(
             responses(world), world.cells["tissue"], world.drugs["pathway"]
