@@ -24,7 +24,7 @@ from clmt_lib.models.baselines.drug_ridge import drug_part, target_states
 from clmt_lib.models.baselines.factors import factorise, filled
 from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.models.kernels import (
-    TOLERANCE,
+    ROUGH,
     drug_kernels,
     line_kernels,
     masked,
@@ -579,9 +579,7 @@ class Structured:
             if not eigen:
                 rows = pairs.any(1)
                 eigen.append(np.linalg.eigh(k_row[np.ix_(rows, rows)]))
-            return solve_pairs(
-                k_row, k_column, right, pairs, ridge, None, eigen[0], loose * TOLERANCE
-            )
+            return solve_pairs(k_row, k_column, right, pairs, ridge, None, eigen[0], loose * ROUGH)
 
         return net(*self.tensors(), target, seen, solve)
 

@@ -25,6 +25,7 @@ from clmt_lib.models.baselines.drug_ridge import DrugRidge
 from clmt_lib.models.baselines.factors import factorise
 from clmt_lib.models.baselines.linear import per_drug_targets
 from clmt_lib.models.kernels import (
+    ROUGH,
     VIEWS,
     all_omics,
     bandwidth,
@@ -309,7 +310,8 @@ def _ridge(
     are kept already, those of the first entities are used.
     """
     if kept is None or name not in kept:
-        weights = solve_pairs(k_cell, k_drug, np.nan_to_num(target), np.isfinite(target), ridge)
+        seen = np.isfinite(target)
+        weights = solve_pairs(k_cell, k_drug, np.nan_to_num(target), seen, ridge, tolerance=ROUGH)
         if kept is not None:
             kept[name] = weights
         return k_cell @ weights @ k_drug

@@ -92,7 +92,31 @@ def test_kernel_ridge_equals_the_explicit_pair_matrix():
     cell, drug = np.nonzero(seen)
     k = k_cell[np.ix_(cell, cell)] * k_drug[np.ix_(drug, drug)]
     exact = np.linalg.solve(k + 0.5 * np.eye(len(k)), y[seen])
-    assert np.allclose(kernels.solve_pairs(k_cell, k_drug, y, seen, 0.5)[seen], exact, atol=1e-4)
+    assert np.allclose(kernels.solve_pairs(k_cell, k_drug, y, seen, 0.5)[seen], exact, atol=1e-6)
+
+
+def test_kernel_ridge_is_the_same_whatever_the_order_of_its_sums():
+    """As on other processors, and with more threads, where the last bits are others."""
+    rng = np.random.default_rng(2)
+    k_row, k_column = (np.exp(-kernels.squared_distances(x, x) / 8) + 0.5 * np.eye(len(x))
+                       for x in (rng.normal(size=(90, 4)), rng.normal(size=(40, 4))))  # fmt: skip
+    y, seen = rng.normal(size=(90, 40)), rng.random((90, 40)) < 0.6
+
+    def predicted(rows, columns, **how):
+        k_r, k_c = k_row[np.ix_(rows, rows)], k_column[np.ix_(columns, columns)]
+        some = np.ix_(rows, columns)
+        found = np.empty(y.shape)
+        found[some] = k_r @ kernels.solve_pairs(k_r, k_c, y[some], seen[some], 0.1, **how) @ k_c
+        return found
+
+    here = predicted(np.arange(90), np.arange(40))
+    for _ in range(3):
+        there = predicted(rng.permutation(90), rng.permutation(40))
+        assert np.abs(here - there).max() < 1e-6
+    exact = predicted(np.arange(90), np.arange(40), tolerance=1e-12)
+    assert np.abs(here - exact).max() < 1e-6
+    rough = predicted(np.arange(90), np.arange(40), tolerance=kernels.ROUGH)
+    assert np.abs(rough - exact).max() > 1e-6  # what such a test would notice
 
 
 def test_kernel_ridge_that_does_not_converge_says_so(monkeypatch):

@@ -157,6 +157,20 @@ def test_ccle_joins_lines_drugs_and_flags_the_cap(folder):
     assert data.describe()["censored"] == round(beyond.mean(), 3)
 
 
+def test_the_table_of_ccle_as_it_is_published_is_read(folder, tmp_path):
+    ours = pd.read_parquet(folder / RESPONSES["ccle"])
+    layout = [
+        *("CCLE Cell Line Name", "Primary Cell Line Name", "Compound", "Target", "Doses (uM)"),
+        *("Activity Data (median)", "Activity SD", "Num Data", "FitType", "EC50 (uM)", "IC50 (uM)"),
+        *("Amax", "ActArea"),
+    ]
+    path = tmp_path / "CCLE_NP24.2009_Drug_data_2015.02.24.csv"
+    ours.reindex(columns=layout).to_csv(path, index=False)
+    found, expected = load("ccle", folder=folder, responses=path), load("ccle", folder=folder)
+    assert np.allclose(found.y, expected.y) and (found.pairs == expected.pairs).all()
+    assert (found.censored == expected.censored).all()
+
+
 def test_activity_area_is_another_target_with_no_bound_and_units_of_its_own(folder):
     data, other = load("ccle", folder=folder), load("ccle", folder=folder, target="act_area")
     raw = pd.read_parquet(folder / RESPONSES["ccle"]).query(

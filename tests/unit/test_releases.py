@@ -253,6 +253,23 @@ def test_what_lies_beside_the_files_is_passed_over_and_named(downloads, tmp_path
     assert "~$my_smiles.csv" in note and "MatrixDamaging" in note
 
 
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("CCLE_NP24.2009_Drug_data_2015.02.24.csv", 'is of the screen of CCLE: `data.load("ccle"'),
+        ("v20.data.curves_post_qc.txt", "is of CTRP: copy its columns into a screen"),
+        ("secondary-screen-dose-response-curve-parameters.csv", "is of PRISM: copy its columns"),
+        ("GDSC1_fitted_dose_response_27Oct23.xlsx", "is of GDSC1, another screen than GDSC2"),
+    ],
+)
+def test_the_table_of_another_screen_is_named_and_not_mixed_in(downloads, tmp_path, name, said):
+    before = len(prepared(downloads, tmp_path / "a")[1])
+    (downloads / name).write_text("whatever it holds\n")
+    done, benchmark = prepared(downloads, tmp_path / "b")
+    assert [note for note in done.notes if note.startswith(f"{name} {said}")]
+    assert len(benchmark) == before
+
+
 def test_a_copy_of_a_file_and_capitals_in_its_name_do_no_harm(downloads, tmp_path):
     text = (downloads / RESPONSE).read_text()
     (downloads / RESPONSE.replace(".csv", " (1).csv")).write_text(text)

@@ -71,6 +71,12 @@ INPUTS = {  # kind -> file names, best first
         r"CCLE_gene_cn\.csv(\.gz)?",
     ),
 }
+ELSEWHERE = {  # another screen's table -> what it is, and how it is read
+    r"CCLE_NP24.*Drug_data.*\.csv": 'the screen of CCLE: `data.load("ccle", responses=FILE)`',
+    r"(v20\.(data|meta)\..*\.txt|CTRPv2.*)": "CTRP: copy its columns into a screen (`clmt new`)",
+    r"(secondary|primary)-screen.*\.csv": "PRISM: copy its columns into a screen (`clmt new`)",
+    r"GDSC1_fitted_dose_response.*": "GDSC1, another screen than GDSC2: it is not mixed in",
+}
 NO_CID = ("", "none", "several", "not available", "n/a", "na", "-")  # words of the drug list
 CID = re.compile(
     r"(?:cid\s*[:=]?\s*)?(\d{1,10})(?:\.0+)?(?:\s*[;,/|\s]\s*\d+)*"
@@ -420,6 +426,9 @@ def _find_inputs(downloads: str | os.PathLike, unpacked: Path, done: Prepared) -
     )
     if passed:
         done.notes.append(f"files passed over: {', '.join(passed)}")
+    for pattern, what in ELSEWHERE.items():
+        named = [name for name in passed if re.fullmatch(pattern, name, re.IGNORECASE)]
+        done.notes += [f"{named[0]} is of {what}"] if named else []
     done.sources = {
         kind: {"file": path.name, "sha256": sha256_of(path)} for kind, path in found.items()
     }
