@@ -166,10 +166,9 @@ def shift(collect):
         return found | {"reliability": round(shares[truth], 4)}
 
     plan = {
-        f"{truth}/{seed}/{kind} {curriculum}": functools.partial(
-            one, truth, seed, {**settings, "curriculum": curriculum}
+        f"{truth}/{seed}/sharp {curriculum}": functools.partial(
+            one, truth, seed, {**SHARP, "curriculum": curriculum}
         )
-        for kind, settings in (("sharp", SHARP), ("gentle", {}))
         for seed in OTHERS
         for truth in TRUTHS  # named after the modality that is the most reliable in it
         for curriculum in ("reliability", "equal")

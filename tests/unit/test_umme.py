@@ -711,3 +711,16 @@ def test_verdicts_on_the_parts_of_acmo_are_paired_world_by_world(tmp_path):
     assert outcome["why"][2].startswith("no difference found (smallest we could have seen")
     with pytest.raises(DataError, match="withhold"):
         check_claim(claim | {"tests": [claim["tests"][0] | {"withhold": True}]})
+
+
+def test_a_curriculum_that_goes_all_the_way_is_asked_with_and_without_what_it_trusts():
+    """Fifteen worlds, the same trainings: without the trusted modality everybody errs more."""
+    frame = pd.DataFrame(records.read("umme-shift", EXPERIMENTS).metrics["rows"])
+    frame[["truth", "seed", "variant"]] = frame["key"].str.split("/", n=2, expand=True).to_numpy()
+    assert frame.groupby("variant").size().to_dict() == {"sharp equal": 15, "sharp reliability": 15}
+    lost = frame.groupby("truth")[["mse", "mse_without"]].mean()
+    assert (lost["mse_without"] > lost["mse"]).all() and set(lost.index) == {
+        "structure",
+        "words",
+        "genes",
+    }
