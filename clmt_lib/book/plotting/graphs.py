@@ -141,7 +141,9 @@ def agreement(
     return ax
 
 
-def hearers(counts: Mapping[str, np.ndarray], k: int, label: str = "nodes that one hears") -> Axes:
+def hearers(
+    counts: Mapping[str, np.ndarray], k: int, label: str = "nodes that one receives from"
+) -> Axes:
     """How many others each node hears when similarity edges run backwards, a panel a kind of node;
     the dashed line is what everyone should hear.
 
