@@ -11,6 +11,7 @@ tables from the scores that are there, keeps rows whose scores are gone, and lis
 """
 
 import argparse
+import hashlib
 import json
 import time
 from ast import literal_eval
@@ -43,7 +44,7 @@ CONFIG = yaml.safe_load((HERE / "configs" / "probes.yaml").read_text(encoding="u
 BOTH = ("counts", "descriptors")
 BLEND = ("both", "forest", "kernel_counts", "kernel")  # subsets are looked at on valid
 TOLD = ("counts", "both", "forest", "ranks", "chosen", "blend")  # of these each assay is kept
-MEMBERS = BLEND  # and these over folds inside train and valid
+MEMBERS = ("both", "fragments", *BLEND[1:])  # and these over folds inside train and valid
 BASE, DRAWS, TREES, DIGITS = "both", 1000, 100, 4
 
 
@@ -62,6 +63,7 @@ MODELS = {
     "counts": linear("counts"),
     "descriptors": linear("descriptors"),
     "both": linear(*BOTH),
+    "fragments": linear("counts", "fragments", "descriptors"),
     "random_encoder": linear("random"),
     "forest_counts": partial(probes.ForestProbe, ("counts",), TREES),
     "forest": partial(probes.ForestProbe, BOTH, TREES),
@@ -71,7 +73,22 @@ MODELS = {
     "imputed_both": linear(*BOTH, "imputed"),
     "shuffled_both": linear(*BOTH, "shuffled"),
 }
-MODELS["blend"] = lambda: probes.BlendProbe({name: MODELS[name]() for name in MEMBERS})
+MODELS["blend"] = lambda: Resumable({name: MODELS[name]() for name in MEMBERS})
+
+
+class Resumable(probes.BlendProbe):
+    """A blend that keeps what its members say in the folds."""
+
+    def table_of(self, name, benchmark, part):
+        """As in the library; made once."""
+        train = hashlib.sha256(part.train.tobytes()).hexdigest()[:12]
+        file = KEPT / "folds" / f"{benchmark.name}-{name}-{train}.npz"
+        kept = read_cached(file)
+        if kept is None:
+            kept = {"table": super().table_of(name, benchmark, part).astype(np.float32)}
+            write_cached(file, kept)
+            print(file.stem, flush=True)
+        return kept["table"].astype(np.float64)
 
 
 @lru_cache(maxsize=2)
@@ -282,17 +299,20 @@ def sets_apart(benchmark, split, fewest=probes.FEWEST):
     return halves if all(enough) else {}
 
 
-def tables(only=None, models=None):
+def tables(only=None, models=None, rules=None, seeds=None):
     """({"tables": rows of every table, split and model; "tasks": each assay; "stereo": who is
     helped by known stereoisomers}, names of missing scores). With `only` "" the rows of the record
-    stay where scores are gone.
+    stay where scores are gone; with the name of a table its scores are made, of these models, rules
+    and seeds alone.
     """
     rows, missing = {"tables": [], "tasks": [], "stereo": []}, []
     known = known_rows() if only == "" else {}
     for entry in CONFIG["tables"]:
-        if only and entry["table"] != only:
+        if (only and entry["table"] != only) or (rules and entry["rule"] not in rules):
             continue
         for seed in entry["seeds"]:
+            if seeds and seed not in seeds:
+                continue
             where = {"table": entry["table"], "rule": entry["rule"], "seed": seed}
             told = known.get(tuple(where.values()), {})
             found, about = {}, {}
@@ -551,9 +571,11 @@ def main():
         "--only", nargs="+", help="label tables: make their scores, and write no record"
     )
     parser.add_argument("--models", nargs="+", help="with --only: these models alone")
+    parser.add_argument("--rules", nargs="+", help="with --only: splits by these rules alone")
+    parser.add_argument("--seeds", nargs="+", type=int, help="with --only: these seeds alone")
     asked = parser.parse_args()
     for table in asked.only or ():
-        tables(table, asked.models)
+        tables(table, asked.models, asked.rules, asked.seeds)
     if asked.only:
         return
     if "tables" in asked.parts or "write" in asked.parts:

@@ -28,6 +28,7 @@ from clmt_lib.tasks.metrics import METRICS
 from clmt_lib.views.molecules import (
     count_fingerprints,
     descriptors,
+    fragment_counts,
     heavy_atoms,
     normal_scores,
 )
@@ -36,7 +37,7 @@ LIGHT = (
     0.3  # weight of a dense block beside counts: a deviation of 1 would drown bits that are rare
 )
 FEWEST = 10  # labels of either class that a task needs in a set to be scored
-STRUCTURE = ("counts", "descriptors", "heavy_atoms")
+STRUCTURE = ("counts", "fragments", "descriptors", "heavy_atoms")
 
 
 def features(benchmark: Benchmark, split: Split, names: Sequence[str]) -> sp.csr_matrix:
@@ -45,9 +46,10 @@ def features(benchmark: Benchmark, split: Split, names: Sequence[str]) -> sp.csr
 
     Parameters
     ----------
-    names : "counts" (logarithm of 1 + Morgan counts), "descriptors" (each brought to a normal
-        distribution by its ranks), "heavy_atoms", or views of the molecules (standardised; zeros
-        where missing). Dense blocks weigh `LIGHT`
+    names : "counts" (logarithm of 1 + Morgan counts), "fragments" (the same of atom pairs and of
+        torsions, which see farther than a circle of two bonds), "descriptors" (each brought to a
+        normal distribution by its ranks), "heavy_atoms", or views of the molecules (standardised;
+        zeros where missing). Dense blocks weigh `LIGHT`
 
     Raises
     ------
@@ -68,6 +70,10 @@ def features(benchmark: Benchmark, split: Split, names: Sequence[str]) -> sp.csr
             block = count_fingerprints(side.frame["smiles"])
             block.data = np.log1p(block.data)
             blocks.append(block)
+        elif name == "fragments":  # a molecule has some hundred pairs: they weigh like dense ones
+            for kind in ("atom_pairs", "torsions"):
+                counts = fragment_counts(side.frame, kind)
+                blocks.append(LIGHT * np.log1p(sp.csr_matrix(counts)))
         elif name == "descriptors":
             blocks.append(LIGHT * normal_scores(descriptors(side.frame["smiles"]), train))
         else:
@@ -356,7 +362,7 @@ class BlendProbe(TableModel):
             raise DataError("no probe to blend", remedy="give members")
         scores: dict[tuple[str, ...], list[float]] = {}
         for part in self.parts_of(benchmark, split):
-            found = {name: self._fitted(name, benchmark, part).table for name in self.members}
+            found = {name: self.table_of(name, benchmark, part) for name in self.members}
             numbers = benchmark.task == "properties"
             for names, (score, _) in subset_scores(found, benchmark, part, numbers).items():
                 scores.setdefault(names, []).append(score)
@@ -372,7 +378,7 @@ class BlendProbe(TableModel):
         return self._blended(benchmark, split.with_validation())
 
     def parts_of(self, benchmark: Benchmark, split: Split) -> Iterator[Split]:
-        """Splits whose validation sets are the folds; nobody has a test set but the last."""
+        """Splits whose validation sets are the folds; the test set stays, and nobody reads it."""
         if not self.folds:
             yield split
             return
@@ -380,6 +386,10 @@ class BlendProbe(TableModel):
         fold = inner_folds(benchmark, whole, self.folds, self.seed)
         for k in range(self.folds):
             yield replace(whole, train=whole.train[fold != k], valid=whole.train[fold == k])
+
+    def table_of(self, name: str, benchmark: Benchmark, part: Split) -> np.ndarray:
+        """[molecules, assays] scores of a member that is fitted on a fold's training set."""
+        return self._fitted(name, benchmark, part).table
 
     def _fitted(self, name: str, benchmark: Benchmark, split: Split) -> Any:
         return copy.deepcopy(self.members[name]).fit(benchmark, split)

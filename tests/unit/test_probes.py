@@ -629,6 +629,21 @@ def test_structure_alone_reaches_what_pre_training_is_printed_for():
     assert row_of(found, what="chosen, trained on valid, too")["test_all"] > 0.83
 
 
+def test_the_planned_choice_is_level_with_infoalign_and_no_victory():
+    """Folds and models fixed before the one look at the test set."""
+    found = record("probes-blend", "blends")
+    tried, chosen = found[found["what"] == "inner"], row_of(found, what="chosen")
+    assert len(tried) == 31 == chosen["looked"]
+    assert chosen["models"] == tried.loc[tried["valid"].idxmax(), "models"]
+    printed = record("probes-tables", "printed")
+    aligned = row_of(printed, table="chembl2k", model="InfoAlign")["value"]
+    low, high = chosen["interval"]
+    assert abs(chosen["test_all"] - aligned) < (high - low) / 2
+    assert row_of(found, what="chosen, trained on valid, too")["test_all"] > 0.82
+    first = row_of(record("probes-inner", "inner"), what="chosen")["test_all"]
+    assert abs(first - chosen["test_all"]) < 0.01
+
+
 def test_a_forest_is_better_on_stereoisomers_of_molecules_it_knows_and_the_probe_is_not():
     found = record("probes-tables", "stereo")
     gap = {
