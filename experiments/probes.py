@@ -45,7 +45,7 @@ BOTH = ("counts", "descriptors")
 BLEND = ("both", "forest", "kernel_counts", "kernel")  # subsets are looked at on valid
 TOLD = ("counts", "both", "forest", "ranks", "chosen", "blend")  # of these each assay is kept
 MEMBERS = ("both", "fragments", *BLEND[1:])  # and these over folds inside train and valid
-BASE, DRAWS, TREES, DIGITS = "both", 1000, 100, 4
+BASE, DRAWS, TREES, DIGITS = "both", 1000, 100, 5
 
 
 def linear(*names):
@@ -545,7 +545,7 @@ MADE_OF = {"tables": "tables", "tasks": "tables", "blend": "blends"}
 
 
 def write(name, **metrics):
-    """A derived record; a probability is read to three digits, and kept to four."""
+    """A derived record; a probability is read to three digits, and kept to five."""
     part = MADE_OF.get(name, name)
     config = {part: CONFIG[part], "draws": DRAWS, "trees": TREES, "fewest": probes.FEWEST}
     made_of = {"config": config | {"base": BASE}, "provenance": provenance(None, None)}

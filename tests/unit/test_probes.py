@@ -534,9 +534,9 @@ def test_rows_of_the_record_stay_where_the_scores_are_gone(driver, tmp_path, mon
     assert missing == before["missing"]
 
 
-def test_numbers_of_a_record_are_kept_to_four_digits(driver):
+def test_numbers_of_a_record_are_kept_to_five_digits(driver):
     assert driver.short({"a": [0.123456, {"b": np.float64(1 / 3)}, 7, None]}) == {
-        "a": [0.1235, {"b": 0.3333}, 7, None]
+        "a": [0.12346, {"b": 0.33333}, 7, None]
     }
 
 
