@@ -31,7 +31,7 @@ BUILD = ROOT / "_build" / "mutants"
 TESTS = {  # module of clmt_lib -> the test files that are about it
     "data/splits": "splits sides references numbers",
     "views/omics": "views stack references numbers",
-    "nn/contrast": "contrast nn",
+    "nn/contrast": "contrast nn language",
     "tasks/metrics": "metrics tasks",
     "tasks/bootstrap": "bootstrap",
     "training": "nn network training",

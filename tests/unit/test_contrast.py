@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from clmt_lib import data
 from clmt_lib.data.response import simulated
 from clmt_lib.io import DataError
+from clmt_lib.nn import contrast
 from clmt_lib.nn.contrast import (
     Temperature,
     alignment_uniformity,
@@ -475,3 +476,15 @@ def test_chapter_05_alignment_with_a_tissue_sentence_keeps_the_tissue_and_loses_
     (tissue_before, rest_before), (tissue_after, rest_after) = knows
     assert tissue_after > 0.95 > tissue_before + 0.2
     assert rest_after == pytest.approx(0.19, abs=0.12) and rest_before > rest_after + 0.05
+
+
+def test_the_defaults_are_those_of_the_recorded_runs_and_an_entity_is_no_pair_with_itself():
+    torch.manual_seed(0)
+    z, y, target = torch.randn(5, 3), torch.randn(5), torch.rand(5, 5).softmax(1)
+    soft = contrast.soft_alignment(z, z.flip(0), target)
+    assert soft == contrast.soft_alignment(z, z.flip(0), target, 0.1)
+    assert contrast.rank_n_contrast(z, y) == contrast.rank_n_contrast(z, y, 2.0)
+    known, similarity = torch.ones(5, dtype=torch.bool), torch.rand(5, 5)
+    found = contrast.response_alignment(z, similarity, known)
+    similarity.fill_diagonal_(-1.0)
+    assert torch.isclose(found, contrast.response_alignment(z, similarity, known))
