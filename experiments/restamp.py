@@ -92,7 +92,7 @@ def restamp(folder: Path | None, names: dict[str, str], write: bool) -> Counter:
 
 def _write(home, tables, ids, names):
     for dataset, lines in tables.items():
-        histories = home / "results" / "histories" / f"{dataset}.jsonl"
+        histories = store.histories(home / "results", dataset)
         curves = store.read_lines(histories)
         draws = store.kept_draws(home, dataset)
         store.write_lines(home / "results" / f"{dataset}.jsonl", lines)

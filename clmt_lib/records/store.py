@@ -6,7 +6,7 @@ Below the home of the records (`experiments/`):
   cost, and a checksum of the line; above them, once, what many runs share (resolved configuration,
   commit, machine) and the names of the values;
 * `results/machines.jsonl`: versions and hardware, once;
-* `results/histories/<benchmark>.jsonl`: the learning curves of models that are trained in steps;
+* `results/histories/<benchmark>.jsonl.xz`: the learning curves of models that are trained in steps;
 * `results/draws/<benchmark>.npz`: bootstrap draws of the models that new ones are compared with;
 * `results/derived/<kind>.json`: what is made of runs (summaries, studies, transfers, benches), a
   page each;
@@ -19,6 +19,7 @@ is named, never trusted.
 
 import hashlib
 import json
+import lzma
 import math
 import os
 import zipfile
@@ -102,7 +103,7 @@ class Record:
         path = self.path / HISTORY
         if path.exists():
             return json.loads(path.read_text(encoding="utf-8"))
-        table = results(self.path.parents[1]) / "histories" / f"{self.config['dataset']}.jsonl"
+        table = histories(results(self.path.parents[1]), self.config["dataset"])
         columns = read_lines(table).get(self.name, {}).get("history", {})
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -242,6 +243,23 @@ def body_of(text: str, file: Path, row: int | None = None) -> dict:
     return body
 
 
+def histories(tables: Path, dataset: str) -> Path:
+    """The table of learning curves of a benchmark, in a folder of tables; compressed, for it is
+    read by few.
+    """
+    return tables / "histories" / f"{dataset}.jsonl.xz"
+
+
+def _text(path: Path) -> str:
+    """What a table says; raises DataError where its compression is damaged."""
+    if path.suffix != ".xz":
+        return path.read_text(encoding="utf-8")
+    try:
+        return lzma.decompress(path.read_bytes()).decode("utf-8")
+    except (lzma.LZMAError, UnicodeDecodeError) as error:
+        raise DataError(f"the table is damaged: {error}", file=path, remedy=RESTORE) from None
+
+
 def read_lines(path: Path) -> dict[str, dict]:
     """id -> body of each line of a table; empty where there is no such file.
 
@@ -265,7 +283,7 @@ def _read_lines(path: Path, *stamp: int) -> dict[str, dict]:
 @lru_cache(maxsize=64)
 def _read_numbered(path: Path, *stamp: int) -> list[tuple[int, dict]]:
     """(row of the file, body) of each line that is no head."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = _text(path).splitlines()
     bodies = [body_of(line, path, number) for number, line in enumerate(lines, start=1)]
     end = bodies.pop() if bodies else {}
     found, heads = [], {}
@@ -293,10 +311,11 @@ def write_lines(path: Path, lines: Iterable[dict]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     heads: dict[str, dict] = {}
     ordered = [_packed(body, heads) for body in sorted(lines, key=lambda body: body["id"])]
-    with atomic_write(path) as file:
-        shared = sorted(heads.values(), key=lambda head: ("same" in head, head["head"]))
-        for body in [*shared, *ordered, {"end": True, "lines": len(ordered)}]:
-            file.write(line_of(body) + "\n")
+    shared = sorted(heads.values(), key=lambda head: ("same" in head, head["head"]))
+    end = {"end": True, "lines": len(ordered)}
+    text = "".join(line_of(body) + "\n" for body in [*shared, *ordered, end]).encode()
+    with atomic_write(path, "wb") as file:
+        file.write(lzma.compress(text) if path.suffix == ".xz" else text)
 
 
 def _packed(body: dict, heads: dict[str, dict]) -> dict:
@@ -494,9 +513,9 @@ def collect(folder: str | Path | None = None) -> dict[str, int]:
 def _fold(dataset: str, lines: dict[str, dict], base: Path) -> None:
     """Write the draws and histories of new lines, then the machines, then the lines themselves."""
     machines = {name: {"id": name, **about} for name, about in read_machines(base).items()}
-    histories = dict(read_lines(base / "results" / "histories" / f"{dataset}.jsonl"))
+    curves = dict(read_lines(histories(base / "results", dataset)))
     draws, kept = dict(kept_draws(base, dataset)), len(machines)
-    out, curves, drawn = [], len(histories), len(draws)
+    out, known, drawn = [], len(curves), len(draws)
     for name, line in lines.items():
         key = digest(line["machine"], 8)
         machines[key] = {"id": key, **line["machine"]}
@@ -504,13 +523,13 @@ def _fold(dataset: str, lines: dict[str, dict], base: Path) -> None:
         rows = json.loads((base / "runs" / name / HISTORY).read_text(encoding="utf-8"))
         if rows:
             columns = {key: [row.get(key) for row in rows] for key in rows[0]}
-            histories[name] = {"id": name, "history": columns}
+            curves[name] = {"id": name, "history": columns}
         if line["config"]["model"] in COMPARED:
             draws[name] = np.load(base / "runs" / name / DRAWS, allow_pickle=False)
     if len(draws) > drawn:
         write_draws(base, dataset, draws)
-    if len(histories) > curves:
-        write_lines(base / "results" / "histories" / f"{dataset}.jsonl", histories.values())
+    if len(curves) > known:
+        write_lines(histories(base / "results", dataset), curves.values())
     if len(machines) > kept:
         write_lines(base / "results" / "machines.jsonl", machines.values())
     write_lines(base / "results" / f"{dataset}.jsonl", [*table_of(dataset, base).values(), *out])

@@ -208,6 +208,21 @@ def test_a_table_gives_back_its_lines_as_they_were(tmp_path):
     assert list(store.read_lines(tmp_path / "x.jsonl").values()) == lines
 
 
+def test_learning_curves_are_kept_compressed_and_refused_when_damaged(tmp_path):
+    path = store.histories(tmp_path, "x")
+    lines = [{"id": name, "history": {"step": list(range(200))}} for name in "ab"]
+    store.write_lines(path, lines)
+    assert list(store.read_lines(path).values()) == lines
+    whole = path.read_bytes()
+    assert len(whole) < 600
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for damaged in (whole[:-9], whole[:middle], flipped, b"not compressed", b""):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="x.jsonl.xz.*Remedy: restore"):
+            store.read_lines(path)
+
+
 def test_a_line_in_the_table_of_another_benchmark_is_refused(small_table, tmp_path):
     shutil.copytree(small_table / "results", tmp_path / "results")
     shutil.move(tmp_path / "results" / "simulated.jsonl", tmp_path / "results" / "gdsc2.jsonl")
