@@ -802,3 +802,17 @@ def test_a_misspelt_word_is_noticed(known_words):
         "seperate",
     ]
     assert plain_prose("```python\nxqzt = 1\n```\n```{note}\nread `xqzt`\n```") == "read "
+
+
+def test_every_page_that_a_page_names_is_there():
+    missing, pages = [], [*(ROOT / "book").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
+    for page in pages:
+        place = "" if page.suffix == ".md" else "notebooks"  # of the page in the book
+        text = page.read_text(encoding="utf-8")
+        for titled, bare in re.findall(r"\{doc\}`(?:[^`<]*<([^`>]+)>|([^`<]+))`", text):
+            asked = (titled or bare).strip()
+            name = os.path.normpath(asked[1:] if asked[0] == "/" else os.path.join(place, asked))
+            there = (ROOT / "book" / f"{name}.md").exists() or (ROOT / f"{name}.ipynb").exists()
+            if not there and not name.startswith("api/"):
+                missing.append(f"{page.name}: {asked}")
+    assert len(pages) > 30 and missing == []
