@@ -53,10 +53,17 @@ def with_modalities(
     sides = _known_proteins(proteins, folder), _known_drugs(drugs, folder)
     said = [
         f"of {len(side):,} {side.name}s "
-        + ", ".join(f"{side.has(view).sum():,} have {view}" for view in sorted(side.present))
+        + ", ".join(f"{count:,} have {name}" for name, count in _counts(side).items())
         for side in sides
     ]
     return replace(benchmark.with_sides(*sides), source="; ".join([benchmark.source, *said]))
+
+
+def _counts(side: Side) -> dict[str, int]:
+    """Modality, or column that tells more -> of how many entities it is known."""
+    views = {view: int(side.has(view).sum()) for view in sorted(side.present)}
+    columns = [name for name in ("group", "target") if name in side.frame]
+    return views | {name: int(side.frame[name].notna().sum()) for name in columns}
 
 
 def _known_drugs(side: Side, folder: str | os.PathLike | None) -> Side:
