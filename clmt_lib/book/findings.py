@@ -215,7 +215,7 @@ FINDINGS: dict[str, Finding] = {
         _text,
     ),
     "alignment": Finding(
-        "Alignment changes nothing",
+        "Alignment makes no difference that matters",
         "With and without drawing the views of an entity together by contrast, the corrected "
         "network is equivalent, within a margin stated before, in three splits of GDSC2: random "
         "pairs {mixed} ln µM of RMSE, new lines {cell_blind} "
@@ -244,7 +244,7 @@ FINDINGS: dict[str, Finding] = {
         "For cell lines that it never saw, the prediction agrees better with GDSC2 (per-drug r "
         "{model}) than GDSC1's own measurement of the same lines does ({screen}; {drugs} drugs): "
         "a second measurement is a reference, not a ceiling.",
-        "notebooks/reproduction",
+        "notebooks/best_predictor",
         _second_screen,
     ),
 }

@@ -7,21 +7,21 @@ import numpy as np
 from clmt_lib.book.exercises.core import Hint, called, chosen, exercise, first, number, numbers
 
 
-@exercise("05.1", "whoever knows nothing gives every partner the same probability, 1/64.")
+@exercise("05.1", "whoever knows nothing gives every candidate the same probability, 1/64.")
 def _chance(answer):
     known = [
         (math.log(64), None),
         (math.log2(64), "that is in bits; the loss is in nats: use the natural logarithm."),
         (math.log10(64), "that is the decimal logarithm; use the natural one."),
         (1 / 64, "that is the chance of being right. What is the mean of minus its logarithm?"),
-        (64, "that is the number of partners; the loss is a logarithm."),
+        (64, "that is the number of candidates; the loss is a logarithm."),
         (math.log(63), "that is the chance line when the positive is left out of the denominator."),
         (-math.log(64), "the loss is minus the log of a probability: it is positive."),
     ]
     value = number(answer)
     return next(
         (hint for right, hint in known if abs(value - right) < 0.006),
-        "every partner is equally likely: what is -ln(1/64)?",
+        "every candidate is equally likely: what is -ln(1/64)?",
     )
 
 
@@ -39,7 +39,7 @@ PAIR_HINTS = {
     "d": ("left out", "a row of zeros is no fingerprint; it must be neither anchor nor negative."),
     "e": (
         "left out",
-        "the sentences are equal letter by letter: no encoder could tell this partner from the "
+        "the sentences are equal letter by letter: no encoder could tell this candidate from the "
         "right one.",
     ),
 }
@@ -166,7 +166,7 @@ def _own_loss(answer):
             "nothing may change."
         )
     if not loss(a, a).item() < loss(a, a[order]).item():
-        return "it does not prefer the right partners to the wrong ones."
+        return "it does not prefer the right candidates to the wrong ones."
     together = torch.ones(8, 5) + 0.01 * draw(2)
     if not loss(a, a).item() < loss(together, together).item():
         return "it only pulls: putting all entities on one spot is as good as telling them apart."

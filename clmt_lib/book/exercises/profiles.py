@@ -26,14 +26,14 @@ def _chance(answer):
 SAID = ("positive", "negative", "left out")
 PAIR_HINTS = {
     "a": ("positive", "it is the molecule's own profile."),
-    "b": ("negative", "another molecule, and both were measured: that is what a stranger is."),
+    "b": ("negative", "another molecule, and both were measured: that is what a negative is."),
     "c": ("left out", "a stereoisomer has the same connectivity, and the encoder reads no more."),
     "d": ("left out", "nobody measured it: a row of zeros is not how the cells looked."),
-    "e": ("left out", "a replicate is the same thing again; as a stranger it is a false negative."),
+    "e": ("left out", "a replicate is the same thing again; as a negative it is a false one."),
 }
 
 
-@exercise("profiles.2", "strangers are different molecules that were both measured.")
+@exercise("profiles.2", "negatives are different molecules that were both measured.")
 def _pairs(answer):
     return chosen(answer, PAIR_HINTS, SAID)
 

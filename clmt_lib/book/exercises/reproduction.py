@@ -22,7 +22,7 @@ def _empty_claims(answer):
         (1 - 0.975**20, None),
         (
             1 - 0.95**20,
-            "5 % of the intervals leave zero out, but half of those on the wrong side: a claim "
+            "5 % of the intervals exclude zero, but half of those on the wrong side: a claim "
             "looks reproduced 2.5 % of the time.",
         ),
         (0.975**20, "that is the chance of none; you want at least one."),
