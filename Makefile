@@ -21,6 +21,9 @@ export MKL_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export HF_HUB_OFFLINE = 1
+# Byte code is kept, whatever the surroundings say: without it every process and every kernel
+# compiles PyTorch, scikit-learn and the rest anew, some seven seconds each.
+export PYTHONDONTWRITEBYTECODE =
 
 ifeq ($(PY),.venv/bin/python)
 SETUP = $(STAMP)
@@ -99,7 +102,7 @@ test: $(SETUP)
 	@$(PYTEST) --dist loadfile --nbval notebooks
 	@$(MAKE) --no-print-directory build
 	@echo "== the built book"
-	@CLMT_BOOK_BUILT=1 $(PYTEST) --dist loadfile tests/book
+	@CLMT_BOOK_BUILT=1 $(PYTEST) --dist loadgroup tests/book
 	@echo "All tests pass. Next: make book, then open _build/html/index.html"
 
 notebooks: $(SETUP)

@@ -131,11 +131,15 @@ def test_a_page_that_is_too_wide_or_complains_is_noticed(tmp_path, browser):
     assert beyond > 0 and browser.complaints() == ["no"]
 
 
+RELEASE = pytest.mark.xdist_group("release")  # made once, for the tests of one process
+
+
 @pytest.fixture(scope="module")
 def released(tmp_path_factory):
     return release.release(SITE, tmp_path_factory.mktemp("dist"), FEW)
 
 
+@RELEASE
 def test_the_pdf_is_one(released):
     data = released[1].read_bytes()
     assert data.startswith(b"%PDF-") and data.rstrip().endswith(b"%%EOF")
@@ -143,6 +147,7 @@ def test_the_pdf_is_one(released):
     assert b"/Outlines" in data  # a reader can jump to a chapter
 
 
+@RELEASE
 def test_the_epub_holds_every_page_formula_and_figure(released):
     with zipfile.ZipFile(released[2]) as book:
         names = set(book.namelist())
@@ -171,6 +176,7 @@ def test_the_epub_holds_every_page_formula_and_figure(released):
                 assert target in names and (not url.fragment or url.fragment in ids[target])
 
 
+@RELEASE
 def test_a_release_without_a_figure_or_a_heading_is_refused(released):
     printed = released[1].read_bytes()
     with headless.served(SITE) as (address, _):
@@ -188,6 +194,7 @@ def test_a_release_without_a_figure_or_a_heading_is_refused(released):
         release.check(pages, SITE, whole, printed, released[2])
 
 
+@RELEASE
 def test_the_zip_is_the_site_and_the_sums_are_of_the_files(released):
     import hashlib
 

@@ -377,6 +377,7 @@ def test_neither_reads_the_test_set(protocol_world, name):
         lambda benchmark, split: models.build(name).fit(benchmark, split).state(),
         protocol_world,
         data.make_split(protocol_world, "drug_blind"),
+        at_once=True,
     )
     assert report.clean, str(report)
 

@@ -303,7 +303,7 @@ def test_a_probe_fits_all_assays_and_never_reads_the_test_set(benchmark, split, 
         table = kind(**settings, **more).fit(found, part).table
         return table[np.unique(found.pairs[part.valid, 0])]
 
-    assert proves_blind(fit, benchmark, split).clean
+    assert proves_blind(fit, benchmark, split, at_once=True).clean
     made = kind(**settings, **more).fit(benchmark, split)
     assert made.table.shape == benchmark.shape and ((made.table >= 0) & (made.table <= 1)).all()
 
@@ -419,7 +419,7 @@ def test_a_blend_never_reads_the_test_set(benchmark, split, blend):
         table = probes.BlendProbe(blend.members).fit(found, part).table
         return np.nan_to_num(table[np.unique(found.pairs[part.valid, 0])])
 
-    assert proves_blind(fit, benchmark, split).clean
+    assert proves_blind(fit, benchmark, split, at_once=True).clean
     alone = probes.BlendProbe(blend.members, folds=0).fit(benchmark, split)
     tables = {name: member.fit(benchmark, split).table for name, member in blend.members.items()}
     names, table, looked = probes.best_of_ranks(tables, benchmark, split)

@@ -314,7 +314,7 @@ def test_a_fit_is_blind_to_molecules_of_the_test_set(table, split):
     def fit(benchmark, cut):
         return Profiles(ProfilesConfig(**SMALL)).fit(benchmark, cut).state()
 
-    assert proves_blind(fit, table, split).clean
+    assert proves_blind(fit, table, split, at_once=True).clean
 
     def fitted_on_all(benchmark, cut):
         every = np.arange(len(benchmark))
@@ -432,7 +432,7 @@ def test_the_assay_encoder_fits_measured_pairs_alone(world):
     def fit(benchmark, cut):
         return Assays(config).fit(benchmark, cut).state()
 
-    assert proves_blind(fit, benchmark, split).clean
+    assert proves_blind(fit, benchmark, split, at_once=True).clean
 
 
 def test_a_network_has_one_tower_a_view(table, split):

@@ -150,7 +150,7 @@ def test_states_of_targets_help_where_responses_follow_them(world, split):
 @pytest.mark.parametrize("name", ["drugs_long", "processes", "target_states"])
 def test_ridge_over_drugs_is_blind_to_test_responses_and_to_test_drugs_facts(world, split, name):
     report = proves_blind(
-        lambda bench, part: models.build(name).fit(bench, part).state(), world, split
+        lambda bench, part: models.build(name).fit(bench, part).state(), world, split, at_once=True
     )
     assert report.clean, str(report)
 
