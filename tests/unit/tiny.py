@@ -39,7 +39,7 @@ def real(name):
 
 def few_trees(monkeypatch, trees=20):
     """Let the stack boost this many trees on coarser features: what it boosts on is the same, and
-    so are its leaks. (Finding 255 weighted quantiles of a feature takes a third of a second.)
+    so are its leaks. Finding 255 weighted quantiles of a feature takes a third of a second.
     """
     from sklearn import ensemble
 
