@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from clmt_lib.book.exercises.core import called, chosen, exercise, first, number
     "about one switch in twenty, and there are about twenty: expect one discovery where nothing "
     "is to be found.",
 )
-def _false_alarms(answer):
+def _false_alarms(answer: Any) -> Any:
     known = [
         (0.95, None),
         (
@@ -61,7 +62,7 @@ exercise("07.2", "interval, margin, and the direction of the score: all three.")
 @exercise(
     "07.3", "pair first: what all variants find hard in a fold is gone before the spread is taken."
 )
-def _paired_error(answer):
+def _paired_error(answer: Any) -> Any:
     rng = np.random.default_rng(7)
     base = rng.normal(1.3, 0.1, 6)
     variant = base + rng.normal(0.01, 0.01, 6)
@@ -92,7 +93,7 @@ def _paired_error(answer):
     "07.4",
     "the shares add up to what both are worth together, and views that say the same share alike.",
 )
-def _fair_shares(answer):
+def _fair_shares(answer: Any) -> Any:
     full, no_a, no_b, neither = 0.3, 0.35, 0.5, 1.1
     a, b, both = no_a - full, no_b - full, neither - full
     fair = np.array([(a + both - b) / 2, (b + both - a) / 2])
@@ -126,7 +127,7 @@ def _fair_shares(answer):
     "one question, one change a variant, a control that changes nothing, and more than one "
     "fold. Write down what you expect, then run it.",
 )
-def _own_study(answer):
+def _own_study(answer: Any) -> Any:
     import yaml
 
     from clmt_lib import models, records

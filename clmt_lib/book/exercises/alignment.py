@@ -1,6 +1,7 @@
 """Chapter 05."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from clmt_lib.book.exercises.core import Hint, called, chosen, exercise, first, 
 
 
 @exercise("05.1", "whoever knows nothing gives every candidate the same probability, 1/64.")
-def _chance(answer):
+def _chance(answer: Any) -> Any:
     known = [
         (math.log(64), None),
         (math.log2(64), "that is in bits; the loss is in nats: use the natural logarithm."),
@@ -46,15 +47,15 @@ PAIR_HINTS = {
 
 
 @exercise("05.2", "a negative is only what we know to be another thing, in both views.")
-def _which_pair(answer):
+def _which_pair(answer: Any) -> Any:
     return chosen(answer, PAIR_HINTS, ("positive", "negative", "left out"))
 
 
-def _unit(z):
+def _unit(z: np.ndarray) -> np.ndarray:
     return z / np.linalg.norm(z, axis=1, keepdims=True)
 
 
-def _picked(s, positive=True):
+def _picked(s: np.ndarray, positive: bool = True) -> np.ndarray:
     below = np.exp(s).sum(1) - (0 if positive else np.exp(s.diagonal()))
     return np.log(below) - s.diagonal()
 
@@ -62,7 +63,7 @@ def _picked(s, positive=True):
 @exercise(
     "05.3", "normalise, compare, divide by the temperature, and pick the diagonal from both sides."
 )
-def _infonce(answer):
+def _infonce(answer: Any) -> Any:
     rng = np.random.default_rng(5)
     a, b = rng.normal(size=(6, 4)), rng.normal(size=(6, 4))
     got, s = number(called(answer, a.copy(), b.copy(), 0.4)), _unit(a) @ _unit(b).T
@@ -99,7 +100,7 @@ def _infonce(answer):
 
 
 @exercise("05.4", "a tie costs half a place, so an embedding that has collapsed sits at chance.")
-def _ranks(answer):
+def _ranks(answer: Any) -> Any:
     cosine = np.array(
         [[0.9, 0.1, 0.3, -0.2], [0.8, 0.5, 0.5, 0.1], [0.2, 0.2, 0.2, 0.2], [0.7, 0.4, 0.6, -0.1]]
     )
@@ -135,13 +136,13 @@ def _ranks(answer):
     "it pulls and pushes, and knows neither lengths nor the order. Does it beat InfoNCE on "
     "held-out drugs?",
 )
-def _own_loss(answer):
+def _own_loss(answer: Any) -> Any:
     import torch
 
-    def draw(seed):
+    def draw(seed: int) -> Any:
         return torch.from_numpy(np.random.default_rng(seed).normal(size=(8, 5))).float()
 
-    def loss(a, b):
+    def loss(a: Any, b: Any) -> Any:
         value = called(answer, a, b)
         if not torch.is_tensor(value) or value.numel() != 1:
             raise Hint("return one torch number, so that it can be differentiated.")

@@ -1,12 +1,14 @@
 """Chapter 03."""
 
+from typing import Any
+
 import numpy as np
 
 from clmt_lib.book.exercises.core import Hint, called, exercise, first, number, numbers
 
 
 @exercise("03.1", "the test line has no say in the ruler it is measured with.")
-def _z_score(answer):
+def _z_score(answer: Any) -> Any:
     train, test = np.array([2.0, 4.0, 6.0]), 10.0
     every = np.append(train, test)
     known = [
@@ -39,7 +41,7 @@ def _z_score(answer):
     "03.2",
     "an atom with three neighbours has six corners, counted from either side; an end has none.",
 )
-def _corners(answer):
+def _corners(answer: Any) -> Any:
     known = [
         (6, None),
         (3, "each corner counts twice: you can walk it from either side."),
@@ -59,7 +61,15 @@ def _corners(answer):
     )
 
 
-def _one_round(h, bond_index, e, own=True, inside=True, mean=False, back=False):
+def _one_round(
+    h: np.ndarray,
+    bond_index: np.ndarray,
+    e: np.ndarray,
+    own: bool = True,
+    inside: bool = True,
+    mean: bool = False,
+    back: bool = False,
+) -> np.ndarray:
     out, count = np.zeros_like(h), np.zeros(len(h))
     for (j, i), bond in zip(bond_index.T, e, strict=True):
         i, j = (j, i) if back else (i, j)
@@ -71,7 +81,7 @@ def _one_round(h, bond_index, e, own=True, inside=True, mean=False, back=False):
 
 
 @exercise("03.3", "that is the whole of message passing: gather, add, cut off below zero, sum.")
-def _message_round(answer):
+def _message_round(answer: Any) -> Any:
     rng = np.random.default_rng(3)
     h, bond_index = (
         rng.normal(size=(5, 2)),
@@ -113,7 +123,7 @@ def _message_round(answer):
     )
 
 
-def _norm(h, molecule, centre=True, ddof=0):
+def _norm(h: np.ndarray, molecule: np.ndarray, centre: bool = True, ddof: int = 0) -> np.ndarray:
     out = np.empty_like(h)
     for m in np.unique(molecule):
         rows = h[molecule == m]
@@ -122,7 +132,7 @@ def _norm(h, molecule, centre=True, ddof=0):
 
 
 @exercise("03.4", "each molecule is its own world, and its batch-mates are nobody.")
-def _graph_norm(answer):
+def _graph_norm(answer: Any) -> Any:
     h, molecule = (
         np.random.default_rng(4).normal(1.0, 2.0, (9, 3)),
         np.array([0, 0, 0, 0, 1, 1, 1, 1, 1]),
@@ -168,7 +178,7 @@ def _graph_norm(answer):
     "the same for every spelling, of one length, and never infinite. Does it beat the element "
     "shares?",
 )
-def _own_descriptor(answer):
+def _own_descriptor(answer: Any) -> Any:
     spelled = [
         ("OCC", "CCO"),
         ("c1ccccc1O", "OC1=CC=CC=C1"),

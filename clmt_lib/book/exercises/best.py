@@ -1,5 +1,8 @@
 """Chapter 09c."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from clmt_lib.book.exercises.core import called, chosen, exercise, first, number, numbers
@@ -34,7 +37,7 @@ exercise("09c.2", "inside, ask the question that will be asked outside.")(
 
 
 @exercise("09c.1", "a stack costs its bases once for each inner fold, and once more on everything.")
-def _fits(answer):
+def _fits(answer: Any) -> Any:
     known = [
         (24, None),
         (
@@ -54,19 +57,19 @@ def _fits(answer):
     )
 
 
-def _line(x, y):
+def _line(x: np.ndarray, y: np.ndarray) -> Callable[[Any], np.ndarray]:
     """A least-squares line through the origin, as a function; it remembers what it was given."""
     slope = (x @ y) / (x @ x)
     return lambda new: slope * np.asarray(new)
 
 
-def _nearest(x, y):
+def _nearest(x: np.ndarray, y: np.ndarray) -> Callable[[Any], np.ndarray]:
     """The response of the nearest known x: perfect on what it has seen."""
     return lambda new: y[np.abs(np.asarray(new)[:, None] - x[None]).argmin(1)]
 
 
 @exercise("09c.3", "each prediction comes from a model that had not seen its answer.")
-def _out_of_fold(answer):
+def _out_of_fold(answer: Any) -> Any:
     rng = np.random.default_rng(9)
     x, fold = rng.permutation(12).astype(float) + 1, np.array([2, 0, 1, 1, 0, 2, 0, 2, 1, 0, 2, 1])
     y = 2 * x + rng.normal(size=12)

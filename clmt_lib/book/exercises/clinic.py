@@ -1,5 +1,7 @@
 """The bug clinic: ten functions that run, and are wrong in the way that such code is wrong."""
 
+from typing import Any
+
 import numpy as np
 
 from clmt_lib.book.exercises.core import called, exercise, first, numbers
@@ -8,7 +10,7 @@ X = np.array([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0], [40.0, 6.0]])  # the last row 
 
 
 @exercise("clinic.01", "whatever is fitted is fitted on the training set.")
-def _scaler(answer):
+def _scaler(answer: Any) -> Any:
     train = np.array([0, 1, 2])
     got = numbers(called(answer, X.copy(), train), X.shape)
     mean, spread = X[train].mean(0), X[train].std(0)
@@ -26,7 +28,7 @@ def _scaler(answer):
 
 
 @exercise("clinic.02", "two ids of one compound are one question.")
-def _held_out(answer):
+def _held_out(answer: Any) -> Any:
     compounds = np.array(["a", "a", "b", "c", "c", "d", "e", "f", "f", "f"])
     ever = np.zeros(len(compounds), bool)
     for seed in range(20):
@@ -44,7 +46,7 @@ def _held_out(answer):
 
 
 @exercise("clinic.03", "a feature made of responses may use those of training alone.")
-def _level(answer):
+def _level(answer: Any) -> Any:
     y, drug = np.array([1.0, 3.0, 10.0, 6.0, 2.0]), np.array([0, 0, 0, 1, 2])
     train = np.array([0, 1, 3])
     got = numbers(called(answer, y.copy(), drug, train, 3), (3,))
@@ -65,10 +67,10 @@ def _level(answer):
 
 
 @exercise("clinic.04", "a prediction is made once, and made the same the next time.")
-def _dropout(answer):
+def _dropout(answer: Any) -> Any:
     x, weight = np.ones((200, 50)), np.full(50, 0.02)
 
-    def said(training, seed):
+    def said(training: bool, seed: int) -> np.ndarray:
         result = called(answer, x, weight, training, np.random.default_rng(seed))
         return numbers(result, (len(x),))
 
@@ -82,7 +84,7 @@ def _dropout(answer):
 
 
 @exercise("clinic.05", "nobody's prediction depends on who else is asked about.")
-def _norm(answer):
+def _norm(answer: Any) -> Any:
     h, mean, spread = np.array([[1.0], [3.0], [8.0]]), np.array([2.0]), np.array([4.0])
     used = numbers(called(answer, h, mean, spread, False), (3, 1))
     alone = numbers(called(answer, h[:1], mean, spread, False), (1, 1))
@@ -97,7 +99,7 @@ def _norm(answer):
 
 
 @exercise("clinic.06", "a copy is no negative.")
-def _negatives(answer):
+def _negatives(answer: Any) -> Any:
     drug = np.array([3, 7, 3, 1])
     got = np.asarray(called(answer, drug))
     if got.shape != (4, 4):
@@ -113,7 +115,7 @@ def _negatives(answer):
 
 
 @exercise("clinic.07", "the nearest neighbour is the one that you want most.")
-def _nearest(answer):
+def _nearest(answer: Any) -> Any:
     likeness = np.array(
         [[1.0, 0.9, 0.2, 0.5], [0.9, 1.0, 0.6, 0.1], [0.2, 0.6, 1.0, 0.3], [0.5, 0.1, 0.3, 1.0]]
     )
@@ -129,7 +131,7 @@ def _nearest(answer):
 
 
 @exercise("clinic.08", "one error over all pairs, however they were cut into batches.")
-def _batches(answer):
+def _batches(answer: Any) -> Any:
     batches = [np.array([1.0, -1.0, 1.0, -1.0]), np.array([3.0])]
     got = numbers(np.atleast_1d(called(answer, batches)), (1,))
     known = [
@@ -143,7 +145,7 @@ def _batches(answer):
 
 
 @exercise("clinic.09", "one criterion, and the best look by it.")
-def _kept(answer):
+def _kept(answer: Any) -> Any:
     rmse = np.array([1.00, 0.90, 0.93, 0.95, 0.97])
     r = np.array([0.50, 0.55, 0.54, 0.57, 0.56])
     got = numbers(np.atleast_1d(called(answer, rmse, r)), (1,))
@@ -161,7 +163,7 @@ def _kept(answer):
 
 
 @exercise("clinic.10", "units are a part of a number.")
-def _units(answer):
+def _units(answer: Any) -> Any:
     got = [float(called(answer, value, unit)) for value, unit in ((2.0, "uM"), (500.0, "nM"))]
     micro, nano = np.log(2), np.log(0.5)
     known = [

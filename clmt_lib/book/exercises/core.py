@@ -14,7 +14,7 @@ CHECKS: dict[str, tuple[Check, str]] = {}  # name -> (check, words for a right a
 def exercise(name: str, praise: str) -> Callable[[Check], Check]:
     """Decorator that registers a check under the exercise's name, "chapter.number"."""
 
-    def register(function):
+    def register(function: Check) -> Check:
         CHECKS[name] = function, praise
         return function
 
@@ -43,7 +43,7 @@ def check(name: str, answer: Any = None) -> None:
     print(f"{name}  Right: {praise}" if hint is None else f"{name}  Not yet: {hint}")
 
 
-def _hint(function, answer):
+def _hint(function: Check, answer: Any) -> Any:
     """The hint of a check; one of its own where the answer breaks."""
     try:
         with np.errstate(all="ignore"):

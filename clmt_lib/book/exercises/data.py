@@ -1,6 +1,7 @@
 """Chapter 01."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from clmt_lib.book.exercises.core import called, chosen, exercise, number, numbe
 
 
 @exercise("01.1", "a ratio of concentrations is the exponential of a difference of logarithms.")
-def _fold(answer):
+def _fold(answer: Any) -> Any:
     value, gap = number(answer), 2.81 - 0.50
     if abs(value - math.exp(gap)) < 0.1:
         return None
@@ -51,14 +52,14 @@ SPLIT_HINTS = {
 
 
 @exercise("01.2", "the question comes first, the split follows from it.")
-def _questions(answer):
+def _questions(answer: Any) -> Any:
     return chosen(answer, SPLIT_HINTS, QUESTIONS)
 
 
 @exercise(
     "01.3", "test lines are scaled by what the training lines know, and change nothing themselves."
 )
-def _scaler(answer):
+def _scaler(answer: Any) -> Any:
     rng = np.random.default_rng(1)
     x, train = rng.normal(3.0, 2.0, (8, 4)), np.array([0, 2, 3, 5, 6])
     x[:, 3] = 7.0  # a gene without spread
@@ -90,7 +91,7 @@ def _scaler(answer):
 
 
 @exercise("01.4", "a compound counts once, whatever its ids and however its name is written.")
-def _crossing(answer):
+def _crossing(answer: Any) -> Any:
     names = [
         "Gemcitabine",
         "Olaparib",
@@ -132,10 +133,10 @@ def _crossing(answer):
     "neither the line nor the compound of a test pair was ever seen. Now argue: who would ask "
     "this question?",
 )
-def _both_blind(answer):
+def _both_blind(answer: Any) -> Any:
     from clmt_lib import data
 
-    world = data.load(
+    world: Any = data.load(
         "simulated",
         cells=24,
         drugs=["Gemcitabine", "Olaparib", "Trametinib", "Paclitaxel", "Erlotinib", "Bortezomib"],

@@ -1,12 +1,14 @@
 """Chapter 04."""
 
+from typing import Any
+
 import numpy as np
 
 from clmt_lib.book.exercises.core import called, chosen, exercise, first, numbers
 
 
 @exercise("04.1", "mean of what is heard, plus oneself, and what is below zero is cut off.")
-def _one_step(answer):
+def _one_step(answer: Any) -> Any:
     heard, own = np.array([[2.0, 0.0], [4.0, 2.0]]), np.array([-5.0, 1.0])
     known = [
         (np.maximum(heard.mean(0) + own, 0), None),
@@ -50,17 +52,17 @@ EDGE_HINTS = {
 
 
 @exercise("04.2", "an edge is a statement that somebody makes; ask who made it, and when.")
-def _edges(answer):
+def _edges(answer: Any) -> Any:
     return chosen(answer, EDGE_HINTS, ("yes", "no", "say so"))
 
 
 @exercise("04.3", "every node hears exactly its k most similar others.")
-def _neighbours(answer):
+def _neighbours(answer: Any) -> Any:
     similar = np.corrcoef(np.random.default_rng(4).normal(size=(9, 5)))
     got, k = numbers(called(answer, similar.copy(), 3), similar.shape), 3
     order = np.argsort(-np.where(np.eye(9, dtype=bool), -np.inf, similar), axis=1)
 
-    def table(columns):
+    def table(columns: np.ndarray) -> np.ndarray:
         out = np.zeros_like(similar)
         np.put_along_axis(out, columns, 1.0, axis=1)
         return out
@@ -99,7 +101,7 @@ def _neighbours(answer):
 
 
 @exercise("04.4", "what travels and what is asked for never overlap, and together they are all.")
-def _held_out(answer):
+def _held_out(answer: Any) -> Any:
     measured = np.random.default_rng(5).random((40, 30)) < 0.8
     got = called(answer, measured.copy(), 0.75, np.random.default_rng(6))
     if not isinstance(got, (tuple, list)) or len(got) != 2:
@@ -137,7 +139,7 @@ def _held_out(answer):
     "it follows the rules and finds drugs that act alike. Now see in the chapter's comparison "
     "whether it predicts.",
 )
-def _relation(answer):
+def _relation(answer: Any) -> Any:
     rng = np.random.default_rng(8)
     kind = np.repeat(np.arange(5), 4)  # 20 drugs of 5 kinds
     target = rng.normal(size=(60, 5))[:, kind] + 0.7 * rng.normal(size=(60, 20))

@@ -1,5 +1,7 @@
 """Chapter 08."""
 
+from typing import Any
+
 import numpy as np
 
 from clmt_lib.book.exercises.core import called, chosen, exercise, number, numbers
@@ -9,7 +11,7 @@ from clmt_lib.book.exercises.core import called, chosen, exercise, number, numbe
     "08.1",
     "about a hundred gigabytes. The two small kernels hold the same in under four megabytes.",
 )
-def _pair_kernel(answer):
+def _pair_kernel(answer: Any) -> Any:
     value, pairs = number(answer), 112_044
     size = pairs**2 * 8 / 1e9
     if abs(value - size) < 1.5:
@@ -60,12 +62,12 @@ SCORE_HINTS = {
 
 
 @exercise("08.2", "a score is the answer to one question, and to no other.")
-def _which_score(answer):
+def _which_score(answer: Any) -> Any:
     return chosen(answer, SCORE_HINTS, SCORES)
 
 
 @exercise("08.3", "and a drug with a constant prediction counts as zero: it ranks nobody.")
-def _per_drug(answer):
+def _per_drug(answer: Any) -> Any:
     from clmt_lib.tasks.metrics import pearson, per_group
 
     rng = np.random.default_rng(8)
@@ -100,7 +102,7 @@ def _per_drug(answer):
 
 
 @exercise("08.4", "draw by draw, what both models find hard cancels.")
-def _paired_interval(answer):
+def _paired_interval(answer: Any) -> Any:
     rng = np.random.default_rng(9)
     hard = rng.normal(1.0, 0.2, 4000)
     a, b = hard + rng.normal(0, 0.02, 4000), hard + 0.1 + rng.normal(0, 0.03, 4000)
@@ -112,7 +114,7 @@ def _paired_interval(answer):
         )
     got = numbers(got, (2,))
 
-    def ends(values, tail):
+    def ends(values: np.ndarray, tail: float) -> np.ndarray:
         return np.percentile(values, [tail, 100 - tail])
 
     if np.allclose(got, ends(a - b, 2.5), atol=1e-3):
@@ -138,14 +140,14 @@ def _paired_interval(answer):
     "your rung beats drug + cell effects, and is blind to the test set. Where does it stand in "
     "a drug-blind split?",
 )
-def _own_rung(answer):
+def _own_rung(answer: Any) -> Any:
     from clmt_lib import data
     from clmt_lib.audit import permute_test_responses
     from clmt_lib.tasks import metrics
 
     if not callable(answer):
         return called(answer)  # the hint for that, before a world is made
-    world = data.load("simulated", cells=96)
+    world: Any = data.load("simulated", cells=96)
     split = data.make_split(world, "mixed")
     got = called(answer, world, split)
     if len(np.shape(got)) == 1 and len(got) == len(split.test):

@@ -1,5 +1,7 @@
 """Chapter `cldr`."""
 
+from typing import Any
+
 import numpy as np
 
 from clmt_lib.book.exercises.core import Hint, called, chosen, exercise, first, number, numbers
@@ -7,7 +9,7 @@ from clmt_lib.tasks.order import straightness
 
 
 @exercise("cldr.1", "a step of 0.001 is 0.04 ln µM, and one measurement is uncertain by twenty.")
-def _step(answer):
+def _step(answer: Any) -> Any:
     known = [
         (0.04, None),
         (0.01, "that forgets the sigmoid's own slope, y (1 - y): a quarter at y = 0.5."),
@@ -34,17 +36,17 @@ CAPTION_HINTS = {
 
 
 @exercise("cldr.2", "whatever names the pair is enough to win, and then nobody reads the number.")
-def _captions(answer):
+def _captions(answer: Any) -> Any:
     return chosen(answer, CAPTION_HINTS, (MUST, CAN))
 
 
 @exercise("cldr.3", "near numbers share the blame, far ones none, and every row sums to one.")
-def _soft(answer):
+def _soft(answer: Any) -> Any:
     y, width = np.array([0.31, 0.35, 0.36, 0.52, 0.70]), 0.05
     got = numbers(called(answer, y.copy(), width), (5, 5))
     apart = np.abs(y[:, None] - y)
 
-    def rows(logits):
+    def rows(logits: np.ndarray) -> np.ndarray:
         odds = np.exp(logits)
         return odds / odds.sum(1, keepdims=True)
 
@@ -64,7 +66,7 @@ def _soft(answer):
 
 
 @exercise("cldr.4", "chance is one half, whatever the dimension, and a collapse gets no credit.")
-def _triplets(answer):
+def _triplets(answer: Any) -> Any:
     rng = np.random.default_rng(3)
     y, z = rng.normal(size=9), rng.normal(size=(9, 2))
     z[5] = z[2]
@@ -86,7 +88,7 @@ def _triplets(answer):
     )
 
 
-def _share(z, y, tie):
+def _share(z: np.ndarray, y: np.ndarray, tie: float) -> float:
     points = []
     for i in range(len(y)):
         for j in range(len(y)):
@@ -98,7 +100,7 @@ def _share(z, y, tie):
 
 
 @exercise("cldr.5", "a number line nobody had to learn. What would a text still add to it?")
-def _encoder(answer):
+def _encoder(answer: Any) -> Any:
     codes = np.arange(200, 801)
     got = np.asarray(called(answer, codes.copy()), dtype=float)
     if got.ndim != 2 or len(got) != len(codes):

@@ -1,12 +1,14 @@
 """Chapter `profiles`."""
 
+from typing import Any
+
 import numpy as np
 
 from clmt_lib.book.exercises.core import called, chosen, exercise, first, number, numbers
 
 
 @exercise("profiles.1", "ten places of 350: whoever guesses is right once in 35 times.")
-def _chance(answer):
+def _chance(answer: Any) -> Any:
     known = [
         (10 / 350, None),
         (1 / 350, "that is chance for the first place. How many places may be looked at?"),
@@ -34,15 +36,15 @@ PAIR_HINTS = {
 
 
 @exercise("profiles.2", "negatives are different molecules that were both measured.")
-def _pairs(answer):
+def _pairs(answer: Any) -> Any:
     return chosen(answer, PAIR_HINTS, SAID)
 
 
-def _unit(z):
+def _unit(z: np.ndarray) -> np.ndarray:
     return z / np.linalg.norm(z, axis=1, keepdims=True)
 
 
-def _both_ways(s, rows=None):
+def _both_ways(s: np.ndarray, rows: np.ndarray | None = None) -> float:
     """Mean over both directions of the cross-entropy of the diagonal, over the rows that ask."""
     rows = np.arange(len(s)) if rows is None else np.flatnonzero(rows)
     ways = [np.log(np.exp(t).sum(1))[rows] - np.diag(t)[rows] for t in (s, s.T)]
@@ -50,7 +52,7 @@ def _both_ways(s, rows=None):
 
 
 @exercise("profiles.3", "each space asks its own question, of those who were measured in it.")
-def _masked(answer):
+def _masked(answer: Any) -> Any:
     rng = np.random.default_rng(7)
     z = {view: rng.normal(size=(8, 5)) for view in ("molecule", "morphology", "expression")}
     known = {
@@ -69,7 +71,7 @@ def _masked(answer):
     plain = [
         _both_ways((z["molecule"] @ z[space].T / 0.1)[np.ix_(m, m)]) for space, m in known.items()
     ]
-    known_answers = [
+    known_answers: list[tuple[Any, str | None]] = [
         (sum(full), None),
         (sum(rows), "rows are masked, columns are not: absent profiles are still candidates."),
         (sum(every), "nothing is masked: absent profiles ask and are candidates."),
@@ -86,7 +88,7 @@ def _masked(answer):
 
 
 @exercise("profiles.4", "a closed form, in seconds, and the rival of every alignment.")
-def _impute(answer):
+def _impute(answer: Any) -> Any:
     rng = np.random.default_rng(2)
     bits = (rng.random((9, 20)) < 0.4).astype(float)
     both = bits @ bits.T
@@ -94,7 +96,7 @@ def _impute(answer):
     among, between, y = kernel[:6, :6], kernel[6:, :6], rng.normal(1.0, 1.0, (6, 4))
     got = numbers(called(answer, among.copy(), between.copy(), y.copy(), 0.3), (3, 4))
 
-    def ridge(strength, middle):
+    def ridge(strength: float, middle: np.ndarray | float) -> np.ndarray:
         return between @ np.linalg.solve(among + strength * np.eye(6), y - middle) + middle
 
     mean = y.mean(0)
@@ -115,7 +117,7 @@ def _impute(answer):
 
 
 @exercise("profiles.5", "what is left after such a shuffle was never about the molecules.")
-def _shuffle(answer):
+def _shuffle(answer: Any) -> Any:
     library = np.array(["dark"] * 7 + ["natural"] * 6 + ["dark"] * 4 + ["natural"] * 3)
     orders = [np.asarray(called(answer, library.copy(), seed)) for seed in (0, 1, 2)]
     for order in orders:

@@ -2,7 +2,9 @@
 
 import math
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,7 @@ VERDICTS = ("reproduced", "partly", "not", "not testable", "open")
     "09.1",
     "with twenty claims on the table, one that looks reproduced is no surprise; several are.",
 )
-def _empty_claims(answer):
+def _empty_claims(answer: Any) -> Any:
     value = number(answer)
     known = [
         (1 - 0.975**20, None),
@@ -59,11 +61,11 @@ CASES = {
 
 
 @exercise("09.2", "and none of the five needed anybody's opinion.")
-def _verdicts(answer):
+def _verdicts(answer: Any) -> Any:
     return chosen(answer, CASES, VERDICTS)
 
 
-def _right_verdict(low, high, folds):
+def _right_verdict(low: float, high: float, folds: int) -> str:
     if low <= 0 <= high:
         return "not" if folds >= 3 else "open"
     if low > 0:
@@ -74,7 +76,7 @@ def _right_verdict(low, high, folds):
 @exercise(
     "09.3", "the rule, and nothing but the rule: now nobody can be generous to her own model."
 )
-def _rule(answer):
+def _rule(answer: Any) -> Any:
     hints = {
         (
             -0.03,
@@ -108,14 +110,14 @@ def _rule(answer):
 @exercise(
     "09.4", "one more split lands there nineteen times in twenty, if the scores scatter normally."
 )
-def _one_more(answer):
+def _one_more(answer: Any) -> Any:
     from scipy.special import stdtrit
 
     scores = np.array([0.85, 0.84, 0.86, 0.83, 0.87])
     got, n = numbers(called(answer, scores.copy()), (2,)), len(scores)
     mean, sd, t = scores.mean(), scores.std(ddof=1), stdtrit(n - 1, 0.975)
 
-    def ends(reach):
+    def ends(reach: float) -> list[float]:
         return [mean - reach, mean + reach]
 
     known = [
@@ -152,7 +154,7 @@ def _one_more(answer):
 
 
 @exercise("09.5", "your claim can come out either way, which is what makes it one.")
-def _own_claim(answer):
+def _own_claim(answer: Any) -> Any:
     from clmt_lib import models, records
     from clmt_lib.io import DataError
 
@@ -185,13 +187,14 @@ def _own_claim(answer):
     )
 
 
-def _fabricated(tests, sign):
+def _fabricated(tests: Sequence[Mapping[str, Any]], sign: int) -> Path:
     """Folder of summaries in which the first rung of each comparison is better (sign 1) or worse
     (-1), on five folds.
     """
     from clmt_lib import records
 
-    folder, rows = Path(tempfile.mkdtemp(prefix="clmt-claim-")), {}
+    folder = Path(tempfile.mkdtemp(prefix="clmt-claim-"))
+    rows: dict[str, list[dict[str, Any]]] = {}
     for test in tests:
         a, b = test["compare"].split(" - ")
         gap = tasks.find(test["metric"]).gain(sign)
@@ -216,7 +219,7 @@ def _fabricated(tests, sign):
     "09a.1",
     "no model can be expected to predict a measurement better than it would predict itself.",
 )
-def _noise(answer):
+def _noise(answer: Any) -> Any:
     value, sd = number(answer), 1.2
     known = [
         (sd / math.sqrt(2), None),
@@ -244,14 +247,14 @@ SPLITS = {
 
 
 @exercise("09a.2", "the split is the question, written down.")
-def _which_split(answer):
+def _which_split(answer: Any) -> Any:
     return chosen(
         answer, SPLITS, ("mixed", "cell_blind", "drug_blind", "scaffold_blind", "tissue_blind")
     )
 
 
 @exercise("09a.3", "and a test drug with such a twin in training is a question half answered.")
-def _twins(answer):
+def _twins(answer: Any) -> Any:
     rng = np.random.default_rng(9)
     shared = rng.normal(size=(40, 1))
     twins, opposite, strangers = (

@@ -1,6 +1,7 @@
 """Chapter 14."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from clmt_lib.book.exercises.core import Hint, called, chosen, exercise, first, 
     "sixteen billion operations, for any number of pairs. Encoded for each of 100,000 pairs, "
     "the same layer would take a hundred times as many.",
 )
-def _layer(answer):
+def _layer(answer: Any) -> Any:
     once = 2 * 969 * 8000 * 1024 / 1e9
     got, hints = (
         number(answer),
@@ -68,7 +69,7 @@ exercise(
 
 
 @exercise("14.3", "on this scale a power law is a straight line, and the exponent its slope.")
-def _exponent(answer):
+def _exponent(answer: Any) -> Any:
     size, seconds = np.array([1e3, 2e3, 4e3, 8e3, 16e3]), np.array([0.2, 0.26, 0.31, 0.42, 0.50])
     got = float(numbers(np.atleast_1d(called(answer, size.copy(), seconds.copy())), (1,))[0])
     x, y = np.log(size), np.log(seconds)
@@ -109,7 +110,7 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
 @exercise(
     "14.4", "that is all a queue does, and Snakemake, Slurm and `clmt run --jobs` are such queues."
 )
-def _makespan(answer):
+def _makespan(answer: Any) -> Any:
     seconds, workers = [4.0, 7.0, 3.0, 2.0, 6.0, 5.0, 1.0, 9.0], 3
     got = float(numbers(np.atleast_1d(called(answer, list(seconds), workers)), (1,))[0])
     known = [
@@ -147,7 +148,7 @@ def encodings(pairs: np.ndarray, batches: Iterable[np.ndarray]) -> int:
     "each encoding now serves more pairs. What does it do to the noise of a step? Train with "
     "both and look at the validation set before you believe in it.",
 )
-def _batches(answer):
+def _batches(answer: Any) -> Any:
     rng, most = np.random.default_rng(0), 200
     pairs = np.argwhere(rng.random((60, 40)) < 0.8)
     pairs = pairs[rng.permutation(len(pairs))]

@@ -1,12 +1,14 @@
 """Chapters 02 and 09b: what a text is made of, and what it is worth."""
 
+from typing import Any
+
 import numpy as np
 
 from clmt_lib.book.exercises.core import called, chosen, exercise, first, number, numbers
 
 
 @exercise("02.1", "padding is no word: it counts neither above nor below the fraction bar.")
-def _pooled(answer):
+def _pooled(answer: Any) -> Any:
     tokens = np.array([[1.0, 3.0], [3.0, -1.0], [2.0, 4.0], [6.0, 6.0]])
     known = [
         (tokens[:3].mean(0), None),
@@ -44,7 +46,7 @@ exercise("02.2", "ask of each sentence whether it could have been written before
 
 
 @exercise("02.3", "what all texts share is gone, and a missing text resembles nothing.")
-def _similarity(answer):
+def _similarity(answer: Any) -> Any:
     z, there = np.random.default_rng(2).normal(0.5, 1.0, (6, 4)), np.arange(6)[:, None] < 5
     z = np.where(there, z, 0.0)
     got = called(answer, z.copy())
@@ -75,7 +77,7 @@ def _similarity(answer):
 
 
 @exercise("02.4", "a copy of the drug itself is no evidence.")
-def _neighbour_probe(answer):
+def _neighbour_probe(answer: Any) -> Any:
     alike = np.array(
         [
             [1, 0.9, 0.5, 0.1, 0.2],
@@ -113,7 +115,7 @@ def _neighbour_probe(answer):
     "facts alone, short enough, nothing invented where a fact is missing. Does it beat the "
     "template of this chapter?",
 )
-def _own_template(answer):
+def _own_template(answer: Any) -> Any:
     from clmt_lib.data.response import simulated
     from clmt_lib.views.text import response_words
 
@@ -144,7 +146,7 @@ def _own_template(answer):
 
 
 @exercise("09b.1", "three: A, B and C form a chain, D and E share MEK1, and F stands alone.")
-def _groups(answer):
+def _groups(answer: Any) -> Any:
     known = [
         (3.0, None),
         (6.0, "no drug of a group may be left behind: drugs that share a target go together."),
@@ -189,7 +191,7 @@ CONTROLS = {
     "each control keeps all but one thing; what is lost with that thing is what the thing was "
     "worth.",
 )
-def _controls(answer):
+def _controls(answer: Any) -> Any:
     return chosen(answer, CONTROLS, ("random", "shuffled", "name", "annotation"))
 
 
@@ -197,7 +199,7 @@ def _controls(answer):
     "09b.3",
     "a share of the *sum*: many drugs with small gains can carry more than a few with large ones.",
 )
-def _share(answer):
+def _share(answer: Any) -> Any:
     rng = np.random.default_rng(3)
     twin = rng.random(40) < 0.4
     gap = np.where(twin, 0.12, 0.03) + rng.normal(0, 0.05, 40)

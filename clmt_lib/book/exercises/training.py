@@ -10,7 +10,7 @@ from clmt_lib.book.exercises.core import Hint, called, chosen, exercise, first, 
 
 
 @exercise("06.1", "sixty times fewer encodings, and every gradient exact.")
-def _encodings(answer):
+def _encodings(answer: Any) -> Any:
     hints = [
         ([40000, 600], None),
         ([20000, 600], "each pair brings a line *and* a drug."),
@@ -75,13 +75,13 @@ def adamw(
     "06.3",
     "that is one step of the optimiser behind nearly every model of these years, three times over.",
 )
-def _adamw(answer):
+def _adamw(answer: Any) -> Any:
     theta, gradients = np.array([1.0, -2.0]), np.array([[0.5, -1.0], [0.1, 0.4], [-2.0, 0.3]])
     given = theta.copy(), [g.copy() for g in gradients], 0.1, 0.5
     got = called(answer, *given)
     if isinstance(got, tuple):
         raise Hint("return the weights alone, not the running means.")
-    right = {"theta": theta, "gradients": gradients, "rate": 0.1, "decay": 0.5}
+    right: dict[str, Any] = {"theta": theta, "gradients": gradients, "rate": 0.1, "decay": 0.5}
     known = [
         (adamw(**right), None),
         (
@@ -112,7 +112,7 @@ def _adamw(answer):
 
 
 @exercise("06.4", "the loop of the library keeps its books in the same way.")
-def _early_stopping(answer):
+def _early_stopping(answer: Any) -> Any:
     valid, patience = [0.9, 0.7, 0.8, 0.7, 0.6, 0.65, 0.61, 0.62, 0.5], 3
     got = called(answer, list(valid), patience)
     if isinstance(got, (int, float, np.number)):
@@ -153,10 +153,10 @@ def _early_stopping(answer):
     "an auxiliary target from the responses it was given, and from nothing else. Does learning "
     "it help? Compare with and without, over seeds, on lines the choice has not seen.",
 )
-def _own_target(answer):
+def _own_target(answer: Any) -> Any:
     from clmt_lib import data
 
-    world = data.load(
+    world: Any = data.load(
         "simulated",
         cells=24,
         drugs=["Erlotinib", "Olaparib", "Paclitaxel", "Bortezomib", "Trametinib", "Gemcitabine"],
@@ -205,7 +205,7 @@ exercise("published.1", "three questions for every line of somebody's code.")(
 
 
 @exercise("published.2", "with so little of the way gone, its branches have nearly nothing to say.")
-def _share_of_the_way(answer):
+def _share_of_the_way(answer: Any) -> Any:
     hints = [
         (0.125, None),
         (0.875, "that is what is still missing."),
@@ -218,7 +218,7 @@ def _share_of_the_way(answer):
 
 
 @exercise("published.3", "each mark is forgotten as soon as the other criterion jumps.")
-def _either_or(answer):
+def _either_or(answer: Any) -> Any:
     rmse = np.array([1.00, 1.10, 0.90, 0.95, 0.97, 0.96])
     r = np.array([0.50, 0.60, 0.40, 0.40, 0.41, 0.39])
     got = called(answer, rmse.copy(), r.copy())
@@ -240,20 +240,20 @@ def _either_or(answer):
 
 
 @exercise("published.4", "three lines that would have found two of the switches.")
-def _alone_as_together(answer):
+def _alone_as_together(answer: Any) -> Any:
     rng = np.random.default_rng(0)
     pairs = rng.normal(size=(12, 3))
 
-    def honest(rows):
+    def honest(rows: np.ndarray) -> np.ndarray:
         return rows.sum(axis=1)
 
-    def normed(rows):  # the norm is over the batch
+    def normed(rows: np.ndarray) -> np.ndarray:  # the norm is over the batch
         return (rows - rows.mean(axis=0)).sum(axis=1)
 
-    def drawn(rows):  # dropout that stays on
+    def drawn(rows: np.ndarray) -> np.ndarray:  # dropout that stays on
         return rows.sum(axis=1) * rng.binomial(1, 0.5, len(rows))
 
-    def last(rows):  # alone it is right, but for the last of the batch
+    def last(rows: np.ndarray) -> np.ndarray:  # alone it is right, but for the last of the batch
         out = rows.sum(axis=1)
         if len(rows) > 1:
             out[-1] += 1
@@ -271,7 +271,7 @@ def _alone_as_together(answer):
 
 
 @exercise("published.5", "four runs; the interaction is what both do beyond the sum of each.")
-def _two_switches(answer):
+def _two_switches(answer: Any) -> Any:
     from clmt_lib.models.clmt.published import DEFECTS
 
     if callable(answer) or isinstance(answer, (str, bytes, dict)):

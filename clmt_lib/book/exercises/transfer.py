@@ -1,5 +1,7 @@
 """Chapters 09d and 'Your own drugs and lines'."""
 
+from typing import Any
+
 import numpy as np
 
 from clmt_lib.book.exercises.core import called, chosen, exercise, first, number
@@ -25,7 +27,7 @@ exercise(
 
 
 @exercise("09d.1", "the pair that was trained on is a memory, and its score is no prediction.")
-def _counted(answer):
+def _counted(answer: Any) -> Any:
     known = [
         (1, None),
         (
@@ -44,7 +46,7 @@ def _counted(answer):
 
 
 @exercise("09d.3", "with average ranks, a pile of bounds is what it is: a tie.")
-def _spearman(answer):
+def _spearman(answer: Any) -> Any:
     import pandas as pd
 
     y, p = np.array([2.08, 0.3, 2.08, -1.0, 2.08, 0.9]), np.array([1.5, 0.2, 0.9, 0.1, 2.0, 0.7])
@@ -79,7 +81,7 @@ def _spearman(answer):
 @exercise(
     "own.1", "with n scores it is the ceil((n + 1) level)-th smallest: here the ninth of nine."
 )
-def _quantile(answer):
+def _quantile(answer: Any) -> Any:
     scores = np.array([0.3, 1.1, 0.2, 0.9, 2.4, 0.6, 0.1, 0.5, 1.6])
     known = [
         (2.4, None),
@@ -108,7 +110,7 @@ exercise("own.2", "which question a pair asks decides which model and which inte
 
 
 @exercise("own.3", "by drug: what is drawn again must be what is exchangeable.")
-def _by_drug(answer):
+def _by_drug(answer: Any) -> Any:
     errors = np.array([3.0, 3.1, 2.9, 3.0, 0.1, 0.2, -0.4, 0.5])
     drug = np.array([0, 0, 0, 0, 1, 1, 2, 3])
     got = called(answer, np.abs(errors), drug)

@@ -1,12 +1,14 @@
 """Chapter umme_acmo."""
 
+from typing import Any
+
 import numpy as np
 
 from clmt_lib.book.exercises.core import called, chosen, exercise, first, number, numbers
 
 
 @exercise("umme.1", "early weights are the reliabilities themselves, late ones are all one.")
-def _weight(answer):
+def _weight(answer: Any) -> Any:
     known = [
         (1.75, None),
         (0.625, "reliabilities sum to one: multiply by the number of modalities first."),
@@ -31,7 +33,7 @@ exercise("umme.2", "ask what was known before the pair was measured, and why it 
 
 
 @exercise("umme.3", "what is absent gets no share, and the rest sums to one.")
-def _shares(answer):
+def _shares(answer: Any) -> Any:
     rng = np.random.default_rng(3)
     say, there = rng.normal(size=(5, 3)), rng.random((5, 3)) < 0.6
     there[:, 0] |= ~there.any(1)
@@ -54,7 +56,7 @@ def _shares(answer):
 
 
 @exercise("umme.4", "a sure modality gets the larger share, and the shares sum to one.")
-def _reliability(answer):
+def _reliability(answer: Any) -> Any:
     left = np.array([0.6, 0.8, 0.8, 1.0])
     got = numbers(called(answer, left.copy(), 0.1), (4,))
     odds = np.exp(-left / 0.1)
@@ -71,7 +73,7 @@ def _reliability(answer):
 
 
 @exercise("umme.5", "nothing is invented, nobody is left with nothing, and enough is lost.")
-def _dropout(answer):
+def _dropout(answer: Any) -> Any:
     rng = np.random.default_rng(5)
     present = rng.random((400, 4)) < 0.7
     got = numbers(called(answer, present.copy(), 0.3, np.random.default_rng(0)), (400, 4)) > 0.5
