@@ -16,6 +16,7 @@ import pandas as pd
 from clmt_lib import records
 from clmt_lib.book.explorers import choose
 from clmt_lib.book.plotting.style import display_name
+from clmt_lib.book.plotting.textworth import who_is_told_what
 from clmt_lib.io import DataError
 
 Folder = str | Path | None
@@ -408,6 +409,7 @@ def substitutions(folder: Folder = None) -> dict[str, str]:
         "findings": listed(folder),
         "presets": presets(folder),
         "ablation_explorer": ablation_explorer(folder),
+        "who_is_told_what": who_is_told_what(),
         **{f"ladder_{split}": ladder_picture("gdsc2", split, folder) for split in SPLITS},
     }
 

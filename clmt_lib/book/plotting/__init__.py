@@ -53,7 +53,7 @@ from clmt_lib.book.plotting.scaling import (
 )
 from clmt_lib.book.plotting.style import FAMILIES, GREY, display_name, look, plain, seconds, style
 from clmt_lib.book.plotting.text import pooling, text_lengths, text_map
-from clmt_lib.book.plotting.textworth import whose_gain, worth
+from clmt_lib.book.plotting.textworth import who_is_told_what, whose_gain, worth
 from clmt_lib.book.plotting.training import (
     choices,
     descent,
@@ -165,6 +165,7 @@ __all__ = [
     "transfer_scores",
     "two_ways",
     "verdict_counts",
+    "who_is_told_what",
     "whose_gain",
     "widths",
     "withheld",

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from clmt_lib import tasks
-from clmt_lib.book.plotting.style import GREY
+from clmt_lib.book.plotting.style import GREY, WIDTH
 from clmt_lib.records.studies import verdicts
 
 AXES = {  # metric -> label
@@ -80,7 +80,7 @@ def _axes(panels, rows, title):
 
     columns = panels if panels <= 3 else 2
     lines = -(-panels // columns)
-    size = max(7, 2.2 + 2.9 * columns), lines * (0.95 + 0.3 * rows) + 0.4
+    size = WIDTH if columns == 1 else 7, lines * (0.95 + 0.3 * rows) + 0.4
     fig, axes = plt.subplots(lines, columns, figsize=size, sharey=True, squeeze=False)
     fig.suptitle(title, fontsize=11)
     for spare in axes.ravel()[panels:]:
@@ -176,7 +176,7 @@ def run_history(history: pd.DataFrame, title: str = "", ax: Axes | None = None) 
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = ax or plt.subplots(figsize=(6, 3.2))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.2))[1]
     ax.set_title(title, fontsize=9)
     if not len(history) or "step" not in history:
         ax.annotate(

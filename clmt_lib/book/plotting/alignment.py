@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY, plain
+from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH, plain
 
 LINES, MARKERS = ("-", "--", "-.", ":"), "osD^vP*X"
 
@@ -27,7 +27,8 @@ def partners(panels: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
     import matplotlib.pyplot as plt
     import seaborn
 
-    axes = plt.subplots(1, len(panels), figsize=(2.9 * len(panels), 3.2), squeeze=False)[1][0]
+    size = WIDTH, 0.4 + WIDTH / len(panels)
+    axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)[1][0]
     turn = np.linspace(0, 2 * np.pi, 200)
     for ax, (title, views) in zip(axes, panels.items(), strict=True):
         ax.plot(np.cos(turn), np.sin(turn), color=FAINT, linewidth=1)
@@ -37,9 +38,9 @@ def partners(panels: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
         )  # two radii: partners that meet stay visible
         for i, colour in zip(range(len(a)), seaborn.color_palette("colorblind", len(a))):
             ax.plot(*np.stack([a[i], b[i]]).T, color=colour, linewidth=1.2)
-            ax.plot(*a[i], "o", color=colour, markersize=9)
+            ax.plot(*a[i], "o", color=colour, markersize=7)
             ax.plot(
-                *b[i], "s", color=colour, markersize=8, markerfacecolor="none", markeredgewidth=1.8
+                *b[i], "s", color=colour, markersize=6, markerfacecolor="none", markeredgewidth=1.6
             )
         ax.set(title=title, aspect="equal", xlim=(-1.2, 1.2), ylim=(-1.2, 1.2))
         ax.set_axis_off()
@@ -63,7 +64,7 @@ def pull(
     import matplotlib.pyplot as plt
     import seaborn
 
-    axes = plt.subplots(1, 2, figsize=(8.4, 3.2), sharex=True)[1]
+    axes = plt.subplots(2, 1, figsize=(WIDTH, 5.0), sharex=True)[1]
     for ax, curves, label in zip(
         axes, (losses, pulls), ("loss, nats", "pull on the positive"), strict=True
     ):
@@ -72,7 +73,8 @@ def pull(
         ):
             ax.plot(lead, values, line, color=colour, label=name, linewidth=2)
         ax.axhline(0, color=GREY, linewidth=1)
-        ax.set(xlabel="lead of the positive over all negatives", ylabel=label)
+        ax.set_ylabel(label)
+    axes[1].set_xlabel("lead of the positive over all negatives")
     axes[0].legend()
     return axes
 
@@ -92,7 +94,7 @@ def copies(counts: Mapping[str, Any], most: int = 8) -> Axes:
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax, width = plt.subplots(figsize=(6.2, 3.2))[1], 0.8 / len(counts)
+    ax, width = plt.subplots(figsize=(WIDTH, 3.2))[1], 0.8 / len(counts)
     for place, ((name, values), colour, hatch) in enumerate(
         zip(counts.items(), seaborn.color_palette("colorblind"), ("", "//", ".."))
     ):
@@ -134,7 +136,7 @@ def recall(ranks: Mapping[str, np.ndarray], pool: int, ax: Axes | None = None) -
     import seaborn
     from matplotlib.ticker import MaxNLocator
 
-    ax, k = ax or plt.subplots(figsize=(5.6, 3.6))[1], np.arange(0, pool + 1)
+    ax, k = ax or plt.subplots(figsize=(WIDTH, 3.4))[1], np.arange(0, pool + 1)
     ax.plot(k, k / pool, color=GREY, linestyle=":", linewidth=1.4, label="chance")
     for (name, rank), colour, line, marker in zip(
         ranks.items(), seaborn.color_palette("colorblind"), LINES, MARKERS
@@ -172,7 +174,7 @@ def temperatures(frame: pd.DataFrame, chance: float = 0.5) -> np.ndarray:
     import seaborn
 
     axes, (blue, orange) = (
-        plt.subplots(1, 2, figsize=(8.4, 3.3))[1],
+        plt.subplots(2, 1, figsize=(WIDTH, 5.4))[1],
         seaborn.color_palette("colorblind")[:2],
     )
     axes[0].axhline(chance, color=GREY, linestyle=":", label="chance")
@@ -221,13 +223,17 @@ def knowledge(
     import seaborn
 
     names = list(dict.fromkeys(folds.index))
+    lines = -(-len(labels) // 2)
     axes = plt.subplots(
-        1,
-        len(labels),
-        figsize=(1.6 + 2.35 * len(labels), 1.1 + 0.36 * len(names)),
+        lines,
+        2,
+        figsize=(WIDTH, lines * (0.8 + 0.34 * len(names))),
         sharey=True,
         squeeze=False,
-    )[1][0]
+    )[1].ravel()
+    for spare in axes[len(labels) :]:
+        spare.remove()
+    axes = axes[: len(labels)]
     for ax, (question, label), colour in zip(
         axes, labels.items(), seaborn.color_palette("colorblind"), strict=False
     ):
@@ -238,6 +244,7 @@ def knowledge(
         if chance and question in chance:
             ax.axvline(chance[question], color=GREY, linestyle=":")
         ax.set_xlabel(label)
+        ax.locator_params(axis="x", nbins=4)
         ax.grid(axis="x")
     axes[0].set_yticks(range(len(names)), [plain(name) for name in names])
     axes[0].set_ylim(len(names) - 0.5, -0.5)

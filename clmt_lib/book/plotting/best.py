@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, display_name, look
+from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, WIDTH, display_name, look
 
 USES = {
     "fitted on": 0,
@@ -35,7 +35,7 @@ def stack_plan(inner: int = 3, ax: Axes | None = None) -> Axes:
     import seaborn
     from matplotlib.patches import Patch, Rectangle
 
-    ax = ax or plt.subplots(figsize=(8, 0.62 * inner + 1.7))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 0.62 * inner + 2.0))[1]
     palette, blocks = (
         seaborn.color_palette("colorblind"),
         [*(f"inner\nfold {k + 1}" for k in range(inner)), "valid", "test"],
@@ -96,7 +96,7 @@ def inner_fold_maps(maps: Mapping[str, Any], most: int = 40) -> Axes:
         (0.6, 0.6, 0.6),
         *(seaborn.color_palette("colorblind")[i] for i in (0, 1, 2, 4, 8, 5, 3, 6)),
     ][: folds + 1]
-    fig, axes = plt.subplots(1, len(maps), figsize=(2.6 * len(maps), 3.3), squeeze=False)
+    fig, axes = plt.subplots(1, len(maps), figsize=(WIDTH, 2.8), squeeze=False)
     for ax, (title, table) in zip(axes[0], maps.items(), strict=True):
         rows, columns = (np.unique(np.linspace(0, n - 1, most).astype(int)) for n in table.shape)
         ax.imshow(
@@ -178,7 +178,7 @@ def beside_kernel(frame: pd.DataFrame, metrics: Sequence[str] = ("rmse", "pcc_pe
     fig, axes = plt.subplots(
         1,
         len(metrics),
-        figsize=(4.3 * len(metrics), 0.9 + 0.24 * (max(rows.values()) + 1)),
+        figsize=(7, 0.9 + 0.24 * (max(rows.values()) + 1)),
         sharey=True,
         squeeze=False,
     )
@@ -192,7 +192,8 @@ def beside_kernel(frame: pd.DataFrame, metrics: Sequence[str] = ("rmse", "pcc_pe
                 ax.axhline(y - 0.8, color=FAINT, linewidth=0.8)
         ax.axvline(0, color=GREY, linewidth=1, zorder=0)
         ax.grid(axis="x")
-        ax.set_xlabel(f"difference in {LABELS.get(metric, metric)}")
+        ax.locator_params(axis="x", nbins=4)
+        ax.set_xlabel("difference in " + LABELS.get(metric, metric).replace("  ", "\n"))
     _name_rows(axes[0][0], frame, rows)
     return axes[0]
 

@@ -1,12 +1,13 @@
 """A benchmark and its splits as pictures (chapter 01)."""
 
 from collections.abc import Mapping
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import GREY, plain
+from clmt_lib.book.plotting.style import GREY, WIDTH, plain
 from clmt_lib.data import Benchmark, DrugResponse, Split
 
 
@@ -40,7 +41,7 @@ def anatomy(
     fig, axes = plt.subplots(
         2,
         2,
-        figsize=(7.6, 5.4),
+        figsize=(WIDTH, 4.2),
         gridspec_kw={"width_ratios": [omics.shape[1], 1.5 * len(d)], "height_ratios": [1, 4]},
     )
     axes[0, 0].axis("off")
@@ -54,11 +55,12 @@ def anatomy(
         aspect="auto",
     )
     for ax, title in (
-        (axes[0, 1], "table of drugs: pathway, target, structure, text"),
-        (axes[1, 0], "table of cell lines: omics"),
+        (axes[0, 1], "table of drugs: their facts"),
+        (axes[1, 0], "lines: omics"),
         (axes[1, 1], "responses: one number a pair"),
     ):
-        ax.set(xticks=[], yticks=[], title=title)
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(title, fontsize=10)
     axes[1, 0].set_ylabel("cell lines")
     axes[1, 1].set_xlabel("drugs")
     fig.colorbar(picture, ax=axes[:, 1], label="ln(IC50), ln(µM)", shrink=0.7)
@@ -83,7 +85,7 @@ def dose_response(
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = plt.subplots(figsize=(6.4, 3.4))[1]
+    ax = plt.subplots(figsize=(WIDTH, 3.4))[1]
     ends = np.log(lowest), np.log(highest)
     for (name, (ln_ic50, slope)), colour, marker in zip(
         curves.items(), seaborn.color_palette("colorblind"), "osD^v"
@@ -127,7 +129,7 @@ def shares(frame: pd.DataFrame, label: str = "share of variance") -> Axes:
     import matplotlib.pyplot as plt
     import seaborn
 
-    fig, ax = plt.subplots(figsize=(7, 1.3 + 0.5 * len(frame)))
+    fig, ax = plt.subplots(figsize=(WIDTH, 1.5 + 0.5 * len(frame)))
     start, rows = np.zeros(len(frame)), np.arange(len(frame))
     for place, part in enumerate(frame):
         value, colour = (
@@ -136,7 +138,7 @@ def shares(frame: pd.DataFrame, label: str = "share of variance") -> Axes:
         )
         ax.barh(rows, value, left=start, height=0.6, color=colour, label=part)
         ink = "black" if np.dot(colour, (0.3, 0.6, 0.1)) > 0.45 else "white"
-        for row in rows[value > 0.03]:
+        for row in rows[value > 0.055]:
             ax.text(
                 start[row] + value[row] / 2,
                 row,
@@ -147,10 +149,13 @@ def shares(frame: pd.DataFrame, label: str = "share of variance") -> Axes:
                 color=ink,
             )
         start = start + value
-    ax.set_yticks(rows, [plain(name) for name in frame.index])
+    ax.set_yticks(rows, [fill(plain(name), 14) for name in frame.index])
     ax.set(xlabel=label, xlim=(0, max(1.0, start.max())), ylim=(len(frame) - 0.5, -0.5))
     fig.legend(
-        loc="outside lower center", ncols=frame.shape[1], columnspacing=1.2, handlelength=1.2
+        loc="outside lower center",
+        ncols=min(frame.shape[1], 4),
+        columnspacing=1.2,
+        handlelength=1.2,
     )
     return ax
 
@@ -187,8 +192,13 @@ def split_maps(
         for n, given in ((benchmark.shape[0], cell_order), (benchmark.shape[1], drug_order))
     ]
     order = [rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(int))] for rows in order]
-    fig, axes = plt.subplots(1, len(splits), figsize=(1.75 * len(splits), 3.3), squeeze=False)
-    for ax, (title, split) in zip(axes[0], splits.items()):
+    columns = min(len(splits), 3)
+    lines = -(-len(splits) // columns)
+    fig, axes = plt.subplots(lines, columns, figsize=(WIDTH, 0.5 + 2.4 * lines), squeeze=False)
+    for spare in axes.ravel()[len(splits) :]:
+        spare.remove()
+    axes = axes.ravel()[: len(splits)]
+    for ax, (title, split) in zip(axes, splits.items(), strict=True):
         table = np.full(benchmark.shape, np.nan)
         for code, positions in enumerate(split.sets().values()):
             table[tuple(benchmark.pairs[positions].T)] = code
@@ -201,10 +211,11 @@ def split_maps(
             interpolation="nearest",
         )
         ax.set(xticks=[], yticks=[], title=title, xlabel="drugs")
-    axes[0][0].set_ylabel("cell lines")
+    for ax in axes[::columns]:
+        ax.set_ylabel("cell lines")
     fig.legend(
         handles=[Patch(color=colour, label=role) for role, colour in roles.items()],
         loc="outside lower center",
         ncols=3,
     )
-    return axes[0]
+    return axes

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY
+from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH
 
 KINDS: dict[str, tuple[int, Any]] = {
     "sensitive": (0, "-"),
@@ -37,7 +37,7 @@ def response_graphs(
     import matplotlib.pyplot as plt
 
     fig, axes = plt.subplots(
-        1, 2, figsize=(8.4, 0.9 + 0.45 * max(len(lines), len(drugs))), sharey=True
+        2, 1, figsize=(WIDTH, 1.2 + 0.8 * max(len(lines), len(drugs))), sharex=True
     )
     where = [np.linspace(0, 1, len(names)) for names in (lines, drugs)]
     for ax, title, signed in zip(
@@ -127,7 +127,7 @@ def agreement(
     """
     import matplotlib.pyplot as plt
 
-    ax = plt.subplots(figsize=(7, 0.9 + 0.62 * len(values)))[1]
+    ax = plt.subplots(figsize=(WIDTH, 0.9 + 0.62 * len(values)))[1]
     for row, (name, marker) in enumerate(zip(values, "oDs^" * 9)):
         found = np.asarray(values[name])
         lift = row + 0.24 * np.sin(
@@ -158,9 +158,11 @@ def hearers(
     """
     import matplotlib.pyplot as plt
 
-    _, axes = plt.subplots(1, len(counts), figsize=(3.9 * len(counts), 2.8), squeeze=False)
+    _, axes = plt.subplots(
+        len(counts), 1, figsize=(WIDTH, 2.3 * len(counts)), sharex=True, squeeze=False
+    )
     top = max(int(np.max(values)) for values in counts.values()) + 2
-    for ax, (name, values) in zip(axes[0], counts.items(), strict=True):
+    for ax, (name, values) in zip(axes[:, 0], counts.items(), strict=True):
         ax.hist(
             values, bins=np.arange(-0.5, top, 2), color=_colour(1), edgecolor=GREY, linewidth=0.6
         )
@@ -176,11 +178,11 @@ def hearers(
         )
         ax.set(
             title=f"{name}: {(np.asarray(values) == 0).sum()} hear nobody",
-            xlabel=label,
             ylabel=name,
             xlim=(-2, top),
         )
-    return axes[0]
+    axes[-1, 0].set_xlabel(label)
+    return axes[:, 0]
 
 
 def depth(
@@ -199,7 +201,7 @@ def depth(
     """
     import matplotlib.pyplot as plt
 
-    fig, axes = plt.subplots(1, 2, figsize=(7.8, 3.0), sharex=True)
+    fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 4.8), sharex=True)
     for ax, curves, label in zip(
         axes, (reached, left), ("share of the others heard of", "differences left"), strict=True
     ):
@@ -214,9 +216,10 @@ def depth(
                 color=_colour(place),
                 label=name,
             )
-        ax.set(xlabel="layers", ylabel=label, ylim=(-0.03, 1.06))
+        ax.set(ylabel=label, ylim=(-0.03, 1.06))
         ax.set_xticks(range(len(values)))
         ax.grid(axis="y", color=FAINT)
+    axes[1].set_xlabel("layers")
     axes[0].legend(loc="lower right")
     fig.suptitle(title, fontsize=11)
     return axes
@@ -237,7 +240,7 @@ def copying(ridges: Sequence[float], errors: Mapping[str, Any], title: str = "")
     """
     import matplotlib.pyplot as plt
 
-    ax = plt.subplots(figsize=(6.2, 3.4))[1]
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.9))
     for (name, (train, valid)), place, marker in zip(errors.items(), (1, 0, 2), "Dos"):
         ax.plot(ridges, valid, marker=marker, color=_colour(place), label=f"{name}: valid")
         ax.plot(
@@ -251,5 +254,5 @@ def copying(ridges: Sequence[float], errors: Mapping[str, Any], title: str = "")
         )
     ax.set(xscale="log", xlabel="ridge λ", ylabel="RMSE, ln(µM)", title=title, ylim=(0, None))
     ax.grid(axis="y", color=FAINT)
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    fig.legend(loc="outside lower center", ncols=2, fontsize=8, columnspacing=1.0)
     return ax

@@ -1,13 +1,23 @@
 """Models side by side: the ladder, paired differences, one drug after another (chapter 08)."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from clmt_lib import tasks
-from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, display_name, look, plain, seconds
+from clmt_lib.book.plotting.style import (
+    FAINT,
+    GREY,
+    LABELS,
+    WIDTH,
+    display_name,
+    look,
+    plain,
+    seconds,
+)
 
 
 def ladder(
@@ -37,7 +47,7 @@ def ladder(
     fig, axes = plt.subplots(
         1,
         len(metrics),
-        figsize=(4.3 * len(metrics), 1.1 + 0.27 * len(frame)),
+        figsize=(WIDTH if "folds" not in frame else 6.8, 1.1 + 0.27 * len(frame)),
         sharey=True,
         squeeze=False,
     )
@@ -59,7 +69,8 @@ def ladder(
         if reference and metric in reference:
             ax.axvline(reference[metric], color=GREY, linestyle="--", linewidth=1.2)
             left, right = min(left, reference[metric] - 0.01), max(right, reference[metric] + 0.01)
-        ax.set(xlim=(left, right), xlabel=LABELS.get(metric, metric))
+        ax.set(xlim=(left, right), xlabel=LABELS.get(metric, metric).replace("  ", "\n"))
+        ax.locator_params(axis="x", nbins=4)
         ax.grid(axis="x")
     axes[0][0].set_yticks(range(len(frame)), [display_name(rung) for rung in frame.index])
     axes[0][0].set_ylim(len(frame) - 0.4, -0.6)
@@ -143,7 +154,7 @@ def _families(fig, rungs):
     fig.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=len(handles),
+        ncols=len(handles) if len(handles) < 5 else -(-len(handles) // 2),
         columnspacing=1.0,
         handletextpad=0.2,
     )
@@ -169,7 +180,7 @@ def paired(
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = ax or plt.subplots(figsize=(7, 0.9 + 0.34 * len(frame)))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 0.9 + 0.38 * len(frame)))[1]
     for row, (_, values) in enumerate(frame.iterrows()):
         tie = values["low"] <= 0 <= values["high"]
         gain = tie or (values["low"] > 0) == larger_is_better
@@ -183,9 +194,10 @@ def paired(
             markerfacecolor="none" if tie else colour,
         )
     ax.axvline(0, color=GREY, linewidth=1)
-    ax.set_yticks(range(len(frame)), [plain(name) for name in frame.index])
+    ax.set_yticks(range(len(frame)), [fill(plain(name), 30) for name in frame.index])
     ax.set_ylim(len(frame) - 0.4, -0.6)
     ax.set_xlabel(label)
+    ax.locator_params(axis="x", nbins=5)
     ax.grid(axis="x")
     if "folds" in frame:
         _margin(ax, frame[["folds"]])
@@ -213,7 +225,7 @@ def by_drug(
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = ax or plt.subplots(figsize=(4, 3.6))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.6))[1]
     measured, predicted, drug = map(np.asarray, (measured, predicted, drug))
     for place, (label, marker) in enumerate(zip(dict.fromkeys(drug.tolist()), "osD^vP*X" * 99)):
         y, p, colour = (
@@ -252,7 +264,7 @@ def before_after(
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = ax or plt.subplots(figsize=(5, 3.4))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.2))[1]
     blue, orange = (seaborn.color_palette("colorblind")[i] for i in (0, 1))
     for a, b in zip(before, after, strict=True):
         ax.plot([0, 1], [a, b], color=FAINT)

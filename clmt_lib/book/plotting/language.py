@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY
+from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH
 
 LINES, MARKERS = ("-", "--", "-.", ":"), "osD^vP*X"
 
@@ -27,7 +27,7 @@ def similarity_tables(panels: Mapping[str, np.ndarray], labels: Sequence[str]) -
     """
     import matplotlib.pyplot as plt
 
-    axes = plt.subplots(1, len(panels), figsize=(3.1 * len(panels), 3.3), squeeze=False)[1][0]
+    axes = plt.subplots(1, len(panels), figsize=(7, 2.9), squeeze=False)[1][0]
     for ax, (title, table) in zip(axes, panels.items(), strict=True):
         ax.imshow(table, cmap="Blues", vmin=0, vmax=1)
         for (i, j), value in np.ndenumerate(table):
@@ -42,8 +42,10 @@ def similarity_tables(panels: Mapping[str, np.ndarray], labels: Sequence[str]) -
                 color="white" if dark else "black",
             )
         ax.set_xticks(range(len(labels)), labels, rotation=45)
-        ax.set_yticks(range(len(labels)), labels)
-        ax.set(title=title, xlabel="number")
+        ax.set_yticks([])
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("number")
+    axes[0].set_yticks(range(len(labels)), labels)
     axes[0].set_ylabel("pair, by its label")
     return axes
 
@@ -69,7 +71,7 @@ def fineness(
     import seaborn
 
     blue, orange = seaborn.color_palette("colorblind")[:2]
-    axes = plt.subplots(1, 2, figsize=(8.6, 3.2))[1]
+    axes = plt.subplots(2, 1, figsize=(WIDTH, 5.2))[1]
     low, high = np.quantile(y, [0.001, 0.999])
     axes[0].hist(y, bins=np.arange(low, high + step, step), color=blue)
     middle, top = np.median(y), axes[0].get_ylim()[1]
@@ -112,7 +114,7 @@ def order_shares(frame: pd.DataFrame, labels: Mapping[str, str], chance: float =
     axes = plt.subplots(
         1,
         len(labels),
-        figsize=(1.8 + 2.6 * len(labels), 1.2 + 0.34 * len(arms)),
+        figsize=(7, 1.2 + 0.34 * len(arms)),
         sharey=True,
         squeeze=False,
     )[1][0]
@@ -136,6 +138,7 @@ def order_shares(frame: pd.DataFrame, labels: Mapping[str, str], chance: float =
                 markerfacecolor="none" if phase == "pretrained" else colour,
             )
         ax.set_xlabel(label)
+        ax.locator_params(axis="x", nbins=4)
         ax.grid(axis="x")
     axes[0].set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in arms])
     axes[0].set_ylim(len(arms) - 0.5, -0.5)
@@ -164,7 +167,7 @@ def residual_map(
     """
     import matplotlib.pyplot as plt
 
-    fig, axes = plt.subplots(1, len(panels), figsize=(3.1 * len(panels), 3.1), squeeze=False)
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.7), squeeze=False)
     reach = float(np.quantile(np.abs(residual), 0.98))
     for ax, (title, z) in zip(axes[0], panels.items(), strict=True):
         z = z - z.mean(0)
@@ -197,17 +200,18 @@ def number_lines(
 
     blue = seaborn.color_palette("colorblind")[0]
     axes = plt.subplots(
-        1, len(panels), figsize=(2.3 * len(panels) + 0.6, 2.7), sharey=True, squeeze=False
-    )[1][0]
+        -(-len(panels) // 2), 2, figsize=(WIDTH, 4.6), sharex=True, sharey=True, squeeze=False
+    )[1].ravel()
     rng = np.random.default_rng(seed)
-    for ax, (title, z) in zip(axes, panels.items(), strict=True):
+    for ax, (title, z) in zip(axes, panels.items(), strict=False):
         one, other = rng.integers(0, len(z), (2, numbers))
         apart = np.linalg.norm(z[one] - z[other], axis=1)
         ax.plot(
             np.abs(one - other), apart / apart.mean(), ".", color=blue, markersize=1.5, alpha=0.5
         )
-        ax.set(title=title, xlabel="|n − m|, thousandths", ylim=(0, None))
-    axes[0].set_ylabel("distance over its mean")
+        ax.set(title=title, ylim=(0, None))
+    axes[0].figure.supxlabel("|n − m|, thousandths", fontsize=10)
+    axes[0].figure.supylabel("distance over its mean", fontsize=10)
     return axes
 
 
@@ -226,7 +230,7 @@ def matching(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], chan
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = plt.subplots(figsize=(5.8, 3.3))[1]
+    ax = plt.subplots(figsize=(WIDTH, 3.3))[1]
     ax.axhline(chance, color=GREY, linestyle=":", label="chance")
     for (name, (step, loss)), colour, line, marker in zip(
         curves.items(), seaborn.color_palette("colorblind"), LINES * 2, MARKERS
@@ -256,15 +260,16 @@ def widths(
     import seaborn
 
     axes = plt.subplots(
-        1, len(frame.columns), figsize=(4.2 * len(frame.columns), 3.1), squeeze=False
-    )[1][0]
+        len(frame.columns), 1, figsize=(WIDTH, 2.5 * len(frame.columns)), sharex=True, squeeze=False
+    )[1][:, 0]
     for ax, column, colour in zip(
         axes, frame.columns, seaborn.color_palette("colorblind"), strict=False
     ):
         ax.plot(frame.index, frame[column], "o-", color=colour)
         ax.axvline(noise, color=GREY, linestyle="--")
-        ax.annotate("noise", (noise, 0.02), xycoords=("data", "axes fraction"), color=GREY)
-        ax.set(xscale="log", xlabel="width of the soft targets", ylabel=str(column) or label)
+        ax.annotate(" noise", (noise, 0.9), xycoords=("data", "axes fraction"), color=GREY)
+        ax.set(xscale="log", ylabel=str(column) or label)
+    axes[-1].set_xlabel("width of the soft targets")
     return axes
 
 
@@ -284,7 +289,7 @@ def stopping(curves: Mapping[str, pd.DataFrame], titles: Sequence[str] = ()) -> 
     import matplotlib.pyplot as plt
     import seaborn
 
-    axes = plt.subplots(1, len(curves), figsize=(7.6 * len(curves), 3.4), squeeze=False)[1][0]
+    axes = plt.subplots(1, len(curves), figsize=(WIDTH * len(curves), 4.6), squeeze=False)[1][0]
     for place, (ax, (panel, frame)) in enumerate(zip(axes, curves.items(), strict=True)):
         for (run, rows), colour, line in zip(
             frame.groupby("run", sort=False), seaborn.color_palette("colorblind"), LINES * 3
@@ -299,5 +304,5 @@ def stopping(curves: Mapping[str, pd.DataFrame], titles: Sequence[str] = ()) -> 
             xlabel=titles[place] if place < len(titles) else "updates",
             ylabel="test error over its best",
         )
-        ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18))
     return axes

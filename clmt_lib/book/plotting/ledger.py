@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from clmt_lib import tasks
-from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, display_name, look
+from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, WIDTH, display_name, look
 
 MARKS = {
     "reproduced": ("●", 0),
@@ -189,7 +189,7 @@ def beside_published(
     frame = frame.sort_values(
         "value", ascending=not tasks.find(metric).higher_is_better, kind="stable"
     )
-    ax = ax or plt.subplots(figsize=(7.4, 0.9 + 0.3 * len(frame)))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 0.9 + 0.3 * len(frame)))[1]
     for row, (name, values) in enumerate(frame.iterrows()):
         _, colour, marker = (None, GREY, "D") if values["published"] else look(name)
         if np.isfinite(values.get("low", np.nan)):
@@ -236,7 +236,7 @@ def nearest_twins(
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = ax or plt.subplots(figsize=(6, 3.4))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.4))[1]
     for side, line, marker, mark in (
         ("drugs", "-", "o", twins["drug_r"]),
         ("lines", "--", "s", twins["line_r"]),

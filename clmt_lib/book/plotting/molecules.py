@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY, plain
+from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH, plain
 
 
 def molecule(
@@ -173,7 +173,7 @@ def fold_scores(
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = ax or plt.subplots(figsize=(6.6, 0.9 + 0.36 * scores.shape[1]))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 0.9 + 0.36 * scores.shape[1]))[1]
     if chance is not None:
         low, high = np.broadcast_to(chance, 2)
         ax.axvspan(low, high, color=FAINT, linewidth=0)
@@ -212,7 +212,7 @@ def company(
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = ax or plt.subplots(figsize=(6.6, 0.9 + 0.5 * len(predictions)))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 0.9 + 0.5 * len(predictions)))[1]
     for row, (values, colour, marker) in enumerate(
         zip(predictions.values(), seaborn.color_palette("colorblind"), "osD^vP")
     ):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY
+from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH
 
 MARKERS = "osD^vP*X"
 
@@ -31,7 +31,7 @@ def presence(masks: Mapping[str, np.ndarray], most: int = 60) -> Axes:
     table = np.stack([np.asarray(mask, dtype=bool) for mask in masks.values()])
     order = np.lexsort(~table[::-1])
     shown = order[np.unique(np.linspace(0, len(order) - 1, most).round().astype(int))]
-    ax = plt.subplots(figsize=(8.0, 0.55 * len(masks) + 0.7))[1]
+    ax = plt.subplots(figsize=(WIDTH, 0.5 * len(masks) + 0.7))[1]
     for row, ((view, mask), colour) in enumerate(
         zip(masks.items(), seaborn.color_palette("colorblind"), strict=False)
     ):
@@ -61,7 +61,7 @@ def contents(frame: pd.DataFrame) -> Axes:
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = plt.subplots(figsize=(7.2, 0.55 * len(frame) + 1.3))[1]
+    ax = plt.subplots(figsize=(WIDTH, 0.55 * len(frame) + 1.6))[1]
     left = np.zeros(len(frame))
     hatches = ("", "//", "..", "xx")
     for (name, values), colour, hatch in zip(
@@ -120,7 +120,7 @@ def worths(
     axes = plt.subplots(
         1,
         len(panels),
-        figsize=(1.8 + 3.1 * len(panels), 1.2 + 0.36 * len(names)),
+        figsize=(WIDTH if len(panels) == 1 else 7, 1.2 + 0.36 * len(names)),
         sharey=True,
         sharex=True,
         squeeze=False,
@@ -144,6 +144,7 @@ def worths(
                     va="center",
                 )
         ax.set_title(title)
+        ax.locator_params(axis="x", nbins=4)
         ax.grid(axis="x")
     axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
@@ -171,7 +172,7 @@ def retrieved(frame: pd.DataFrame, k: int = 10) -> np.ndarray:
     axes = plt.subplots(
         1,
         len(spaces),
-        figsize=(1.6 + 2.3 * len(spaces), 1.2 + 0.36 * len(methods)),
+        figsize=(7, 1.2 + 0.36 * len(methods)),
         sharey=True,
         squeeze=False,
     )[1][0]
@@ -211,7 +212,7 @@ def differences(frame: pd.DataFrame, label: str, band: Sequence[float] | None = 
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = plt.subplots(figsize=(7.2, 0.32 * len(frame) + 1.0))[1]
+    ax = plt.subplots(figsize=(WIDTH, 0.34 * len(frame) + 1.0))[1]
     if band is not None:
         ax.axvspan(*band, color=FAINT, linewidth=0)
     ax.axvline(0, color=GREY, linestyle=":")
@@ -219,8 +220,10 @@ def differences(frame: pd.DataFrame, label: str, band: Sequence[float] | None = 
     for row, (_, values) in enumerate(frame.iterrows()):
         ax.plot([values["low"], values["high"]], [row, row], color=colour, linewidth=2, alpha=0.7)
         ax.plot(values["difference"], row, "o", color=colour)
-    ax.set_yticks(range(len(frame)), frame.index)
+    names = [str(name).replace("_", " ").removeprefix("defect: ") for name in frame.index]
+    ax.set_yticks(range(len(frame)), names)
     ax.set(xlabel=label, ylim=(len(frame) - 0.5, -0.5))
+    ax.locator_params(axis="x", nbins=5)
     ax.grid(axis="x")
     return ax
 
@@ -241,7 +244,7 @@ def curve(frame: pd.DataFrame, to: float | None = None, label: str = "profile fo
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = plt.subplots(figsize=(6.4, 3.6))[1]
+    ax = plt.subplots(figsize=(WIDTH, 3.6))[1]
     for (method, rows), colour, marker in zip(
         frame.groupby("method", sort=False), seaborn.color_palette("colorblind"), MARKERS
     ):
@@ -275,7 +278,7 @@ def beside_printed(frame: pd.DataFrame, label: str = "mean AUROC") -> np.ndarray
 
     tables = frame.groupby("table", sort=False)
     rows = [len(part) for _, part in tables]
-    size = (7.2, 0.21 * sum(rows) + 0.7 * len(rows))
+    size = (WIDTH, 0.21 * sum(rows) + 0.7 * len(rows))
     axes = plt.subplots(len(rows), 1, figsize=size, squeeze=False, height_ratios=rows)[1][:, 0]
     ours, printed = seaborn.color_palette("colorblind")[:2]
     for ax, (name, part) in zip(axes, tables, strict=True):

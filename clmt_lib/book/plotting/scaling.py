@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY, display_name, look
+from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH, display_name, look
 
 MARKS = (("o", "-"), ("s", "--"), ("D", "-."), ("^", ":"), ("P", "-"))
 
@@ -31,7 +31,7 @@ def two_ways(pairs: np.ndarray, n_cells: int, n_drugs: int) -> np.ndarray:
     """
     import matplotlib.pyplot as plt
 
-    fig, axes = plt.subplots(1, 2, figsize=(9, 4.1))
+    fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 7.4))
     blue, orange = _palette()[0], _palette()[1]
     rows = -(-len(pairs) // 2)
     for number, (cell, drug) in enumerate(pairs):  # two columns of couples
@@ -90,7 +90,7 @@ def parts(
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(7, 0.8 + 0.34 * len(values)))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 0.8 + 0.34 * len(values)))[1]
     names = sorted(values, key=lambda name: values[name])
     share = np.array([values[name] for name in names]) / sum(values.values())
     ax.barh(names, share, color=_palette()[0], height=0.7, linewidth=0)
@@ -135,7 +135,7 @@ def growth(
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(6, 3.6))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.6))[1]
     for (name, (x, y)), place, (marker, dash) in zip(
         series.items(), (0, 1, 2, 4, 3), MARKS, strict=False
     ):
@@ -182,7 +182,7 @@ def speeds(
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(7, 0.9 + 0.42 * len(values)))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 0.9 + 0.42 * len(values)))[1]
     for row, (name, value) in enumerate(values.items()):
         ax.plot(
             value,
@@ -238,7 +238,7 @@ def race(
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(6, 3.2))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.2))[1]
     for (name, (x, y)), place, (marker, dash) in zip(
         series.items(), (0, 1, 2, 4), MARKS, strict=False
     ):

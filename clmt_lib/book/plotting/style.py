@@ -13,6 +13,7 @@ __all__ = [
     "FAINT",
     "GREY",
     "LABELS",
+    "WIDTH",
     "display_name",
     "look",
     "plain",
@@ -24,6 +25,7 @@ GREY = (
     "#787878"  # the one grey with about 4.4 : 1 contrast against both a white and a near-black page
 )
 FAINT = "#78787855"
+WIDTH = 4.7  # inches: a phone shows a figure of this width whole, its letters 8 pixels high
 FAMILIES = {  # family of the registry -> (place in the colour-blind palette, marker)
     "means": (7, "s"),
     "neighbours": (5, "v"),
@@ -48,12 +50,12 @@ LABELS = {  # metric -> label of its axis
 
 def plain(name: object) -> str:
     r"""A name from somebody's table, as text of a figure: `$` begins no formula, and control
-    characters are written out.
+    characters are written out, but for the end of a line.
 
     >>> print(plain("$A$"))
     \$A\$
     """
-    return harmless(str(name)).replace("$", r"\$")
+    return "\n".join(map(harmless, str(name).split("\n"))).replace("$", r"\$")
 
 
 def style() -> None:

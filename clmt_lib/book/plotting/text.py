@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import GREY, plain
+from clmt_lib.book.plotting.style import GREY, WIDTH, plain
 
 
 def pooling(
@@ -31,7 +31,10 @@ def pooling(
     import matplotlib.pyplot as plt
 
     fig, axes = plt.subplots(
-        2, 1, figsize=(7.4, 1.5 + 0.24 * len(words)), gridspec_kw={"height_ratios": [len(words), 1]}
+        2,
+        1,
+        figsize=(WIDTH, 1.5 + 0.2 * len(words)),
+        gridspec_kw={"height_ratios": [len(words), 1]},
     )
     for ax, rows, names in zip(
         axes, (vectors, pooled[None]), (words, ["mean, without padding"]), strict=True
@@ -55,7 +58,7 @@ def text_map(
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax, label = ax or plt.subplots(figsize=(6, 4))[1], np.asarray(label, dtype=str)
+    ax, label = ax or plt.subplots(figsize=(WIDTH, 3.8))[1], np.asarray(label, dtype=str)
     names, count = np.unique(label, return_counts=True)
     shown = names[np.argsort(-count, kind="stable")[:most]]
     ax.plot(*points[~np.isin(label, shown)].T, ".", color=GREY, markersize=4)
@@ -96,8 +99,12 @@ def text_lengths(lengths: Mapping[str, Any], limits: Mapping[str, Any]) -> np.nd
 
     most = max(len(rows) for rows in lengths.values())
     axes = plt.subplots(
-        1, len(lengths), figsize=(4.6 * len(lengths), 1.1 + 0.42 * most), sharey=True, squeeze=False
-    )[1][0]
+        len(lengths),
+        1,
+        figsize=(WIDTH, len(lengths) * (1.1 + 0.36 * most)),
+        sharey=True,
+        squeeze=False,
+    )[1][:, 0]
     for ax, (unit, rows) in zip(axes, lengths.items(), strict=True):
         limit, what = limits[unit]
         for place, values in enumerate(rows.values()):

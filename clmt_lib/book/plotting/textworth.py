@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY, display_name
+from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH, display_name
 
 GROUPS = {  # what a rung is told -> (place in the colour-blind palette, marker)
     "nothing (controls)": (7, "s"),
@@ -36,6 +36,81 @@ TOLD = {
 }
 
 
+def who_is_told_what() -> str:
+    """The idea of the chapter as an SVG in the page's colours: what each description says of three
+    known drugs and a new one, and from whom the new one therefore borrows.
+    """
+    names, at = ("A", "B", "C", "new"), (166, 244, 322, 426)  # middles of the columns
+    rows = (  # what is told, of A, B, C and the new drug; whom the new one resembles then
+        ("nothing", "random", ("3715", "6240", "1573", "4062"), ""),
+        ("structure", "molecule", ("56", "65", "66", "65"), "B"),
+        ("facts", "target", ("MEK", "PARP", "MEK", "MEK"), "AC"),
+        ("words", "sentence", ("MEK", "PARP", "MEK", "MEK"), "AC"),
+    )
+    parts = [
+        '<svg class="drawn" viewBox="0 0 480 436" role="img" aria-label="Three known drugs and a '
+        "new one. The known ones have responses, the new one has none. Random numbers make it like "
+        "nobody, its molecule like B, its target like A and C, and a sentence that names the "
+        'target like A and C again." xmlns="http://www.w3.org/2000/svg">',
+        '<text class="head" x="244" y="18" text-anchor="middle">known drugs</text>',
+        '<text class="head" x="426" y="18" text-anchor="middle">a new drug</text>',
+        '<text class="head" x="4" y="84">responses</text>',
+        '<text class="small" x="4" y="102">of five lines</text>',
+        '<path class="plain" d="M374 8V386" stroke-dasharray="4 5"/>',
+    ]
+    shades = ("85214", "35829", "84315")  # A and C kill the same lines
+    for x, name, shade in zip(at, names, (*shades, None), strict=True):
+        parts.append(f'<text x="{x}" y="40" text-anchor="middle">{name if shade else "?"}</text>')
+        for line in range(5):
+            fill = f"fill:#0072b2;fill-opacity:0.{shade[line]}" if shade else "stroke-dasharray:3"
+            kind = "drug" if shade else "plain"
+            parts.append(
+                f'<rect class="{kind}" x="{x - 11}" y="{50 + 17 * line}" width="22" height="15" '
+                f'style="{fill};stroke-width:1"/>'
+            )
+    for row, (told, how, cells, alike) in enumerate(rows):
+        y = 172 + 60 * row
+        parts.append(
+            f'<text class="head" x="4" y="{y - 3}">{told}</text>'
+            f'<text class="small" x="4" y="{y + 15}">{how}</text>'
+        )
+        for x, name, cell in zip(at, names, cells, strict=True):
+            if alike and (name in alike or name == "new"):
+                parts.append(
+                    f'<rect class="line" x="{x - 36}" y="{y - 24}" width="72" height="48" rx="6"/>'
+                )
+            parts.append(_cell(told, cell, x, y))
+    parts.append(
+        '<text x="4" y="408">The new drug borrows the responses of the drugs that</text>'
+        '<text x="4" y="428">look like it, as told: framed. Nobody framed: the mean.</text>'
+    )
+    return "".join([*parts, "</svg>"])
+
+
+def _cell(told: str, cell: str, x: float, y: float) -> str:
+    """One drug as one description shows it, around (x, y)."""
+    if told == "nothing":
+        squares = (
+            f'<rect class="plain" x="{x - 31 + 16 * place}" y="{y - 7}" width="14" height="14" '
+            f'style="fill:#787878;fill-opacity:0.{digit};stroke-width:1"/>'
+            for place, digit in enumerate(cell)
+        )
+        return "".join(squares)
+    if told == "structure":  # two rings, of so many atoms
+        rings = []
+        for place, atoms in enumerate(map(int, cell)):
+            turn = 2 * np.pi * (np.arange(atoms) + 0.5) / atoms
+            corners = zip(x - 13 + 26 * place + 12 * np.cos(turn), y + 12 * np.sin(turn))
+            rings.append("M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in corners) + "Z")
+        return f'<path class="plain" d="{"".join(rings)}"/>'
+    if told == "facts":
+        return f'<text x="{x}" y="{y + 5}" text-anchor="middle">{cell}</text>'
+    return (
+        f'<text class="small" x="{x}" y="{y - 3}" text-anchor="middle">“It acts</text>'
+        f'<text class="small" x="{x}" y="{y + 14}" text-anchor="middle">on {cell}.”</text>'
+    )
+
+
 def worth(
     panels: Mapping[str, pd.DataFrame], label: str = "gain in per-drug r", base: str = "cell mean"
 ) -> Axes:
@@ -58,7 +133,7 @@ def worth(
     fig, axes = plt.subplots(
         1,
         len(panels),
-        figsize=(1.9 + 3.0 * len(panels), 1.3 + 0.31 * len(rungs)),
+        figsize=(6.8, 1.4 + 0.29 * len(rungs)),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -111,7 +186,7 @@ def _legend(fig, rungs):
     fig.legend(
         handles=handles,
         loc="outside upper center",
-        ncols=len(handles),
+        ncols=3,
         columnspacing=1.0,
         handletextpad=0.2,
     )
@@ -143,7 +218,7 @@ def whose_gain(
         }
     ).dropna()
     order = frame.groupby("group")["gap"].mean().sort_values(ascending=False, kind="stable").index
-    ax = ax or plt.subplots(figsize=(7.5, 0.9 + 0.25 * len(order)))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 0.9 + 0.25 * len(order)))[1]
     blue, orange = (seaborn.color_palette("colorblind")[i] for i in (0, 1))
     for row, name in enumerate(order):
         own = frame[frame["group"] == name]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY
+from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH
 
 DASHES = ("-", "--", "-.", ":")
 
@@ -41,7 +41,7 @@ def learning_curves(
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(7, 3.8))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.4))[1]
     steps, ends = np.array([row["step"] for row in history]), []
     for (key, name), colour, dash in zip(
         names.items(), [_palette()[i] for i in (7, 1, 0, 2)], DASHES, strict=False
@@ -84,7 +84,7 @@ def passes(
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(7, 3.4))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.4))[1]
     colours = _palette()
     for place, (name, looks) in enumerate(curves.items()):
         x, y = np.array(looks, dtype=float).reshape(-1, 2).T
@@ -136,7 +136,7 @@ def descent(
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(5.4, 3.6))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.6))[1]
     ax.contour(
         *grid,
         values,
@@ -160,7 +160,7 @@ def schedules(rates: Mapping[str, Any], title: str = "", ax: Axes | None = None)
     """Learning rate of each step: name -> [steps]."""
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(6, 2.8))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 2.8))[1]
     for (name, values), colour, dash in zip(
         rates.items(), (_palette()[i] for i in (0, 1, 2)), DASHES
     ):
@@ -191,7 +191,7 @@ def threshold(
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(6, 3))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.2))[1]
     ax.fill_between(grid, density, color=FAINT, linewidth=0)
     ax.plot(grid, density, color=GREY)
     ax.plot(y, np.full(len(y), -0.03 * density.max()), "|", color=GREY, markersize=7)
@@ -200,7 +200,7 @@ def threshold(
     ):
         ax.axvline(place, color=colour, linestyle=dash, label=name)
     ax.set(xlabel="ln(IC50), ln(µM)", ylabel="density", title=title)
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.figure.legend(loc="outside lower center", ncols=3, columnspacing=1.2)
     return ax
 
 
@@ -225,7 +225,7 @@ def choices(
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(7.4, 3.8))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.6))[1]
     places, coloured, ends = np.arange(frame.shape[1]), {}, []
     for (text, name), colour, marker in zip(
         chosen.items(), (_palette()[i] for i in (1, 0, 2)), "Dos"
@@ -272,7 +272,7 @@ def ratchet(
     """
     import matplotlib.pyplot as plt
 
-    fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.2))
+    fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 5.0), sharex=True)
     kept, looks = np.asarray(kept), np.arange(1, len(rmse) + 1)
     last = looks[kept][-1]
     for ax, values, best, label, place in zip(
@@ -292,7 +292,8 @@ def ratchet(
             label="what is reported",
         )
         ax.axhline(best(values), color=GREY, linestyle=":", label="best there was")
-        ax.set(xlabel="look at the validation set", ylabel=label)
+        ax.set_ylabel(label)
+    axes[1].set_xlabel("look at the validation set")
     axes[0].legend(fontsize=8)
     fig.suptitle(title, fontsize=11)
     return axes
@@ -312,7 +313,7 @@ def seed_spread(values: Mapping[str, Any], label: str = "", ax: Axes | None = No
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(6.4, 0.9 + 0.6 * len(values)))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 0.9 + 0.6 * len(values)))[1]
     rows = np.arange(len(values))
     for seed in np.array(list(values.values())).T:
         ax.plot(seed, rows, color=FAINT)

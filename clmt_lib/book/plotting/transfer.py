@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, display_name, look
+from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, WIDTH, display_name, look
 
 KINDS = {  # category -> what a reader sees, place in the colour-blind palette
     "seen": ("pair seen in training", 7),
@@ -57,7 +57,7 @@ def kinds_of_new(joined: Any, fold: int = 0) -> Axes:
             )
         handles.append(Patch(color=colour, label=label))
     lines, drugs = _sorted(joined, fold)
-    fig, ax = plt.subplots(figsize=(8.4, 4.4))
+    fig, ax = plt.subplots(figsize=(7, 4.2))
     ax.imshow(picture[np.ix_(lines, drugs)], aspect="auto", interpolation="nearest")
     ax.set(
         xticks=[],
@@ -110,7 +110,7 @@ def transfer_scores(
     fig, axes = plt.subplots(
         1,
         len(frames),
-        figsize=(3.1 * len(frames) + 1.2, 4.9),
+        figsize=(7, 4.9),
         sharey=True,
         sharex=True,
         squeeze=False,
@@ -224,7 +224,7 @@ def across_laboratories(frames: Mapping[str, pd.DataFrame], model: str) -> Axes:
     fig, axes = plt.subplots(
         1,
         len(frames),
-        figsize=(3.1 * len(frames) + 1.2, 3.2),
+        figsize=(7, 3.2),
         sharey=True,
         sharex=True,
         squeeze=False,
@@ -275,9 +275,7 @@ def pilot_curves(curves: Mapping[str, pd.DataFrame]) -> Any:
     import matplotlib.pyplot as plt
     import seaborn
 
-    fig, axes = plt.subplots(
-        2, len(curves), figsize=(3.6 * len(curves) + 0.4, 5.4), sharex=True, squeeze=False
-    )
+    fig, axes = plt.subplots(2, len(curves), figsize=(7, 5.4), sharex=True, squeeze=False)
     palette = seaborn.color_palette("colorblind")
     for column, (title, frame) in enumerate(curves.items()):
         counts = sorted(frame["measured"].unique())
@@ -322,15 +320,23 @@ def answered_by(accuracy: pd.DataFrame) -> Axes:
     from matplotlib.patches import Rectangle
 
     palette = seaborn.color_palette("colorblind")
-    _, ax = plt.subplots(figsize=(7.2, 3.8))
+    _, ax = plt.subplots(figsize=(WIDTH, 3.4))
     width, height = (0.0, 2.0, 3.4), (0.0, 1.3, 2.2)
     for place, (kind, (i, j, model)) in enumerate(CORNERS.items()):
         x, y = width[i], height[j]
         w, h = width[i + 1] - x - 0.06, height[j + 1] - y - 0.06
         ax.add_patch(Rectangle((x, y), w, h, color=palette[place], alpha=0.3, lw=0))
         row = accuracy.loc[kind]
-        text = f"{model}\nRMSE {row['rmse']:.2f}, per-drug r {row['per_drug_r']:.2f}"
-        ax.text(x + w / 2, y + h / 2, f"{kind}\n{text}", ha="center", va="center", fontsize=9)
+        text = f"{model}\nRMSE {row['rmse']:.2f}\nper-drug r {row['per_drug_r']:.2f}"
+        ax.text(
+            x + w / 2,
+            y + h / 2,
+            f"{kind}\n{text}",
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="black",
+        )
     ax.set(xlim=(0, 3.4), ylim=(2.2, 0), xticks=[1.0, 2.7], yticks=[0.65, 1.75])
     ax.set_xticklabels(["known drugs", "new drugs"])
     ax.set_yticklabels(["known lines", "new lines"])
@@ -351,7 +357,7 @@ def intervals_of(frame: pd.DataFrame, truth: pd.Series | None = None) -> Axes:
 
     frame = frame.sort_values("ln_ic50", kind="stable")
     at = np.arange(len(frame))
-    _, ax = plt.subplots(figsize=(7.2, 0.28 * len(frame) + 1.2))
+    _, ax = plt.subplots(figsize=(WIDTH, 0.28 * len(frame) + 1.2))
     ax.hlines(at, frame["lower"], frame["upper"], color=GREY, lw=2)
     ax.plot(frame["ln_ic50"], at, "o", color="C0", label="predicted")
     if truth is not None:
@@ -359,7 +365,8 @@ def intervals_of(frame: pd.DataFrame, truth: pd.Series | None = None) -> Axes:
     ax.set(yticks=at, xlabel="ln IC50 (µM)  ← more sensitive")
     ax.set_yticklabels(frame["line_name"])
     ax.invert_yaxis()
-    ax.legend(frameon=False)
+    if truth is not None:
+        ax.legend(frameon=False)
     return ax
 
 
@@ -374,7 +381,7 @@ def coverages(rows: pd.DataFrame, level: float = 0.9, within: float = 0.03) -> A
     import matplotlib.pyplot as plt
 
     at = np.arange(len(rows))
-    _, ax = plt.subplots(figsize=(7.2, 0.3 * len(rows) + 1.2))
+    _, ax = plt.subplots(figsize=(WIDTH, 0.3 * len(rows) + 1.2))
     ax.axvspan(level - within, level + within, color=GREY, alpha=0.2, lw=0)
     ax.axvline(level, color=GREY, lw=1)
     if {"low", "high"} <= set(rows):
@@ -397,7 +404,7 @@ def readings(right: np.ndarray, others: Mapping[str, np.ndarray], label: str) ->
     import matplotlib.pyplot as plt
 
     _, axes = plt.subplots(
-        1, len(others), figsize=(3.4 * len(others), 3.2), sharex=True, sharey=True, squeeze=False
+        1, len(others), figsize=(7, 3.2), sharex=True, sharey=True, squeeze=False
     )
     every = np.concatenate([right, *others.values()])
     ends = every.min() - 0.2, every.max() + 0.2

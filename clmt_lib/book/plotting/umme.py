@@ -3,12 +3,13 @@ what each part of ACMO changed (the UMME chapter).
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY
+from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH
 
 MARKERS = "os^Dv"
 
@@ -29,7 +30,7 @@ def curriculum(rho: np.ndarray, weights: Mapping[str, np.ndarray], ends: float) 
     import matplotlib.pyplot as plt
     import seaborn
 
-    _, ax = plt.subplots(figsize=(6.4, 3.2))
+    _, ax = plt.subplots(figsize=(WIDTH, 3.2))
     ax.axvline(ends, color=FAINT)
     for number, (name, weight) in enumerate(weights.items()):
         colour = seaborn.color_palette("colorblind")[number]
@@ -56,7 +57,8 @@ def reliabilities(frame: pd.DataFrame, worth: Mapping[str, Mapping[str, float]])
     import matplotlib.pyplot as plt
     import seaborn
 
-    _, axes = plt.subplots(1, len(worth), figsize=(2.7 * len(worth), 3.0), sharey=True)
+    size = WIDTH, 2.2 * len(worth)
+    _, axes = plt.subplots(len(worth), 1, figsize=size, sharey=True)
     for ax, (truth, known) in zip(np.atleast_1d(axes), worth.items(), strict=True):
         order = sorted(known, key=lambda name: -known[name])
         for seed, rows in frame[frame["truth"] == truth].groupby("seed"):
@@ -67,7 +69,7 @@ def reliabilities(frame: pd.DataFrame, worth: Mapping[str, Mapping[str, float]])
             range(len(order)), [f"{name}\n{known[name]:.2f}" for name in order], fontsize=8
         )
         ax.set_title(f"most reliable: {truth}", fontsize=9)
-    np.atleast_1d(axes)[0].set_ylabel("reliability found")
+        ax.set_ylabel("reliability found")
     return list(np.atleast_1d(axes))
 
 
@@ -86,13 +88,14 @@ def changes(frame: pd.DataFrame, label: str) -> Axes:
     import seaborn
 
     colour = seaborn.color_palette("colorblind")[0]
-    _, ax = plt.subplots(figsize=(6.4, 0.6 + 0.4 * len(frame)))
+    _, ax = plt.subplots(figsize=(WIDTH, 0.8 + 0.36 * len(frame)))
     ax.axvline(0, color=GREY, lw=0.8)
     for place, (_, row) in enumerate(frame[::-1].iterrows()):
         clear = row["low"] > 0 or row["high"] < 0
         ax.plot([row["low"], row["high"]], [place, place], color=colour)
         ax.plot(row["mean"], place, "o", color=colour, mfc=colour if clear else "none")
-    ax.set_yticks(range(len(frame)), frame.index[::-1])
+    ax.set_yticks(range(len(frame)), [fill(name, 28) for name in frame.index[::-1]])
+    ax.set_ylim(-0.6, len(frame) - 0.4)
     ax.set_xlabel(label)
     return ax
 
@@ -112,7 +115,7 @@ def withheld(frame: pd.DataFrame, label: str) -> Axes:
     import seaborn
 
     colour = seaborn.color_palette("colorblind")[0]
-    _, ax = plt.subplots(figsize=(6.4, 3.0))
+    _, ax = plt.subplots(figsize=(WIDTH, 3.0))
     ax.plot(frame["many"], frame["score"], "o", color=colour, mfc="none")
     mean = frame.groupby("many")["score"].mean()
     ax.plot(mean.index, mean, color=GREY)
