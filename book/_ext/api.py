@@ -22,6 +22,7 @@ MODULE = """\
    :show-inheritance:
 ```
 """
+LISTED = ("Parameters", "Attributes")  # sections whose entries are "name : what it is"
 CODE = re.compile(r"(``.+?``|`[^`]+`)", re.DOTALL)
 
 
@@ -87,20 +88,38 @@ def _escaped(text: str) -> str:
 
 
 def described(lines: list[str]) -> list[str]:
-    """A docstring with its parameters and attributes, of the form "name : what it is", as a name
-    with a description below it: after the colon, numpydoc would expect a type.
+    """A docstring as numpydoc's reader wants it. Its parameters and attributes, of the form
+    "name : what it is", become a name with a description below it: after the colon, a type would
+    be expected. What follows a section without a heading of its own gets one, or it would be read
+    as more entries: "Examples" above an example, "Notes" above a paragraph.
     """
-    out, inside = [], False
+    out, section = [], ""
     for number, line in enumerate(lines):
-        rule = lines[number + 1].strip() if number + 1 < len(lines) else ""
-        if rule and not rule.strip("-") and len(rule) > 2:
-            inside = line.strip() in ("Parameters", "Attributes")
+        follows = lines[number + 1] if number + 1 < len(lines) else ""
+        if _is_rule(follows):
+            section = line.strip()
+        elif (
+            section and line.strip() and not line.startswith(" ") and not lines[number - 1].strip()
+        ):
+            heading = ""
+            if line.startswith(">>>"):
+                heading = "" if section == "Examples" else "Examples"
+            elif section in (*LISTED, "Raises") and not (" : " in line or follows.startswith(" ")):
+                heading = "Notes"
+            if heading:
+                section = heading
+                out += [heading, "-" * len(heading)]
         name, colon, text = line.partition(" : ")
-        if inside and colon and not name.startswith(" "):
+        if section in LISTED and colon and not name.startswith(" "):
             out += [name.replace(", ", ","), f"    {text}"]  # one entry for several names
         else:
             out.append(line)
     return out
+
+
+def _is_rule(line: str) -> bool:
+    """Whether a line underlines a heading."""
+    return len(line.strip()) > 2 and not line.strip().strip("-")
 
 
 def as_markup(docstring: str) -> str:

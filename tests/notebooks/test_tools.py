@@ -441,6 +441,16 @@ def test_what_stands_after_a_colon_is_a_description_and_no_type():
     ]
 
 
+def test_what_follows_a_section_is_no_entry_of_it():
+    said = "Fit.\n\nParameters\n----------\na : one\n\nIt is zero.\n\n>>> 1 + 1\n2"
+    assert api.described(said.split("\n")) == [
+        *("Fit.", "", "Parameters", "----------", "a", "    one", ""),
+        *("Notes", "-----", "It is zero.", "", "Examples", "--------", ">>> 1 + 1", "2"),
+    ]
+    plain = ["Fit.", "", "It is zero.", "", ">>> 1 + 1", "2"]
+    assert api.described(plain) == plain
+
+
 def test_a_room_that_is_not_there_is_named(tmp_path):
     (tmp_path / "book").mkdir()
     toc = "format: jb-book\nroot: index\nchapters:\n  - file: api/attic\n"

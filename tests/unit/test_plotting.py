@@ -343,7 +343,7 @@ def test_pooling_shows_each_token_and_the_mean():
         and np.allclose(mean, vectors[:3, :6].mean(0))
     )
     assert (
-        axes[0].get_title(loc="left") == "facts: A\ntemplate: A drug."
+        axes[0].figure.get_suptitle() == "facts: A\ntemplate: A drug."
         and "6 of 10" in axes[1].get_xlabel()
     )
 

@@ -85,7 +85,7 @@ def dose_response(
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = plt.subplots(figsize=(WIDTH, 3.4))[1]
+    ax = plt.subplots(figsize=(WIDTH, 4.0))[1]
     ends = np.log(lowest), np.log(highest)
     for (name, (ln_ic50, slope)), colour, marker in zip(
         curves.items(), seaborn.color_palette("colorblind"), "osD^v"
@@ -111,7 +111,7 @@ def dose_response(
     ax.axvspan(ends[1], ends[1] + 4, color=GREY, alpha=0.12, linewidth=0)
     ax.text(ends[1] + 0.15, 0.97, "never tested", fontsize=9)
     ax.set(xlabel="dose, ln(µM)", ylabel="share of cells alive", ylim=(0, 1.05))
-    ax.legend(loc="lower left")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2))
     return ax
 
 

@@ -176,6 +176,7 @@ def hearers(
             fontsize=8.5,
             va="top",
         )
+        ax.margins(y=0.25)
         ax.set(
             title=f"{name}: {(np.asarray(values) == 0).sum()} hear nobody",
             ylabel=name,
@@ -240,7 +241,7 @@ def copying(ridges: Sequence[float], errors: Mapping[str, Any], title: str = "")
     """
     import matplotlib.pyplot as plt
 
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.9))
+    ax = plt.subplots(figsize=(WIDTH, 3.9))[1]
     for (name, (train, valid)), place, marker in zip(errors.items(), (1, 0, 2), "Dos"):
         ax.plot(ridges, valid, marker=marker, color=_colour(place), label=f"{name}: valid")
         ax.plot(
@@ -254,5 +255,5 @@ def copying(ridges: Sequence[float], errors: Mapping[str, Any], title: str = "")
         )
     ax.set(xscale="log", xlabel="ridge λ", ylabel="RMSE, ln(µM)", title=title, ylim=(0, None))
     ax.grid(axis="y", color=FAINT)
-    fig.legend(loc="outside lower center", ncols=2, fontsize=8, columnspacing=1.0)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2, fontsize=8)
     return ax

@@ -135,8 +135,10 @@ def _margin(ax, frame):
         for row, text, align in cells:
             ax.annotate(
                 text,
-                (1.03 + 0.17 * place, row),
+                (1, row),
                 xycoords=("axes fraction", "data"),
+                xytext=(6 + 40 * place, 0),
+                textcoords="offset points",
                 fontsize=8.5,
                 va=align,
                 annotation_clip=False,
@@ -196,7 +198,7 @@ def paired(
     ax.axvline(0, color=GREY, linewidth=1)
     ax.set_yticks(range(len(frame)), [fill(plain(name), 30) for name in frame.index])
     ax.set_ylim(len(frame) - 0.4, -0.6)
-    ax.set_xlabel(label)
+    ax.set_xlabel(fill(label, 44))
     ax.locator_params(axis="x", nbins=5)
     ax.grid(axis="x")
     if "folds" in frame:

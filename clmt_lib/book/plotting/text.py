@@ -1,6 +1,7 @@
 """From words to vectors (chapter 02)."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,8 @@ def pooling(
             rows[:, :dims], cmap="PuOr", vmin=-0.8, vmax=0.8, aspect="auto", interpolation="nearest"
         )
         ax.set(xticks=[], yticks=range(len(names)), yticklabels=[plain(name) for name in names])
-    axes[0].set_title("\n".join(steps), loc="left", fontsize=10)
+    told = "\n".join(fill(step, 62, subsequent_indent="   ") for step in steps)
+    fig.suptitle(told, x=0.01, ha="left", fontsize=10)
     axes[1].set_xlabel(f"the first {dims} of {vectors.shape[1]} numbers")
     fig.colorbar(picture, ax=axes, shrink=0.6)
     return axes

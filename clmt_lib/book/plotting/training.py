@@ -200,7 +200,7 @@ def threshold(
     ):
         ax.axvline(place, color=colour, linestyle=dash, label=name)
     ax.set(xlabel="ln(IC50), ln(µM)", ylabel="density", title=title)
-    ax.figure.legend(loc="outside lower center", ncols=3, columnspacing=1.2)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.22), ncols=3, columnspacing=1.2)
     return ax
 
 
