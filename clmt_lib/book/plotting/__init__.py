@@ -12,6 +12,7 @@ from clmt_lib.book.plotting.data import anatomy, dose_response, shares, split_ma
 from clmt_lib.book.plotting.graphs import agreement, copying, depth, hearers, response_graphs
 from clmt_lib.book.plotting.ladder import before_after, by_drug, ladder, paired
 from clmt_lib.book.plotting.language import (
+    fine_tuning,
     fineness,
     matching,
     number_lines,
@@ -108,6 +109,7 @@ __all__ = [
     "dose_response",
     "errors_by_group",
     "evidence_line",
+    "fine_tuning",
     "fineness",
     "fold_scores",
     "growth",

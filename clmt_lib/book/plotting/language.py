@@ -10,6 +10,20 @@ from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH
 
+ARMS = {  # of the study: what a reader sees
+    "mse": "squared error",
+    "clip_number": "number alone",
+    "clip_entity": "entities alone",
+    "clip_caption": "caption names the pair",
+    "clip_shuffled": "the same, shuffled",
+    "clip_line": "a line for the numbers",
+    "soft": "soft targets",
+    "rank_before": "Rank-N-Contrast",
+    "rank_within": "the same, within a drug",
+    "entities_joint": "entities like responses",
+    "histogram": "histogram loss, no text",
+    "correlation": "+ per-drug correlation",
+}
 LINES, MARKERS = ("-", "--", "-.", ":"), "osD^vP*X"
 
 
@@ -140,7 +154,7 @@ def order_shares(frame: pd.DataFrame, labels: Mapping[str, str], chance: float =
         ax.set_xlabel(label)
         ax.locator_params(axis="x", nbins=4)
         ax.grid(axis="x")
-    axes[0].set_yticks(range(len(arms)), [arm.replace("_", " ") for arm in arms])
+    axes[0].set_yticks(range(len(arms)), [ARMS.get(arm, arm.replace("_", " ")) for arm in arms])
     axes[0].set_ylim(len(arms) - 0.5, -0.5)
     handles = {
         label: handle
@@ -175,7 +189,7 @@ def residual_map(
         drawn = ax.scatter(
             *(u[:, :2] * s[:2]).T, c=residual, cmap="cividis", vmin=-reach, vmax=reach, s=7
         )
-        ax.set(title=title, xticks=[], yticks=[])
+        ax.set(title=ARMS.get(title, title), xticks=[], yticks=[])
     fig.colorbar(drawn, ax=axes[0], label=label, shrink=0.8)
     return axes[0]
 
@@ -270,6 +284,38 @@ def widths(
         ax.annotate(" noise", (noise, 0.9), xycoords=("data", "axes fraction"), color=GREY)
         ax.set(xscale="log", ylabel=str(column) or label)
     axes[-1].set_xlabel("width of the soft targets")
+    return axes
+
+
+def fine_tuning(curves: pd.DataFrame) -> np.ndarray:
+    """Score on the validation set while an arm is fitted: a panel a split, a line a run, and a
+    colour an arm, which may have been run with several settings.
+
+    Parameters
+    ----------
+    curves : rows in the order of the runs; columns split, arm, step, valid
+
+    Returns
+    -------
+    [splits] array of axes
+    """
+    import matplotlib.pyplot as plt
+    import seaborn
+
+    panels = list(curves.groupby("split"))
+    size = WIDTH, 2.9 * len(panels)
+    axes = plt.subplots(len(panels), 1, figsize=size, sharex=True, squeeze=False)[1][:, 0]
+    for ax, (split, rows) in zip(axes, panels, strict=True):
+        for (arm, found), colour, dash in zip(
+            rows.groupby("arm", sort=False), seaborn.color_palette("colorblind"), LINES
+        ):
+            starts = (found["step"].diff() < 0).cumsum()  # where the steps begin again, a new run
+            for number, run in found.groupby(starts):
+                label = ARMS.get(str(arm), str(arm)) if not number else None
+                ax.plot(run["step"], run["valid"], dash, color=colour, label=label)
+        ax.set(title=str(split).replace("_", "-"), ylabel="validation, lower is better")
+    axes[-1].set_xlabel("updates")
+    axes[0].legend(fontsize=8, ncols=2)
     return axes
 
 
