@@ -268,12 +268,20 @@ def epub(pages: Sequence[Page], site: Path, title: str, path: Path) -> None:
             put(f"OEBPS/images/{kept}", (site / place).read_bytes())
 
 
-def check(pages: Sequence[Page], site: Path, whole: str, printed: bytes, book: Path) -> None:
+def check(
+    pages: Sequence[Page],
+    site: Path,
+    whole: str,
+    printed: bytes,
+    book: Path,
+    names: Sequence[str] | None = None,
+) -> None:
     """See that PDF and EPUB hold every chapter, formula and figure of the built pages.
 
     Parameters
     ----------
     whole : the file that was printed; printed : the PDF; book : the EPUB
+    names : the pages that there should be, in their order; None those of `pages`
 
     Raises
     ------
@@ -282,9 +290,16 @@ def check(pages: Sequence[Page], site: Path, whole: str, printed: bytes, book: P
     """
     from bs4 import BeautifulSoup
 
-    described = 0
+    described, read = 0, [page.name for page in pages]
+    for name in read if names is None else names:
+        key = name.replace("/", "-")
+        if name not in read or f' id="{key}"' not in whole:
+            raise ValueError(f"{name}: this page is not in the PDF")
     with zipfile.ZipFile(book) as parts:
+        inside, spine = parts.namelist(), parts.read("OEBPS/content.opf").decode()
         for page in pages:
+            if f"OEBPS/{page.key}.xhtml" not in inside or f'idref="{page.key}"' not in spine:
+                raise ValueError(f"{page.name}: this page is not in the EPUB")
             built = (site / f"{page.name}.html").read_text(encoding="utf-8")
             article = BeautifulSoup(built, "html.parser").find("article")
             beyond = len(article.select(".on-screen svg.drawn"))
@@ -325,8 +340,12 @@ def release(site: Path, to: Path, names: Sequence[str] | None = None) -> list[Pa
     Raises
     ------
     ValueError
-        PDF or EPUB lacks something that the pages have.
+        A page is not built, or PDF or EPUB lacks something that the pages have.
     """
+    names = names or named()
+    for name in names:
+        if not (site / f"{name}.html").is_file():
+            raise ValueError(f"{name}: this page is not built")
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     to.mkdir(parents=True, exist_ok=True)
     made = [to / f"clmt-book.{ending}" for ending in ("zip", "pdf", "epub")]
@@ -334,7 +353,7 @@ def release(site: Path, to: Path, names: Sequence[str] | None = None) -> list[Pa
     with tempfile.TemporaryDirectory() as folder, served(site) as (address, _):
         browser = Chromium(Path(folder))
         try:
-            pages = read_pages(site, names or named(), browser, address)
+            pages = read_pages(site, names, browser, address)
             whole = site / "_whole_book.xhtml"
             text = one_file(pages, site, config["title"])
             whole.write_text(text, encoding="utf-8")
@@ -353,7 +372,7 @@ def release(site: Path, to: Path, names: Sequence[str] | None = None) -> list[Pa
                 )
             )
             epub(pages, site, config["title"], made[2])
-            check(pages, site, text, made[1].read_bytes(), made[2])
+            check(pages, site, text, made[1].read_bytes(), made[2], names)
         finally:
             browser.close()
             (site / "_whole_book.xhtml").unlink(missing_ok=True)
@@ -373,7 +392,12 @@ def main() -> int:
     if BROWSER is None:
         print("PDF and EPUB need Chromium or Chrome. Next: install one", file=sys.stderr)
         return 1
-    for path in release(site, ROOT / "dist"):
+    try:
+        made = release(site, ROOT / "dist")
+    except ValueError as error:
+        print(f"This is no release: {error}", file=sys.stderr)
+        return 1
+    for path in made:
         print(f"   {path.relative_to(ROOT)}: {path.stat().st_size / 1e6:.1f} MB")
     return 0
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -826,3 +827,76 @@ def test_every_page_that_a_page_names_is_there():
             if not there and not name.startswith("api/"):
                 missing.append(f"{page.name}: {asked}")
     assert len(pages) > 30 and missing == []
+
+
+# --- a release is whole, or it is none
+
+
+def built(tmp_path, **articles):
+    """(pages, site, the file to print, what stands for its PDF, the EPUB) of these articles."""
+    release.ElementTree.register_namespace("", release.XHTML)
+    site = tmp_path / "site"
+    (site / "_static").mkdir(parents=True)
+    (site / "_static" / "pygments.css").write_text("")
+    pages = []
+    for name, article in articles.items():
+        (site / f"{name}.html").write_text(f"<article>{article}</article>")
+        body = f'<article xmlns="{release.XHTML}">{article}</article>'
+        pages.append(release.Page(name, name, 0, body))
+    (site / "a.png").write_bytes(b"")
+    book = tmp_path / "book.epub"
+    release.epub(pages, site, "t", book)
+    whole = release.one_file(pages, site, "t")
+    headings = len(re.findall("<h[1-6]>", whole))
+    printed = b"/Alt (" * whole.count("<img") + b"/S /H1 /Title (" * headings + b"/Title ("
+    return pages, site, whole, printed, book
+
+
+ARTICLES = {"one": "<h1>One</h1>", "two": '<h1>Two</h1><img src="a.png" alt="a"/>'}
+
+
+def test_a_whole_release_is_taken(tmp_path):
+    release.check(*built(tmp_path, **ARTICLES), ["one", "two"])
+
+
+@pytest.mark.parametrize(
+    "lost, said",
+    [
+        ("page", "three: this page is not in the PDF"),
+        ("chapter of the print", "two: this page is not in the PDF"),
+        ("file", "two: this page is not in the EPUB"),
+        ("place", "two: this page is not in the EPUB"),
+        ("figure", "two: 0 of 1 formulas and figures are in the EPUB"),
+        ("description", "the PDF holds 0 of 1 formulas and figures"),
+        ("heading", "the PDF holds 3 of 4 headings"),
+        ("entry", "the PDF holds 3 of 4 entries of the contents"),
+    ],
+)
+def test_a_release_that_lacks_something_is_refused(tmp_path, lost, said):
+    pages, site, whole, printed, book = built(tmp_path, **ARTICLES)
+    names = ["one", "two", *["three"] * (lost == "page")]
+    with zipfile.ZipFile(book) as parts:
+        inside = {name: parts.read(name) for name in parts.namelist()}
+    if lost == "chapter of the print":
+        whole = whole.replace(' id="two"', "")
+    if lost == "file":
+        del inside["OEBPS/two.xhtml"]
+    if lost == "place":
+        package = inside["OEBPS/content.opf"]
+        inside["OEBPS/content.opf"] = package.replace(b'<itemref idref="two"/>', b"")
+    if lost == "figure":
+        inside["OEBPS/two.xhtml"] = re.sub(b"<img[^>]*>", b"", inside["OEBPS/two.xhtml"])
+    cut = {"description": b"/Alt (", "heading": b"/S /H1 ", "entry": b"/Title ("}.get(lost)
+    printed = printed.replace(cut, b"", 1) if cut else printed
+    with zipfile.ZipFile(book, "w") as parts:
+        for name, content in inside.items():
+            parts.writestr(name, content)
+    with pytest.raises(ValueError, match=said):
+        release.check(pages, site, whole, printed, book, names)
+
+
+def test_a_release_of_a_page_that_is_not_built_is_refused_before_a_browser_is_asked(tmp_path):
+    site = built(tmp_path, **ARTICLES)[1]
+    with pytest.raises(ValueError, match="three: this page is not built"):
+        release.release(site, tmp_path / "dist", ["one", "three"])
+    assert not (tmp_path / "dist").exists()
