@@ -64,12 +64,12 @@ DEFECTS = {  # switch -> what the authors' code does where it is on; off is the 
     "normalised as one",
     "shuffled_test": "test batches are drawn in random order: a prediction's batch-mates change",
     "nearest_dropped": "the nearest neighbour is dropped: ranks 2 to k + 1 are kept",
-    "reversed_neighbours": "similarity edges run backwards: a node hears those that list it, or "
+    "reversed_neighbours": "similarity edges run backwards: a node receives from those that list it, or "
     "nobody",
     "no_drug_to_cell": "no edge leads from a drug to a line: a line's structure knows nothing "
     "of its responses",
     "unweighted_responses": "a response edge says that a pair was measured, not what was measured",
-    "transductive_neighbours": "lines and drugs of the test role are neighbours too: their "
+    "transductive_neighbours": "lines and drugs of the test set are neighbours too: their "
     "features reach the weights",
     "supervision_edges_in_messages": "the pairs a batch is asked about also carry messages",
     "test_graph_of_test_pairs": "at validation and test the response edges are those of the "
