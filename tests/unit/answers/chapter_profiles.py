@@ -62,7 +62,7 @@ WRONG = {
     ],
     "profiles.2": [
         (SAID | {"a": "negative"}, "own profile"),
-        (SAID | {"b": "left out"}, "stranger"),
+        (SAID | {"b": "left out"}, "what a negative is"),
         (SAID | {"c": "negative"}, "connectivity"),
         (SAID | {"d": "negative"}, "nobody measured"),
         (SAID | {"e": "negative"}, "replicate"),

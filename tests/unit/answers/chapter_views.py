@@ -501,7 +501,7 @@ WRONG_05 = {
     "05.1": [
         (6.0, "bits"),
         (1 / 64, "chance of being right"),
-        (64, "number of partners"),
+        (64, "number of candidates"),
         (np.log(63), "left out"),
         (-np.log(64), "positive"),
         (1.806, "decimal"),
@@ -543,7 +543,7 @@ WRONG_05 = {
     "05.5": [
         (lambda a, b: ((a - b) ** 2).mean(), "lengths"),
         (lambda a, b: 1 - F.cosine_similarity(a, b).mean(), "only pulls"),
-        (lambda a, b: -sigmoid_loss(a, b), "right partners"),
+        (lambda a, b: -sigmoid_loss(a, b), "right candidates"),
         (lambda a, b: sigmoid_loss(a, b).item(), "one torch number"),
         (lambda a, b: sigmoid_loss(a, b).detach(), "differentiated"),
         (lambda a, b: (unit_rows(a) @ unit_rows(b).T)[0, 0], "order"),
