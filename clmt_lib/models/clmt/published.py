@@ -64,8 +64,8 @@ DEFECTS = {  # switch -> what the authors' code does where it is on; off is the 
     "normalised as one",
     "shuffled_test": "test batches are drawn in random order: a prediction's batch-mates change",
     "nearest_dropped": "the nearest neighbour is dropped: ranks 2 to k + 1 are kept",
-    "reversed_neighbours": "similarity edges run backwards: a node receives from those that list it, or "
-    "nobody",
+    "reversed_neighbours": "similarity edges run backwards: a node receives from those that "
+    "list it, or nobody",
     "no_drug_to_cell": "no edge leads from a drug to a line: a line's structure knows nothing "
     "of its responses",
     "unweighted_responses": "a response edge says that a pair was measured, not what was measured",
