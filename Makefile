@@ -98,9 +98,10 @@ check: $(SETUP)
 test: $(SETUP)
 	@echo "== library and tools"
 	@$(PYTEST) --dist worksteal --ignore=tests/book
-	@echo "== every notebook, executed again and compared with its stored outputs"
-	@$(PYTEST) --dist loadfile --nbval notebooks
-	@$(MAKE) --no-print-directory build
+	@echo "== every notebook, executed again and compared with its stored outputs; meanwhile the pages are built"
+	@mkdir -p _build; $(MAKE) --no-print-directory build > _build/pages.log 2>&1 & pages=$$!; \
+	  $(PYTEST) --dist loadfile --nbval notebooks; code=$$?; \
+	  wait $$pages || { cat _build/pages.log; exit 1; }; exit $$code
 	@echo "== the built book"
 	@CLMT_BOOK_BUILT=1 $(PYTEST) --dist loadgroup tests/book
 	@echo "All tests pass. Next: make book, then open _build/html/index.html"

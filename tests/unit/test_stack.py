@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 
 from clmt_lib import data, models, records
 from clmt_lib.data.response.auxiliary import AuxiliaryOmics
@@ -98,7 +99,8 @@ def test_a_column_does_not_explain_itself():
 
 
 @pytest.mark.parametrize("kind", ["mixed", "cell_blind", "drug_blind"])
-def test_the_stack_beats_what_it_stands_on_in_the_simulated_world(world, kind):
+def test_the_stack_beats_what_it_stands_on_in_the_simulated_world(world, kind, monkeypatch):
+    tiny.few_trees(monkeypatch, 100)
     split = data.make_split(world, kind)
     pairs, y = world.pairs[split.test], world.y[split.test]
     simple = (
