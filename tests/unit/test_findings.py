@@ -232,3 +232,45 @@ def test_the_explorer_shows_every_change_of_the_study():
     assert len(drawn) == len(rows) and len(page.findall("./input")) == 3
     told = drawn[0].find("{http://www.w3.org/2000/svg}title").text
     assert "worse" in told or "no difference" in told
+
+
+SAID: dict[tuple[str, str, str], dict[str, str]] = {  # what chapters say of rows of their studies
+    ("cldr", "drug_blind", ""): {
+        "clip_number": "worse",
+        "clip_line": "worse",
+        "clip_caption": "worse",
+        "soft": "worse",
+        "rank_before": "worse",
+        "entities_joint": "equivalent",
+        "correlation": "equivalent",
+    },
+    ("cldr", "mixed", ""): {
+        "histogram": "equivalent",
+        "correlation": "equivalent",
+        "entities_joint": "equivalent",
+    },
+    ("ablations", "drug_blind", "drug-blind, text alone"): {
+        "text_words": "better",
+        "text_shuffled": "worse",
+        "text_random": "worse",
+        "text_one_hot": "worse",
+    },
+    ("kernel_head", "cell_blind", ""): dict.fromkeys(("hard", "soft", "response"), "equivalent"),
+    ("kernel_head", "drug_blind", ""): {"hard": "better", "soft": "better"},
+}
+
+
+@pytest.mark.parametrize("where", SAID, ids=" ".join)
+def test_a_chapter_tells_the_verdicts_of_its_study(where):
+    study, split, name = where
+    rows = records.study(study, HOME)
+    rows = rows.assign(verdict=records.verdicts(rows))
+    rows = rows[(rows["split"] == split) & (rows["name"] == name)].set_index("variant")
+    assert {variant: rows.loc[variant, "verdict"] for variant in SAID[where]} == SAID[where]
+
+
+def test_a_new_mechanism_is_hardly_better_than_the_guess():
+    """As the chapter on a reader's own drugs says: per-drug r over the mean of the lines."""
+    told = records.read("coverage", HOME).metrics["trust"]["by_mechanism"]
+    gain = {name: row["r"] - row["line_mean"] for name, row in told.items()}
+    assert gain["a target shared"] > 0.1 and gain["no target shared"] < 0.03
