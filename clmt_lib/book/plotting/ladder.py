@@ -182,6 +182,7 @@ def paired(
     import matplotlib.pyplot as plt
     import seaborn
 
+    label = fill(label, 24 if ax else 44)  # one of several panels is narrow
     ax = ax or plt.subplots(figsize=(WIDTH, 0.9 + 0.38 * len(frame)))[1]
     for row, (_, values) in enumerate(frame.iterrows()):
         tie = values["low"] <= 0 <= values["high"]
@@ -198,7 +199,7 @@ def paired(
     ax.axvline(0, color=GREY, linewidth=1)
     ax.set_yticks(range(len(frame)), [fill(plain(name), 30) for name in frame.index])
     ax.set_ylim(len(frame) - 0.4, -0.6)
-    ax.set_xlabel(fill(label, 44))
+    ax.set_xlabel(label)
     ax.locator_params(axis="x", nbins=5)
     ax.grid(axis="x")
     if "folds" in frame:
