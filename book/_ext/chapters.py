@@ -118,6 +118,11 @@ REPAIRS = (
         re.compile(r'<figure class="([^"]*drawn-by-cell[^"]*)"(?! tabindex)'),
         r'<figure class="\1" tabindex="0"',
     ),
+    # A long name in a header may break behind an underscore or a plus, for a phone.
+    (
+        re.compile(r"(<th\b[^>]*>)([^<]*\w[_+]\w[^<]*</th>)"),
+        lambda found: found[1] + re.sub(r"(?<=\w)([_+])(?=\w)", r"\1<wbr>", found[2]),
+    ),
     # The column at the left is a place of its own.
     (
         re.compile(r'<div class="bd-sidebar-primary bd-sidebar([^"]*)">'),
@@ -131,6 +136,8 @@ def accessible(html: str) -> str:
 
     >>> accessible("<tr><th></th><th>RMSE</th></tr>")
     '<tr><td></td><th>RMSE</th></tr>'
+    >>> accessible(accessible('<th class="a_b">cell_mean</th>'))
+    '<th class="a_b">cell_<wbr>mean</th>'
     """
     for pattern, instead in REPAIRS:
         html = pattern.sub(instead, html)
