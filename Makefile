@@ -75,7 +75,7 @@ build: $(SETUP)
 	@echo "== chapters: stored outputs where they are current, executed where not"
 	@$(PY) book/execute.py --jobs $(CORES) $(if $(FRESH),--fresh)
 	@echo "== building the pages"
-	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build book -W --keep-going -q
+	@CLMT_JOBS=$(CORES) $(PY) -c 'from jupyter_book.cli.main import main; main()' build book -W --keep-going -q
 
 MODEL = _build/models/simulated
 

@@ -284,11 +284,24 @@ def fill_in(app, config):
     config.html_theme_options = {**config.html_theme_options, **offered}
 
 
+def share_work(app, config):
+    """Read and write the pages in as many processes as CLMT_JOBS says: jupyter-book has no option
+    for it.
+    """
+    app.parallel = int(os.environ.get("CLMT_JOBS", "1"))
+    # two that jupyter-book brings do not say that they allow it: one is about LaTeX, the other
+    # numbers the table of contents when every page has been read
+    for name in ("sphinx_jupyterbook_latex", "sphinx_multitoc_numbering"):
+        if name in app.extensions:
+            app.extensions[name].parallel_read_safe = True
+
+
 def setup(app):
     """Called by Sphinx before it looks for source files."""
     bring_chapters(Path(app.srcdir))
     unpack_mathjax(Path(app.srcdir))
     app.connect("config-inited", fill_in)
+    app.connect("config-inited", share_work)
     app.connect("doctree-read", caption_figures)
     app.connect("env-get-outdated", renew_assets)
     app.connect("html-page-context", drop_thebe, priority=900)

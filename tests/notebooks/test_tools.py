@@ -11,6 +11,7 @@ import sys
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import api
 import chapters as extension
@@ -596,6 +597,17 @@ def test_links_ids_and_pictures_are_settled_for_one_file_or_many(target, there):
     assert list(page.pictures) == ["_images/a b.png"]
     source = found.find(".//{*}img").get("src")
     assert source == ("/_images/a b.png" if target == "pdf" else "images/000-n-one.png")
+
+
+@pytest.mark.parametrize("asked, jobs", [({}, 1), ({"CLMT_JOBS": "3"}, 3)])
+def test_pages_are_shared_by_as_many_processes_as_asked(monkeypatch, asked, jobs):
+    monkeypatch.delenv("CLMT_JOBS", raising=False)
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    silent = SimpleNamespace(parallel_read_safe=None)
+    app = SimpleNamespace(parallel=1, extensions={"sphinx_multitoc_numbering": silent})
+    extension.share_work(app, None)
+    assert app.parallel == jobs and silent.parallel_read_safe
 
 
 def test_the_release_holds_every_page_but_the_reference():
