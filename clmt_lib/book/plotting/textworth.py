@@ -250,5 +250,5 @@ def whose_gain(
             (orange, "D", "none", "has none"),
         )
     ]
-    ax.legend(handles=handles, loc="lower right")
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.2, -0.09), ncols=2)
     return ax
