@@ -197,7 +197,7 @@ def paired(
             markerfacecolor="none" if tie else colour,
         )
     ax.axvline(0, color=GREY, linewidth=1)
-    ax.set_yticks(range(len(frame)), [fill(plain(name), 30) for name in frame.index])
+    ax.set_yticks(range(len(frame)), [fill(plain(name), 34) for name in frame.index])
     ax.set_ylim(len(frame) - 0.4, -0.6)
     ax.set_xlabel(label)
     ax.locator_params(axis="x", nbins=5)
