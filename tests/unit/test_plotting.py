@@ -1,5 +1,7 @@
 """The figures show what they are given: every partner, rank and fold, and where chance lies."""
 
+from xml.etree import ElementTree
+
 import matplotlib
 
 matplotlib.use("agg", force=True)
@@ -812,7 +814,36 @@ def test_passes_are_a_line_a_run_and_nothing_where_nothing_was_run():
     assert not plotting.passes({}).lines
 
 
+def test_a_run_of_fine_tuning_is_a_line_and_its_arm_stands_once_in_the_legend():
+    runs = {"mse": [(20, 1.4), (40, 1.3)], "soft": [(20, 1.5), (40, 1.4), (20, 1.7), (40, 1.6)]}
+    rows = [("cell_blind", arm, *look) for arm, looks in runs.items() for look in looks]
+    axes = plotting.fine_tuning(pd.DataFrame(rows, columns=["split", "arm", "step", "valid"]))
+    assert [ax.get_title() for ax in axes] == ["cell-blind"]
+    assert [line.get_ydata().tolist() for line in axes[0].lines] == [
+        *([1.4, 1.3], [1.5, 1.4], [1.7, 1.6])
+    ]
+    said = [text.get_text() for text in axes[0].get_legend().get_texts()]
+    assert said == ["squared error", "soft targets"]
+
+
+def test_facts_frame_the_same_drugs_as_the_sentence_and_structure_another():
+    drawn = ElementTree.fromstring(plotting.who_is_told_what())
+    frames = [box for box in drawn.iter() if box.get("class") == "line"]
+    rows = {}
+    for box in frames:
+        rows.setdefault(box.get("y"), []).append(float(box.get("x")))
+    structure, facts, words = (sorted(found) for found in rows.values())
+    assert facts == words and len(facts) == 3 and len(structure) == 2
+    assert set(structure) & set(facts) == {max(facts)}  # of all known drugs, none: the new one
+    width = float(drawn.get("viewBox").split()[2])
+    assert all(0 <= float(node.get("x", 0)) < width for node in drawn.iter())
+
+
 # --- Names that would be formulas, or would steer a terminal
+
+
+def test_the_end_of_a_line_in_a_title_is_one():
+    assert plotting.plain("a\nb$\x1b") == "a\nb\\$\\x1b"
 
 
 @pytest.mark.parametrize("name", [r"$\bad{$", "a$b", "$x$", "<b>", "\x1b[31m", "100 %", "é"])
