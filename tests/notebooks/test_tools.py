@@ -490,11 +490,15 @@ def test_buttons_need_a_public_address():
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_a_chapter_is_one_sitting(path):
     """At most 3,000 words and 45 minutes (a little more where code is long), exercises not counted;
-    about 30 visible cells and 8 figures.
+    about 30 visible cells and 8 figures; the box at its top tells the minutes of the table.
     """
-    size = extension.size_of(json.loads(path.read_text(encoding="utf-8")))
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    size = extension.size_of(notebook)
     assert size["words"] <= 3000 and size["minutes"] <= 48
     assert size["cells"] <= 35 and size["figures"] <= 10
+    text = "".join("".join(cell["source"]) for cell in notebook["cells"][:2])
+    for told in re.findall(r"\*\*Time\*\* (\d+) minutes to read", text):
+        assert abs(int(told) - size["minutes"]) <= 5
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
@@ -744,7 +748,7 @@ LISTED = (
     "contradict contrastive convolutions correlate cosine covariance crippen criticise culprit "
     "dataset denoised denominator descriptors detour diff differentiable disjoint docstrings "
     "dropout embedding embeds encode encoders encyclopaedic endoplasmic ensembl entrez "
-    "erlotinib errs eval exponent extrapolated extrapolation factorisation factorise "
+    "erlotinib errs eval exponent extrapolate extrapolated extrapolation factorisation factorise "
     "fingerprint flattered flatters foolproof foresees foretold fragility gammerman gaussian "
     "gefitinib generalise gigabytes glossary gzip halve heterogeneous histogram hundredth "
     "hydrates hydrochloride hyperparameter hypotheses idempotent invent isobutane jaccard "
