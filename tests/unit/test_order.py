@@ -231,7 +231,10 @@ def test_order_is_drawn_by_arm_and_phase_beside_chance(figures):
         for phase in ("untrained", "fine_tuned")
     ]
     axes = figures.order_shares(pd.DataFrame(rows), {"raw": "raw", "residual": "residual"})
-    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["mse", "clip number"]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == [
+        "squared error",
+        "number alone",
+    ]
     assert [len(line.get_xdata()) for line in axes[0].lines] == [2, 2, 2]
     assert len(axes[1].lines) == 1 and axes[1].lines[0].get_xdata() == [0.5, 0.5]
 
