@@ -61,7 +61,7 @@ def contents(frame: pd.DataFrame) -> Axes:
     import matplotlib.pyplot as plt
     import seaborn
 
-    ax = plt.subplots(figsize=(WIDTH, 0.55 * len(frame) + 1.6))[1]
+    ax = plt.subplots(figsize=(WIDTH, 0.55 * len(frame) + 2.1))[1]
     left = np.zeros(len(frame))
     hatches = ("", "//", "..", "xx")
     for (name, values), colour, hatch in zip(
@@ -93,7 +93,7 @@ def contents(frame: pd.DataFrame) -> Axes:
     ax.set_yticks(range(len(frame)), frame.index)
     ax.set(xlim=(0, 1), ylim=(len(frame) - 0.5, -0.5), xlabel="share of the variance")
     ax.xaxis.set_major_formatter("{x:.0%}")
-    ax.legend(ncols=len(frame.columns), loc="lower left", bbox_to_anchor=(0, 1))
+    ax.figure.legend(loc="outside upper left")
     return ax
 
 
