@@ -863,6 +863,16 @@ def test_standardising_reads_training_molecules_and_leaves_constants_at_zero(fol
         read(folder).standardised("comas_profiles", np.array([2]))
 
 
+def test_a_signature_without_its_cell_line_is_left_out_and_counted(folder):
+    path = folder / "expression/cmap_build02_top100.parquet"
+    table, whole = pd.read_parquet(path), read(folder, "cmap").measurements["cmap"]
+    table.loc[0, "cell_line"] = None
+    table.to_parquet(path)
+    found = read(folder, "cmap").measurements["cmap"]
+    assert len(found) == len(whole) - 1 and found.left_out == whole.left_out + 1
+    assert (found.line >= 0).all()
+
+
 def test_signed_genes_are_centred_per_line_then_averaged(folder):
     found = read(folder, "cmap")
     data, table = found.measurements["cmap"], found.side.views["cmap"]

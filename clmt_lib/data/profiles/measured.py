@@ -487,6 +487,8 @@ def _read(name: str, folder: Any) -> tuple[pd.DataFrame, Any, pd.Index, int, flo
             row=row + 2,
             remedy="compute it from the structure, or leave it empty to leave the row out",
         )
+    if space.lists:  # a signature is centred within its cell line
+        keep &= table[space.facts["cell_line"]].notna().to_numpy()
     if not keep.any():
         raise DataError(
             "no row of a known molecule", file=path, remedy="give an InChIKey, or fetch it again"
