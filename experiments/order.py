@@ -4,6 +4,7 @@ that it trains, and writes the record `order-gdsc2` (chapter `cldr`).
     python experiments/order.py                 run what is missing of the study, then the record
     python experiments/order.py --only-record   the record of what has been measured
     python experiments/order.py --logs FILE     also reads the authors' training logs
+    python experiments/order.py --search        looks for a stronger base, on validation sets
 
 needs `CLMT_DATA`. A training is measured when it is made; it can be interrupted at any time, and
 goes on with the training that is missing.
@@ -16,12 +17,13 @@ the correlation of the number whose text is nearest with the label, over all pai
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from clmt_lib import data, records, tasks
+from clmt_lib import data, models, records, tasks
 from clmt_lib.io import atomic_write
 from clmt_lib.records import provenance, write_derived
 from clmt_lib.records.store import home
@@ -36,6 +38,41 @@ MARGIN = 0.3  # standard deviations by which two distances of responses must dif
 PAIRS, DRAWS = 3000, 150  # test pairs that triplets are made of; of the bootstrap
 PHASES = ("untrained", "pretrained", "fine_tuned")
 MIDDLE = slice(200, 801)  # numbers that occur
+SEARCHED = "cell_blind", 0, (0, 1)  # where a stronger base was looked for: split, seed, folds
+LADDER = "kernel_omics", "kernel_text"  # what a base should come near
+OMICS = ["expression", "mutation", "copy_number"]
+SEARCH: dict[str, dict] = {  # what was tried, beyond the study's base
+    "the base": {},
+    "400 updates": {"updates": 400},
+    "all omics": {"cell_views": OMICS},
+    "larger tiles": {"tile": [192, 96]},
+    "a third of the rate": {"learning_rate": 1.7e-3},
+    "a fifth of the rate": {"learning_rate": 1e-3},
+    "a third of the rate, larger tiles": {"learning_rate": 1.7e-3, "tile": [192, 96]},
+    "a third of the rate, 400 updates": {"learning_rate": 1.7e-3, "updates": 400},
+    "a third of the rate, half of the inputs dropped": {"learning_rate": 1.7e-3, "drop_in": 0.5},
+    "a third of the rate, weight decay 0.5": {"learning_rate": 1.7e-3, "weight_decay": 0.5},
+    "a third of the rate, three members": {"learning_rate": 1.7e-3, "members": 3},
+    "a tenth of the rate": {"learning_rate": 5e-4},
+    "a fifth of the rate, half of the inputs dropped": {"learning_rate": 1e-3, "drop_in": 0.5},
+    "a fifth of the rate, three members": {"learning_rate": 1e-3, "members": 3},
+    "a fifth of the rate, less dropout": {"learning_rate": 1e-3, "drop_in": 0.1, "drop": 0.2},
+    "a fifth of the rate, 64 components": {"learning_rate": 1e-3, "components": 64},
+    "a fifth of the rate, all omics": {"learning_rate": 1e-3, "cell_views": OMICS},
+    "a fifth of the rate, narrower": {"learning_rate": 1e-3, "tower": 128, "hidden": 32},
+    "a fifth of the rate, more dropout": {"learning_rate": 1e-3, "drop": 0.7},
+    "a fifth of the rate, larger tiles": {"learning_rate": 1e-3, "tile": [192, 96]},
+    "a fifth of the rate, expression and mutations": {
+        "learning_rate": 1e-3,
+        "cell_views": ["expression", "mutation"],
+    },
+    "a fifth of the rate, larger tiles, three members": {
+        "learning_rate": 1e-3,
+        "tile": [192, 96],
+        "members": 3,
+    },
+    "a fifth of the rate, wider": {"learning_rate": 1e-3, "tower": 512, "hidden": 128},
+}
 
 
 def residuals(benchmark, positions):
@@ -100,7 +137,7 @@ def measure(config, model, benchmark, split, folder=None):
         not asked
         or config.fold not in FOLDS
         or config.settings.get("members", 1) > 1
-        or "seed" in config.settings
+        or {"seed", "learning_rate"} & set(config.settings)
     ):
         return
     rows, drawn, lines = measured(model, benchmark, split)
@@ -136,6 +173,8 @@ def known(benchmark, folder=None):
         if path.exists():
             told = json.loads(path.read_text(encoding="utf-8"))
             name = "mse" if config.settings == base else variant
+            if config.settings.get("text_width") != base["text_width"]:
+                name += ", published size"
             key = name, config.split, json.dumps(config.settings, sort_keys=True)
             found.setdefault(key, (config.settings, {}))[1][config.fold] = told
     return found
@@ -147,7 +186,7 @@ def orders(found):
     """
     rows = []
     for (arm, kind, _), (settings, folds) in found.items():
-        if arm == "base" or "share" in settings or settings.get("target") == "normalised":
+        if arm.startswith("base") or "share" in settings or settings.get("target") == "normalised":
             continue
         ends = next(
             (
@@ -271,6 +310,96 @@ def logs(path):
     return rows
 
 
+def search(names=(), folder=None):
+    """Score what `SEARCH` names, or some of it, on the validation sets of `SEARCHED`; no test pair
+    is read.
+    """
+    benchmark, base = data.load(DATASET), records.read_study(STUDY)[0][1].settings
+    kind, seed, folds = SEARCHED
+    for fold in folds:
+        split = data.make_split(benchmark, kind, seed, fold)
+        y, groups = benchmark.y[split.valid], {"drug": benchmark.pairs[split.valid, 1]}
+        for name in names or SEARCH:
+            settings = base | SEARCH[name]
+            path = searched(settings, fold, benchmark, folder)
+            if path.exists():
+                continue
+            began = time.process_time()
+            model = models.build("cldr", kind, **settings)
+            model.device = "cpu"
+            model.fit(benchmark, split)
+            found = model.predict(benchmark.pairs[split.valid])
+            told = tasks.evaluate(y, found, groups, ["rmse", "pcc_per_drug"])
+            told = {"cpu": time.process_time() - began, "fold": fold, **told}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as file:
+                json.dump(told, file)
+            print(name, fold, told, flush=True)
+
+
+def searched(settings, fold, benchmark, folder=None):
+    """Where the validation scores of a search are kept on this machine."""
+    kind, seed, _ = SEARCHED
+    config = records.RunConfig(DATASET, kind, "cldr", seed, fold, settings, {})
+    return home(folder) / "runs" / ".order" / f"search-{config.id(benchmark.checksum)}.json"
+
+
+def found_by_search(benchmark, folder=None):
+    """[{tried, rmse, pcc_per_drug, cpu, folds}]: means over the validation sets of `SEARCHED` that
+    each has been tried on, and of the ladder's kernel ridges on the same; `cpu` in seconds.
+    """
+    rows, base = [], records.read_study(STUDY)[0][1].settings
+    kind, seed, folds = SEARCHED
+    asked = {
+        name: [searched(base | change, fold, benchmark, folder) for fold in folds]
+        for name, change in SEARCH.items()
+    }
+    told = {
+        name: [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+        for name, paths in asked.items()
+    }
+    for rung in LADDER:
+        configs = [records.RunConfig(DATASET, kind, rung, seed, fold, {}, {}) for fold in folds]
+        names = [config.id(benchmark.checksum) for config in configs]
+        told[rung] = [
+            {**record.metrics["valid"], "cpu": record.provenance["seconds"]["fit"]}
+            for record in (records.read(n, folder) for n in names if records.exists(n, folder))
+        ]
+    for name, found in told.items():
+        if found:
+            keys = ("rmse", "pcc_per_drug", "cpu")
+            means = {key: float(np.mean([row[key] for row in found])) for key in keys}
+            rows.append({"tried": name, "folds": len(found), **means})
+    return rows if any(row["tried"] in SEARCH for row in rows) else []
+
+
+def ranking(benchmark, folder=None):
+    """[{split, arm, folds, gain}]: by how many per cent an arm's error on the validation sets of a
+    blind split, seed 0 and folds 0 to 4, is below that of squared error alone; by the means of the
+    two splits, the arms that run on more seeds were chosen.
+    """
+    plan, told = records.read_study(STUDY), {}
+    base = plan[0][1].settings
+    for variant, config in plan:
+        arm = "mse" if config.settings == base else variant
+        name = config.id(benchmark.checksum)
+        asked = config.dataset == DATASET and config.split in SPLITS and not config.seed
+        if asked and config.fold < 5 and arm != "base" and records.exists(name, folder):
+            rmse = records.read(name, folder).metrics["valid"]["rmse"]
+            sizes = {
+                key: config.settings.get(key) for key in ("share", "target", "learning_rate", *base)
+            }
+            if variant == "two_members" or all(sizes[key] == base.get(key) for key in sizes):
+                told.setdefault((config.split, arm), {})[config.fold] = rmse
+    rows = []
+    for (kind, arm), found in told.items():
+        plain = told[kind, "mse"]
+        gains = [100 * (1 - found[fold] / plain[fold]) for fold in found]
+        if arm != "mse" and len(gains) == 5:
+            rows.append({"split": kind, "arm": arm, "folds": 5, "gain": float(np.mean(gains))})
+    return rows
+
+
 def record(folder=None, authors=None):
     """Write `order-gdsc2` from what has been measured; returns its metrics."""
     benchmark = data.load(DATASET)
@@ -285,6 +414,8 @@ def record(folder=None, authors=None):
         "fineness": fineness(benchmark, noise),
         "noise": noise,
         "logs": logs(authors) if authors else earlier.get("logs"),
+        "ranking": ranking(benchmark, folder),
+        "search": found_by_search(benchmark, folder) or earlier.get("search", []),
     }
     about = {
         "dataset": DATASET,
@@ -304,6 +435,7 @@ def main(argv=None):
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only-record", action="store_true")
+    parser.add_argument("--search", nargs="*", metavar="NAME", choices=SEARCH)
     parser.add_argument("--records", metavar="DIR")
     parser.add_argument("--logs", metavar="FILE", help="cldr_training_logs.csv.gz")
     options = parser.parse_args(argv)
@@ -311,6 +443,8 @@ def main(argv=None):
     def also(*made):
         measure(*made, folder=options.records)
 
+    if options.search is not None:
+        return search(options.search, options.records)
     if not options.only_record:
         records.run_study(STUDY, options.records, device="cpu", also=also)
         records.summarise_study(STUDY, options.records)
