@@ -345,32 +345,24 @@ def searched(settings, fold, benchmark, folder=None):
 
 
 def found_by_search(benchmark, folder=None):
-    """[{tried, rmse, pcc_per_drug, cpu, folds}]: means over the validation sets of `SEARCHED` that
-    each has been tried on, and of the ladder's kernel ridges on the same; `cpu` in seconds.
+    """[{tried, fold, rmse, pcc_per_drug}] on the validation sets of `SEARCHED`, and of the
+    ladder's kernel ridges on the same.
     """
     rows, base = [], records.read_study(STUDY)[0][1].settings
     kind, seed, folds = SEARCHED
-    asked = {
-        name: [searched(base | change, fold, benchmark, folder) for fold in folds]
-        for name, change in SEARCH.items()
-    }
-    told = {
-        name: [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
-        for name, paths in asked.items()
-    }
-    for rung in LADDER:
-        configs = [records.RunConfig(DATASET, kind, rung, seed, fold, {}, {}) for fold in folds]
-        names = [config.id(benchmark.checksum) for config in configs]
-        told[rung] = [
-            {**record.metrics["valid"], "cpu": record.provenance["seconds"]["fit"]}
-            for record in (records.read(n, folder) for n in names if records.exists(n, folder))
-        ]
-    for name, found in told.items():
-        if found:
-            keys = ("rmse", "pcc_per_drug", "cpu")
-            means = {key: float(np.mean([row[key] for row in found])) for key in keys}
-            rows.append({"tried": name, "folds": len(found), **means})
-    return rows if any(row["tried"] in SEARCH for row in rows) else []
+    for name, change in SEARCH.items():
+        paths = [searched(base | change, fold, benchmark, folder) for fold in folds]
+        for path in (path for path in paths if path.exists()):
+            told = json.loads(path.read_text(encoding="utf-8"))
+            keys = ("fold", "rmse", "pcc_per_drug")
+            rows.append({"tried": name, **{key: told[key] for key in keys}})
+    for rung in LADDER if rows else ():
+        for fold in folds:
+            config = records.RunConfig(DATASET, kind, rung, seed, fold, {}, {})
+            told = records.read(config.id(benchmark.checksum), folder).metrics["valid"]
+            keys = ("rmse", "pcc_per_drug")
+            rows.append({"tried": rung, "fold": fold, **{key: told[key] for key in keys}})
+    return rows
 
 
 def ranking(benchmark, folder=None):

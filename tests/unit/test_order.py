@@ -196,6 +196,75 @@ def test_a_caption_that_names_its_pair_is_matched_although_labels_are_shuffled()
     assert loss["entity"] < loss["none"] - 1.0  # nats: found, and not by its number
 
 
+# --- a base that is looked for, and arms that are chosen, by validation sets alone
+
+
+@pytest.fixture
+def study(monkeypatch):
+    """`experiments/order.py` on a small simulated world."""
+    import importlib.util
+
+    from clmt_lib import data
+
+    spec = importlib.util.spec_from_file_location("order_driver", ROOT / "experiments/order.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    benchmark = data.load("simulated", cells=60)
+    monkeypatch.setattr(script, "DATASET", "simulated")
+    monkeypatch.setattr(script, "LADDER", ())
+    monkeypatch.setattr(script, "SEARCH", {"short": {"updates": 2, "tile": [8, 8]}})
+    monkeypatch.setattr(script.data, "load", lambda name: benchmark)
+    return script, benchmark
+
+
+def test_a_search_scores_the_validation_set_and_reads_no_test_pair(study, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from clmt_lib import data, models
+
+    script, benchmark = study
+    split = data.make_split(benchmark, "cell_blind", 0, 1)
+    y = benchmark.y.copy()
+    y[split.test] = np.nan
+    blind = replace(benchmark, y=y)
+    monkeypatch.setattr(script, "SEARCHED", ("cell_blind", 0, (1,)))
+    monkeypatch.setattr(script.data, "load", lambda name: blind)
+    monkeypatch.setattr(script.data, "make_split", lambda *a: split)
+    script.search(folder=tmp_path)
+    (row,) = script.found_by_search(blind, tmp_path)
+    settings = script.records.read_study(script.STUDY)[0][1].settings | script.SEARCH["short"]
+    model = models.build("cldr", "cell_blind", **settings)
+    model.device = "cpu"
+    found = model.fit(benchmark, split).predict(benchmark.pairs[split.valid])
+    assert row["rmse"] == pytest.approx(np.sqrt(np.mean((found - y[split.valid]) ** 2)), rel=1e-4)
+    assert (row["tried"], row["fold"]) == ("short", 1)
+
+
+def test_arms_are_ranked_by_their_gain_on_validation_sets_of_the_first_seed():
+    table = records.read("order-gdsc2", ROOT / "experiments").metrics.get("ranking")
+    if not table:
+        pytest.skip("no ranking is recorded")
+    frame = pd.DataFrame(table)
+    assert set(frame["folds"]) == {5} and not frame.duplicated(["split", "arm"]).any()
+    runs = [
+        record
+        for record in records.store.runs(ROOT / "experiments")
+        if record.config["model"] == "cldr" and record.config["dataset"] == "gdsc2"
+        if (record.config["split"], record.config["seed"]) == ("cell_blind", 0)
+    ]
+    size = {"updates": 200, "tile": [96, 48], "text_width": 32, "text_layers": 1, "text_heads": 2}
+    valid: dict = {}
+    for record in runs:
+        change = dict(record.provenance["overrides"])
+        if all(change.pop(key, None) == value for key, value in size.items()):
+            if change in ({}, {"alignment": "rank"}):
+                rmse = record.metrics["valid"]["rmse"]
+                valid.setdefault(len(change), {})[record.config["fold"]] = rmse
+    gains = [100 * (1 - valid[1][fold] / valid[0][fold]) for fold in range(5)]
+    told = frame.set_index(["split", "arm"]).loc[("cell_blind", "rank_before"), "gain"]
+    assert told == pytest.approx(np.mean(gains), abs=1e-3)
+
+
 # --- the figures draw what they are given
 
 
