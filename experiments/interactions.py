@@ -79,6 +79,21 @@ def published(folder=None):
 INTERVALS = {"ci_interval": "ci", "auroc_interval": "auroc"}
 
 
+def in_words(overrides):
+    """What a run changed of its model's settings: "ridges 0.03, 0.1, 0.3; tolerance 0.01", of a
+    model inside another, too.
+    """
+    parts = []
+    for name, value in sorted(overrides.items()):
+        if name == "settings":
+            parts.append(in_words(value))
+        elif isinstance(value, (list, tuple)):
+            parts.append(f"{name} {', '.join(map(str, value))}")
+        else:
+            parts.append(f"{name} {value}")
+    return "; ".join(parts).replace("_", " ")
+
+
 def cold(folder=None):
     """Means over folds of every model on a split that holds entities out: [{dataset, options,
     split, model, settings, folds, mse, ci, ...}].
@@ -88,9 +103,8 @@ def cold(folder=None):
         config, test = record.config, record.metrics["test"]
         names = [side for side in ("compound", "protein", "both") if side in config["split"]]
         if names and config["split"].endswith("_blind") and "mse" in test:
-            model = config["model"] + (" (changed)" if record.provenance["overrides"] else "")
-            key = (config["dataset"], str(config["options"]), config["split"], model)
-            key += (str(record.provenance["overrides"]),)
+            key = (config["dataset"], str(config["options"]), config["split"], config["model"])
+            key += (in_words(record.provenance["overrides"] or {}),)
             found.setdefault(key, []).append(test)
     rows = []
     for (dataset, options, split, model, settings), tests in sorted(found.items()):

@@ -256,7 +256,8 @@ def solve_few(
     from scipy.linalg import cho_factor, cho_solve
 
     row, column = np.nonzero(seen)
-    kernel = k_row[np.ix_(row, row)] * k_column[np.ix_(column, column)]
+    kernel = k_row[np.ix_(row, row)]
+    kernel *= k_column[np.ix_(column, column)]
     kernel[np.diag_indices(len(row))] += ridge
     out = np.zeros(seen.shape, dtype=kernel.dtype)
     factor = cho_factor(kernel, lower=True, overwrite_a=True, check_finite=False)

@@ -7,7 +7,7 @@ the manner of DeepDTA (Öztürk et al. 2018) and GraphDTA (Nguyen et al. 2021) s
 the head.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
@@ -88,6 +88,9 @@ class UMMEConfig:
     align : weight of the contrast between the modalities of an entity; 0 leaves it out
     temperature : of the contrast, at first
     members : trainings whose predictions are averaged
+    rows_a_step : entities of the first side that a step draws, with all their training pairs, in
+        passes over all of them: many cheap steps where one encoder is costly, as a convolution over
+        sequences is; 0 for every pair in every step
     """
 
     row_views: tuple[str, ...] = ("auto",)
@@ -115,6 +118,7 @@ class UMMEConfig:
     align: float = 0.0
     temperature: float = 0.1
     members: int = 1
+    rows_a_step: int = 0
     steps: int = 300
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
@@ -122,7 +126,9 @@ class UMMEConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises DataError for an unknown switch, or a share that is none."""
+        """Raises DataError for an unknown switch, a share that is none, or a curriculum in steps of
+        a few rows, whose pairs may all be held in.
+        """
         check_names(
             self,
             curriculum=CURRICULA,
@@ -135,6 +141,11 @@ class UMMEConfig:
         for name in ("hide", "held_in", "lose", "ramp"):
             if not 0 <= getattr(self, name) <= 1:
                 raise DataError(f"{name} of {getattr(self, name)}", remedy="use a share, 0 to 1")
+        if self.rows_a_step and self.curriculum != "none":
+            raise DataError(
+                f"rows_a_step of {self.rows_a_step} with the curriculum {self.curriculum!r}",
+                remedy="use every pair in every step (rows_a_step=0), or no curriculum",
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +184,30 @@ class Inputs:
     def dense(self) -> bool:
         """Whether the whole table costs less than its pairs one by one."""
         return len(self.seen[0]) * len(self.seen[1]) <= DENSE * len(self.pairs)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Passes over the training entities of the first side, so many at a time, in an order that
+    follows torch's generator; `narrowed` makes what a step reads.
+    """
+
+    inputs: Inputs
+    many: int
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        """[many] positions after [many] positions."""
+        rows = self.inputs.seen[0].nonzero()[:, 0]
+        order = torch.randperm(len(rows)).to(rows.device)
+        yield from rows[order].split(self.many)
+
+
+def narrowed(inputs: Inputs, rows: torch.Tensor) -> Inputs:
+    """The inputs as if only these rows had training pairs: nobody else is encoded in training."""
+    seen = torch.zeros_like(inputs.seen[0]).index_fill(0, rows, True)
+    some = seen[inputs.pairs[:, 0]]
+    kept = {name: getattr(inputs, name)[some] for name in ("pairs", "target", "held")}
+    return replace(inputs, seen=(seen, inputs.seen[1]), **kept)
 
 
 def recipe_of(name: str, side: Any) -> Recipe | None:
@@ -286,6 +321,9 @@ def _side_inputs(
     views = make_views(side, recipes)
     x = {name: view.tensor(device) for name, view in views.items()}
     present = {name: view.mask(device) for name, view in views.items()}
+    for name, value in x.items():
+        if isinstance(recipes[name], Letters):  # no encoder is shown what is not there
+            x[name] = value * present[name][:, None]
     seen = torch.as_tensor(np.isin(np.arange(len(side)), rows), device=device)
     filler = {}
     if config.missing == "mean":
@@ -614,10 +652,14 @@ class UMME(NetworkModel):
 
     def loss(self, net: Network, inputs: Inputs, *batch: Any) -> LossOutput:
         """See `objective`."""
-        return objective(net, inputs, self.config)
+        return objective(net, narrowed(inputs, *batch) if batch else inputs, self.config)
+
+    def batches(self, inputs: Inputs) -> Iterable[torch.Tensor] | None:
+        """See `Rows`; None where a step sees every training pair."""
+        return Rows(inputs, self.config.rows_a_step) if self.config.rows_a_step else None
 
     def schedule(self, inputs: Inputs) -> TrainConfig:
-        """One cycle; a step sees every training pair."""
+        """One cycle; a step sees every training pair, or those of `rows_a_step` rows."""
         config = self.config
         return TrainConfig(
             config.steps,

@@ -140,8 +140,10 @@ class SequenceEncoder(nn.Module):
     (as in DeepDTA, Öztürk et al. 2018).
 
     Embedding, then `layers` rounds of Conv1d and ReLU, each with the stride, then the maximum over
-    places, LayerNorm and one linear layer. What stands behind the end of a sequence never enters:
-    the result does not depend on how far a batch is padded.
+    places, BatchNorm over the sequences that are not empty, and one linear layer. What stands
+    behind the end of a sequence never enters: the result does not depend on how far a batch is
+    padded. The maxima of long sequences are nearly the same for all of them; a norm within each
+    would keep what they share, and the filters then die in the first steps of a training.
 
     Parameters
     ----------
@@ -154,7 +156,7 @@ class SequenceEncoder(nn.Module):
     Shapes
     ------
     x : [n, longest] int64 codes, zeros behind the end; out : [n, dim], of an empty sequence what
-    the linear layer makes of zeros
+    the linear layer makes of zeros, as of the mean of all sequences
 
     >>> SequenceEncoder(letters=4, width=8, dim=3)(torch.tensor([[1, 2, 0], [0, 0, 0]])).shape
     torch.Size([2, 3])
@@ -179,14 +181,20 @@ class SequenceEncoder(nn.Module):
                 for before, after in itertools.pairwise(widths)
             ]
         )
-        self.read_out = nn.Sequential(nn.LayerNorm(width), nn.Dropout(drop), nn.Linear(width, dim))
+        self.norm = nn.BatchNorm1d(width)
+        self.read_out = nn.Sequential(nn.Dropout(drop), nn.Linear(width, dim))
         self.stride = stride
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[n, longest] -> [n, dim]."""
         there = x != 0  # [n, longest]
+        some = there.any(1).nonzero()[:, 0]
         h = self.letter(x).transpose(1, 2)  # [n, width / 2, longest]
         for convolve in self.rounds:
             there = there[:, :: self.stride]
             h = F.relu(convolve(h)) * there[:, None].to(h.dtype)
-        return self.read_out(h.amax(2))  # nothing is below 0 after a ReLU
+        most = h.amax(2)  # [n, width]: nothing is below 0 after a ReLU
+        out = torch.zeros_like(most)
+        if len(some) > 1 or not self.training:  # one alone has no spread
+            out = out.index_copy(0, some, self.norm(most[some]))
+        return self.read_out(out)

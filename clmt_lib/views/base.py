@@ -456,7 +456,8 @@ class Alike(Recipe):
             marks = [there[place] for place in places]
         known = tuple(self._texts(side)[row] for row in marks)
         named = replace(self, known=dict.fromkeys(self.kinds, known))
-        x = named._rows([self._texts(side)[row] for row in there])
+        # with all of the side, as `make` does: one alignment is then kept, whatever the fold
+        x = named._rows(self._texts(side))[there]
         deviation = np.maximum(x.std(0), 0.03)
         return replace(named, mean=x.mean(0), deviation=deviation, fitted_on=np.array(there))
 

@@ -554,6 +554,28 @@ def test_a_stack_is_a_blend_out_of_fold_and_trees_on_what_it_leaves(tmp_path):
     assert np.array_equal(other.predict(data.pairs[whole.test]), found)
 
 
+def test_trees_take_what_is_best_over_the_folds_and_are_grown_on_all_of_them():
+    data = affinities()
+    whole = make_split(data, "published_refit")
+    grid = tuple({"num_leaves": 3, "learning_rate": rate} for rate in (1e-6, 0.3))
+    found = fitted(models.build("interaction_lightgbm", trees=8, grid=grid), data, whole)
+    scores = [
+        [
+            models.build("interaction_lightgbm", trees=8, grid=(one,)).fit(data, part).scores
+            for one in grid
+        ]
+        for part in whole.within()
+    ]
+    best = np.mean(scores, axis=0)  # [settings, bases]
+    setting, base = np.unravel_index(best.argmin(), best.shape)
+    assert found.chosen == {"base": ("drug", "effects")[base], **grid[setting]}
+    alone = models.build("interaction_lightgbm", trees=8)
+    alone.chosen = dict(found.chosen)
+    alone.fit(data, whole)
+    pairs = data.pairs[whole.test]
+    assert np.array_equal(alone.predict(pairs), found.predict(pairs))
+
+
 def test_nearest_measured_leaves_the_pair_itself_and_the_unmeasured_out():
     alike = np.array([[1.0, 0.9, 0.5, 0.8], [0.9, 1, 0, 0], [0.5, 0, 1, 0], [0.8, 0, 0, 1]])
     rest = np.array([[10.0, 1.0, 2.0, 3.0]])

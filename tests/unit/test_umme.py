@@ -58,6 +58,8 @@ def draw(*shape, seed=0):
 def test_the_convolution_equals_a_loop_over_places_and_does_not_see_the_padding():
     torch.manual_seed(0)
     net = SequenceEncoder(letters=5, width=4, dim=3, kernel=3, stride=2, layers=2).eval()
+    net.norm.running_mean += torch.rand(4)
+    net.norm.running_var *= 3
     codes = torch.tensor([[1, 5, 2, 2, 4, 3, 1, 0, 0], [2, 0, 0, 0, 0, 0, 0, 0, 0]])
     for row in codes:
         h = net.letter(row[row != 0])  # [letters, width / 2], without any padding
@@ -70,12 +72,29 @@ def test_the_convolution_equals_a_loop_over_places_and_does_not_see_the_padding(
                         total = total + convolve.weight[:, :, offset + 1] @ h[middle + offset]
                 out.append(total.clamp(min=0))
             h = torch.stack(out)
-        wanted = net.read_out(h.max(0).values)
+        z = (h.max(0).values - net.norm.running_mean) / (net.norm.running_var + 1e-5).sqrt()
+        wanted = net.read_out(net.norm.weight * z + net.norm.bias)
         assert torch.allclose(net(row[None])[0], wanted, atol=1e-6)
     longer = nn.functional.pad(codes, (0, 40))
     assert torch.allclose(net(longer), net(codes), atol=1e-6)
     empty = net(torch.zeros(1, 9, dtype=torch.int64))
     assert torch.allclose(empty[0], net.read_out(torch.zeros(4)), atol=1e-6)
+
+
+def test_a_convolution_in_training_is_scaled_by_the_sequences_that_are_there():
+    torch.manual_seed(0)
+    net = SequenceEncoder(letters=5, width=8, dim=8, kernel=3, layers=1, drop=0.0)
+    net.read_out[1] = nn.Identity()
+    codes = torch.randint(1, 6, (5, 9))
+    codes[2] = 0
+    z = net(codes)
+    assert torch.equal(z[2], torch.zeros(8))
+    others = z[[0, 1, 3, 4]]
+    assert others.mean(0).abs().max() < 1e-6
+    assert torch.equal(net(codes[[0, 2, 1, 3, 4]])[[0, 2, 3, 4]], others)
+    before = net.norm.running_mean.clone()
+    assert torch.equal(net(codes[:1]), torch.zeros(1, 8))  # alone it has no spread
+    assert torch.equal(net.norm.running_mean, before)
 
 
 @pytest.mark.parametrize("text", ["", "M", "MKVLA" * 600, "MBZX*U-", None])
@@ -345,6 +364,23 @@ def test_it_learns_no_bit_from_the_test_set(world, kind, changes):
         return UMME.make(**settings).fit(benchmark, cut).state()
 
     proves_blind(fit, world, cut, at_once=True).raise_if_leaky()
+
+
+def test_a_step_of_a_few_rows_reads_their_pairs_and_a_pass_all_of_them_once(world, split):
+    model = small(rows_a_step=7, identity=False)
+    inputs = model.prepare(world, split, torch.device("cpu"))
+    inputs.seen[0][3] = False  # somebody without a training pair is in no pass
+    passes = list(model.batches(inputs))
+    assert sorted(torch.cat(passes).tolist()) == inputs.seen[0].nonzero()[:, 0].tolist()
+    assert {len(rows) for rows in passes[:-1]} == {7}
+    net = model.build(inputs).eval()
+    rows = passes[0]
+    some = torch.isin(inputs.pairs[:, 0], rows)
+    said = net(inputs, inputs.pairs[some])
+    wanted = ((said - inputs.target[some]) ** 2).mean()
+    assert torch.allclose(model.loss(net, inputs, rows).total, wanted, atol=1e-5)
+    with pytest.raises(DataError, match="rows_a_step of 7 with the curriculum 'equal'"):
+        UMME.make(rows_a_step=7, curriculum="equal")
 
 
 def test_a_saved_model_and_strangers(world, split, tmp_path):

@@ -4,7 +4,7 @@ have beaten (chapter 08).
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -50,31 +50,40 @@ class Trees(TableModel):
     def votes(self, x: np.ndarray) -> np.ndarray:
         """[n] predictions of the fitted ensemble for features [n, 2 k] float32."""
 
+    def refit(self, benchmark: Benchmark, split: Split) -> Self:
+        """See `TableModel.refit`; what an earlier `fit` chose is forgotten."""
+        self.chosen = {}
+        return super().refit(benchmark, split)
+
     def fit(self, benchmark: Benchmark, split: Split) -> "Trees":
-        """Fit on train, choose from the grid on valid."""
+        """Fit on train, choose from the grid on valid; without a valid, what was chosen before."""
         self.remember(benchmark)
         self._fit_features(benchmark, split)
         self.mean, cell, drug = additive_effects(benchmark, split.train)
         pairs, y, best, model = benchmark.pairs, benchmark.y, None, None
         x, valid = (self._features(pairs[part]) for part in (split.train, split.valid))
-        for base in ("drug", "effects"):
-            row = cell if base == "effects" else 0 * cell
+        candidates = [
+            {"base": base, **settings} for base in ("drug", "effects") for settings in self.grid
+        ]
+        if not len(split.valid):
+            candidates = [self.chosen or candidates[self.pick]]
+        self.scores = []
+        for candidate in candidates:
+            row = cell if candidate["base"] == "effects" else 0 * cell
             table = self.mean + row[:, None] + drug[None]
             rest = y - table[tuple(pairs.T)]
-            for settings in self.grid:
-                candidate = {"base": base, **settings}
-                if not len(split.valid) and candidate != self.chosen:  # what was chosen before
-                    continue
-                grown = self.grow(settings).fit(x, rest[split.train])
-                if len(split.valid):
-                    base_valid = table[tuple(pairs[split.valid].T)]
-                    found = selection_score(benchmark, split, base_valid + grown.predict(valid))
-                    better = improves(found, best)
-                else:
-                    found, better = None, True
-                if better:
-                    best, model, self.chosen = found, grown, candidate
-                    self.row, self.column, self.base = row, drug, table
+            settings = {name: value for name, value in candidate.items() if name != "base"}
+            grown = self.grow(settings).fit(x, rest[split.train])
+            if len(split.valid):
+                base_valid = table[tuple(pairs[split.valid].T)]
+                found = selection_score(benchmark, split, base_valid + grown.predict(valid))
+                self.scores.append(found)
+                better = improves(found, best)
+            else:
+                found, better = None, True
+            if better:
+                best, model, self.chosen = found, grown, candidate
+                self.row, self.column, self.base = row, drug, table
         self.keep(model)
         return self
 
