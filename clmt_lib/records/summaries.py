@@ -19,8 +19,9 @@ Fold = tuple[int, int]  # seed and fold of a split
 
 
 def table(folder: str | Path | None = None, role: str = "test") -> pd.DataFrame:
-    """Every run as one row of a frame: configuration (`settings` as JSON of what overrides the
-    defaults), the metrics of `role`, seconds. Empty where there is none.
+    """Every run as one row of a frame: configuration (`options` of the benchmark's reader and
+    `settings` as JSON of what overrides the defaults), the metrics of `role`, seconds. Empty where
+    there is none. Runs of one benchmark with other options may have another unit.
     """
     rows = []
     for record in store.runs(folder):
@@ -28,6 +29,7 @@ def table(folder: str | Path | None = None, role: str = "test") -> pd.DataFrame:
         rows.append(
             {
                 **about,
+                "options": json.dumps(record.config["options"], sort_keys=True),
                 "settings": json.dumps(record.provenance["overrides"], sort_keys=True),
                 **record.metrics[role],
                 "seconds": record.provenance["seconds"].get("fit"),
