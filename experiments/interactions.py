@@ -4,7 +4,8 @@
     python experiments/interactions.py
 
 reads the runs of `experiments/configs/dti.yaml`, and trains a ridge with one modality more or less
-for new drugs, new proteins and both (a minute; needs `CLMT_DATA`).
+for new drugs, new proteins and both (a minute; needs `CLMT_DATA`; with `--runs` nothing is
+trained).
 
 A pair is *named* where the drug's annotation lists the protein's gene among its targets.
 """
@@ -15,7 +16,7 @@ import sys
 import numpy as np
 
 from clmt_lib import data, models, tasks
-from clmt_lib.records import provenance, write_derived
+from clmt_lib.records import provenance, read, write_derived
 from clmt_lib.records.store import runs
 from clmt_lib.tasks import metrics
 
@@ -266,7 +267,17 @@ def main(argv=None):
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--records", metavar="DIR")
-    folder = parser.parse_args(argv).records
+    parser.add_argument(
+        "--runs", action="store_true", help="read the runs anew, keep what was trained for the rest"
+    )
+    given = parser.parse_args(argv)
+    folder = given.records
+    if given.runs:
+        record = read("interactions", folder)
+        of_runs = {"published": published(folder), "cold": cold(folder)}
+        parts = {"config": record.config, "provenance": record.provenance}
+        write_derived("interactions", {**parts, "metrics": {**record.metrics, **of_runs}}, folder)
+        return
     davis, human = data.load("davis", modalities="all"), data.load("human")
     tables = (davis, human, data.load("biosnap_partial"))
     said = {kind: predictions(davis, kind) for kind in VARIANTS}

@@ -23,7 +23,7 @@ from clmt_lib.io import DataError
 from clmt_lib.models.base import check_names
 from clmt_lib.models.network import NetworkModel
 from clmt_lib.nn.contrast import Temperature, info_nce, multi_view
-from clmt_lib.nn.encoders import SequenceEncoder, Tower
+from clmt_lib.nn.encoders import EntityNorm, SequenceEncoder, Tower
 from clmt_lib.nn.fusion import CrossAttention, SideAttention, stacked
 from clmt_lib.nn.heads import LossOutput
 from clmt_lib.nn.molecular import GINE
@@ -364,9 +364,22 @@ def _fill(x: dict[str, Any], present: dict[str, torch.Tensor], filler: Mapping[s
         present[name] = torch.ones_like(present[name])
 
 
+class GraphEncoder(nn.Module):
+    """Two rounds of messages between atoms, scaled over molecules: `MoleculeGraphs` -> [n, dim]."""
+
+    def __init__(self, dim: int, drop: float) -> None:
+        super().__init__()
+        self.graph = GINE(dim, layers=2, drop=drop, out=dim)
+        self.norm = EntityNorm(dim)
+
+    def forward(self, graphs: MoleculeGraphs) -> torch.Tensor:
+        """See the class."""
+        return self.norm(self.graph(graphs), graphs.known > 0)
+
+
 def _encoder(recipe: Recipe, x: Any, config: UMMEConfig) -> nn.Module:
     if isinstance(x, MoleculeGraphs):
-        return GINE(config.dim, layers=2, drop=config.drop, out=config.dim)
+        return GraphEncoder(config.dim, config.drop)
     if isinstance(recipe, Letters):
         return SequenceEncoder(recipe.letters, config.dim, config.dim, drop=config.drop)
     return Tower(x.shape[1], config.hidden, config.dim, config.drop_in, config.drop)

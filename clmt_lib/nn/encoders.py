@@ -135,15 +135,40 @@ class SequenceTower(nn.Module):
         return self.layers(x[:, None])
 
 
+class EntityNorm(nn.Module):
+    """BatchNorm over the entities that are there: what an encoder makes of all of them alike is
+    taken off, where a norm within each would keep it. Who is not there, or alone in training, gets
+    zeros.
+
+    Shapes
+    ------
+    x : [n, width]; there : [n] bool; out : [n, width]
+
+    >>> EntityNorm(2).eval()(torch.ones(2, 2), torch.tensor([True, False])).round()
+    tensor([[1., 1.],
+            [0., 0.]], grad_fn=<RoundBackward0>)
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, x: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        some, out = there.nonzero()[:, 0], torch.zeros_like(x)
+        if len(some) > 1 or not self.training:  # one alone has no spread
+            out = out.index_copy(0, some, self.norm(x[some]))
+        return out
+
+
 class SequenceEncoder(nn.Module):
     """A small convolution over letters, such as residues of a protein or characters of a SMILES
     (as in DeepDTA, Öztürk et al. 2018).
 
     Embedding, then `layers` rounds of Conv1d and ReLU, each with the stride, then the maximum over
-    places, BatchNorm over the sequences that are not empty, and one linear layer. What stands
-    behind the end of a sequence never enters: the result does not depend on how far a batch is
-    padded. The maxima of long sequences are nearly the same for all of them; a norm within each
-    would keep what they share, and the filters then die in the first steps of a training.
+    places, `EntityNorm` and one linear layer. What stands behind the end of a sequence never
+    enters: the result does not depend on how far a batch is padded. The maxima of long sequences
+    are nearly the same for all of them: with a norm within each, filters died in the first steps.
 
     Parameters
     ----------
@@ -181,20 +206,17 @@ class SequenceEncoder(nn.Module):
                 for before, after in itertools.pairwise(widths)
             ]
         )
-        self.norm = nn.BatchNorm1d(width)
+        self.norm = EntityNorm(width)
         self.read_out = nn.Sequential(nn.Dropout(drop), nn.Linear(width, dim))
         self.stride = stride
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[n, longest] -> [n, dim]."""
         there = x != 0  # [n, longest]
-        some = there.any(1).nonzero()[:, 0]
+        known = there.any(1)
         h = self.letter(x).transpose(1, 2)  # [n, width / 2, longest]
         for convolve in self.rounds:
             there = there[:, :: self.stride]
             h = F.relu(convolve(h)) * there[:, None].to(h.dtype)
         most = h.amax(2)  # [n, width]: nothing is below 0 after a ReLU
-        out = torch.zeros_like(most)
-        if len(some) > 1 or not self.training:  # one alone has no spread
-            out = out.index_copy(0, some, self.norm(most[some]))
-        return self.read_out(out)
+        return self.read_out(self.norm(most, known))

@@ -211,6 +211,7 @@ class LightGBM(Trees):
         return _Quiet(
             LGBMRegressor(
                 n_estimators=self.trees,
+                n_jobs=0,  # what OMP_NUM_THREADS says: else a thread a core, each waiting for all
                 subsample=0.8,
                 subsample_freq=1,
                 colsample_bytree=0.5,
