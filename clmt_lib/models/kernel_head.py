@@ -575,7 +575,13 @@ class Structured:
         target, seen = torch.from_numpy(self.target), torch.from_numpy(self.seen.astype(float))
         eigen: list[Any] = []  # forwards and backwards, it is one system
 
-        def solve(k_row, k_column, right, pairs, ridge):
+        def solve(
+            k_row: np.ndarray,
+            k_column: np.ndarray,
+            right: np.ndarray,
+            pairs: np.ndarray,
+            ridge: float,
+        ) -> Any:
             if not eigen:
                 rows = pairs.any(1)
                 eigen.append(np.linalg.eigh(k_row[np.ix_(rows, rows)]))

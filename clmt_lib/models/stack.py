@@ -373,7 +373,7 @@ def seen_bases(
         0.2 * facts["same"],
     )
 
-    def learned(rows, sharpness):
+    def learned(rows: np.ndarray, sharpness: float) -> np.ndarray:
         return np.exp(sharpness * (correlation(rows) - 1))
 
     smooth = factors

@@ -8,6 +8,7 @@ atoms) is a row of zeros, to be masked by the caller.
 import math
 from collections.abc import Sequence
 from functools import reduce
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,9 @@ from torch import nn
 
 from clmt_lib.nn.encoders import dropout
 from clmt_lib.views.geometry import MoleculeGraphs, load_pyg
+
+if TYPE_CHECKING:  # PyG takes seconds to import
+    from torch_geometric.nn import GraphNorm
 
 # mean and spread, so that the numbers enter the network near 0
 LENGTH = 1.45, 0.15  # of a bond in a drug, angstrom
@@ -79,13 +83,13 @@ def mean_of_atoms(h: torch.Tensor, molecule: torch.Tensor, n: int) -> torch.Tens
     return total / torch.bincount(molecule, minlength=n).clamp(min=1)[:, None]
 
 
-def graph_norm(norm: nn.Module, x: torch.Tensor, graph: torch.Tensor, n: int) -> torch.Tensor:
+def graph_norm(norm: "GraphNorm", x: torch.Tensor, graph: torch.Tensor, n: int) -> torch.Tensor:
     """PyG's `GraphNorm` `norm` (Cai et al. 2021) of x [nodes, dim] over each of n graphs, `graph`
     [nodes], in fewer passes over the nodes.
     """
     nodes = torch.bincount(graph, minlength=n).clamp(min=1)[:, None]
 
-    def mean(values):
+    def mean(values: torch.Tensor) -> torch.Tensor:
         return values.new_zeros(n, values.shape[1]).index_add(0, graph, values) / nodes
 
     out = x - (norm.mean_scale * mean(x)).index_select(0, graph)

@@ -107,7 +107,7 @@ def load_transfer(
 
     said = {}
 
-    def words(drugs):
+    def words(drugs: pd.DataFrame) -> pd.DataFrame:
         worded, said["how"] = in_the_words_of(drugs, read_drugs(locate(folder)))
         return worded
 

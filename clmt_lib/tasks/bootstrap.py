@@ -499,7 +499,7 @@ def _concordance(y, p, weight):
 def _unweighted(name, defined=False):
     """A metric of what is not drawn again, the same in every draw (or whether it is defined)."""
 
-    def same(y, p, weight):
+    def same(y: np.ndarray, p: np.ndarray, weight: np.ndarray) -> np.ndarray:
         value = METRICS[name](y, np.zeros(len(y)) if defined else p)
         return np.full(len(weight), not np.isnan(value) if defined else value)
 

@@ -138,7 +138,7 @@ class RidgePerDrug(PerDrug):
         x, target, offset, spread, general = self.prepare(benchmark, split)
         gram = x @ x.T  # [lines, lines]
 
-        def column(values, ridge):
+        def column(values: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray]:
             seen = np.isfinite(values)
             if not seen.any():
                 return column(general, ridge)

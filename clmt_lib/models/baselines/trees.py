@@ -267,11 +267,11 @@ class _Quiet:
     def __init__(self, regressor):
         self.regressor = regressor
 
-    def fit(self, x, y):
+    def fit(self, x: np.ndarray, y: np.ndarray) -> "_Quiet":
         """Fit, and keep the bare booster."""
         self.booster = self.regressor.fit(x, y).booster_
         return self
 
-    def predict(self, x):
+    def predict(self, x: np.ndarray) -> np.ndarray:
         """[n] predictions."""
         return self.booster.predict(x)
