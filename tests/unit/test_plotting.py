@@ -463,9 +463,12 @@ def test_agreement_marks_the_mean_of_each_graph():
     assert sorted(len(line.get_xdata()) for line in ax.lines if line.get_marker() in "oD") == [2, 3]
 
 
-def test_hearers_counts_those_who_hear_nobody():
+def test_hearers_counts_those_who_receive_from_none():
     axes = plotting.hearers({"lines": np.array([3, 3, 3]), "drugs": np.array([0, 0, 9])}, 3)
-    assert [ax.get_title() for ax in axes] == ["lines: 0 hear nobody", "drugs: 2 hear nobody"]
+    assert [ax.get_title() for ax in axes] == [
+        "lines: 0 receive from none",
+        "drugs: 2 receive from none",
+    ]
     assert [sum(bar.get_height() for bar in ax.patches) for ax in axes] == [3, 3]
 
 
@@ -680,10 +683,10 @@ def test_a_tie_is_hollow_and_what_is_not_in_says_so():
     assert [mark.get_markerfacecolor() == "none" for mark in marks] == [True, False]
     names = [label.get_text() for label in ax.get_yticklabels()]
     assert names == [
-        "tgsa mixed: learned-kernel ridge",
+        "TGSA mixed: learned-kernel ridge",
         "CLMT",
         "stack",
-        "gdsc2 mixed: kernel ridge (text)",
+        "GDSC2 mixed: kernel ridge (text)",
         "stack",
     ]
     assert words_of(ax).split() == ["not", "in", "yet"] and [
@@ -795,6 +798,21 @@ def test_every_model_stands_in_every_row_beside_the_ceiling_and_few_folds_are_ho
     assert not plotting.transfer_scores({"one": scored()}, ["clmt"], origin="natural")[
         0
     ].collections  # no ceiling without a second measurement
+
+
+def test_a_kind_of_pair_that_no_panel_has_gets_no_row():
+    frame = scored()
+    (ax,) = plotting.transfer_scores({"one": frame[frame["category"] != "seen"]}, ["clmt"])
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "new pair",
+        "new line",
+        "new drug",
+        "new line\nand new drug",
+    ]
+    alone = frame[frame["model"] == "clmt"]
+    plotting.transfer_scores({"one": alone}, ["clmt"])
+    (legend,) = plt.gcf().legends
+    assert [text.get_text() for text in legend.get_texts()] == ["CLMT"]  # no ceiling, no such line
 
 
 def test_a_dumbbell_goes_from_home_to_away():

@@ -508,11 +508,20 @@ def test_a_forest_of_two_splits_has_two_panels_and_needs_its_own_figure(closed):
     )
     axes = plotting.study(both)
     assert len(axes) == 2 and [ax.get_title() for ax in axes] == [
-        "gdsc2, mixed",
-        "gdsc2, drug-blind",
+        "GDSC2, mixed",
+        "GDSC2, drug-blind",
     ]
     with pytest.raises(ValueError, match="2 panels"):
         plotting.study(both, ax=plt.subplots()[1])
+
+
+def test_three_panels_stand_above_each_other_and_name_their_axis_once(closed):
+    import pandas as pd
+
+    axes = plotting.study(pd.concat(forest().assign(name=f"world {i}") for i in range(3)))
+    places = [ax.get_subplotspec().rowspan.start for ax in axes]
+    assert places == [0, 1, 2] and [bool(ax.get_xlabel()) for ax in axes] == [False, False, True]
+    assert len({ax.get_xlim() for ax in axes}) == 1
 
 
 def dots(ax):

@@ -43,7 +43,7 @@ BLIND_HINTS = {
 }
 
 
-exercise("06.2", "the validation set is a rehearsal: it asks what the test will ask.")(
+exercise("06.2", "the validation set asks what the test set will ask.")(
     lambda answer: chosen(
         answer, BLIND_HINTS, ("mixed", "cell_blind", "drug_blind", "scaffold_blind", "tissue_blind")
     )

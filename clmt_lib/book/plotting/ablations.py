@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from clmt_lib import tasks
-from clmt_lib.book.plotting.style import GREY, WIDTH
+from clmt_lib.book.plotting.style import GREY, WIDTH, spelt
 from clmt_lib.records.studies import verdicts
 
 AXES = {  # metric -> label
@@ -16,6 +16,7 @@ AXES = {  # metric -> label
     "pcc": "global r, variant − base",
     "pcc_per_drug": "per-drug r, variant − base",
 }
+STACKED = 3  # panels: beside each other the names of their axes would touch
 BETTER, WORSE, QUIET = (0, "o"), (1, "D"), (None, "s")  # place in the colour-blind palette, marker
 
 
@@ -60,7 +61,7 @@ def study(
             panel.set_title(
                 f"{where}{name.replace('_', ' ')}"
                 if name
-                else f"{dataset}, {split.replace('_', '-')}",
+                else f"{spelt(dataset)}, {split.replace('_', '-')}",
                 fontsize=10,
             )
     axes[0].set_yticks(
@@ -69,16 +70,19 @@ def study(
     )
     axes[0].set_ylim(len(variants) - 0.4, -0.9)
     _one_scale(axes, frame)
+    if len(panels) == STACKED and frame["metric"].nunique() == 1:
+        for panel in axes[:-1]:
+            panel.set_xlabel("")
     return axes
 
 
 def _axes(panels, rows, title):
-    """[panels] axes of a new figure: a row of up to three, else rows of two; the unused are
-    removed.
+    """[panels] axes of a new figure: three stand above each other, others in rows of two; the
+    unused are removed.
     """
     import matplotlib.pyplot as plt
 
-    columns = panels if panels <= 3 else 2
+    columns = 1 if panels in (1, STACKED) else 2
     lines = -(-panels // columns)
     size = WIDTH if columns == 1 else 7, lines * (0.95 + 0.3 * rows) + 0.4
     fig, axes = plt.subplots(lines, columns, figsize=size, sharey=True, squeeze=False)
@@ -128,7 +132,7 @@ def _panel(ax, rows, variants):
     )
     ax.axvline(0, color=GREY, linewidth=1)
     ax.set_xlabel(f"{label}\n{'worse ←   → better' if up else 'better ←   → worse'}")
-    ax.locator_params(axis="x", nbins=5)
+    ax.locator_params(axis="x", nbins=4)
     ax.grid(axis="x")
 
 

@@ -120,12 +120,12 @@ def copies(counts: Mapping[str, Any], most: int = 8) -> Axes:
 
 
 def recall(ranks: Mapping[str, np.ndarray], pool: int, ax: Axes | None = None) -> Axes:
-    """Share of entities whose partner is among the first k, against k; the dotted diagonal is
+    """Share of entities whose positive is among the first k, against k; the dotted diagonal is
     chance.
 
     Parameters
     ----------
-    ranks : name -> [entities] rank of the partner, 1 is best
+    ranks : name -> [entities] rank of the positive, 1 is best
     pool : number of candidates
 
     Returns
@@ -147,7 +147,7 @@ def recall(ranks: Mapping[str, np.ndarray], pool: int, ax: Axes | None = None) -
         )
     ax.set(
         xlabel="places looked at, k",
-        ylabel="partner among the first k",
+        ylabel="positive among the first k",
         xlim=(0, pool),
         ylim=(0, 1.03),
     )
@@ -158,8 +158,8 @@ def recall(ranks: Mapping[str, np.ndarray], pool: int, ax: Axes | None = None) -
 
 
 def temperatures(frame: pd.DataFrame, chance: float = 0.5) -> np.ndarray:
-    """A sweep over the temperature: where the partner lands on held-out entities, and how near
-    partners and how spread entities are.
+    """A sweep over the temperature: where the positive lands on held-out entities, and how near
+    positives and how spread entities are.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def temperatures(frame: pd.DataFrame, chance: float = 0.5) -> np.ndarray:
     axes[0].set(
         xscale="log",
         xlabel="temperature",
-        ylabel="place of the partner\n0 first, 1 last",
+        ylabel="place of the positive\n0 first, 1 last",
         ylim=(0, None),
     )
     axes[0].set_xticks(frame.index, [f"{value:g}" for value in frame.index])
@@ -198,7 +198,7 @@ def temperatures(frame: pd.DataFrame, chance: float = 0.5) -> np.ndarray:
             xytext=(7, 2),
             fontsize=9,
         )
-    axes[1].set(xlabel="distance of partners  ← nearer", ylabel="uniformity  ← more spread")
+    axes[1].set(xlabel="distance of positives  ← nearer", ylabel="uniformity  ← more spread")
     axes[1].margins(0.15)
     return axes
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, WIDTH, display_name, look
+from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, WIDTH, display_name, look, spelt
 
 USES = {
     "fitted on": 0,
@@ -243,7 +243,9 @@ def _name_rows(ax, frame, rows):
     ax.set_yticks(
         list(rows.values()),
         [
-            f"{where}: {display_name(model)}" if kernels[where] == model else display_name(model)
+            f"{spelt(where)}: {display_name(model)}"
+            if kernels[where] == model
+            else display_name(model)
             for where, model in rows
         ],
     )

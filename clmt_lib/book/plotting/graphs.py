@@ -144,8 +144,8 @@ def agreement(
 def hearers(
     counts: Mapping[str, np.ndarray], k: int, label: str = "nodes that one receives from"
 ) -> Axes:
-    """How many others each node hears when similarity edges run backwards, a panel a kind of node;
-    the dashed line is what everyone should hear.
+    """From how many others each node receives when similarity edges run backwards, a panel a kind
+    of node; the dashed line is how many it should be.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def hearers(
         )
         ax.margins(y=0.25)
         ax.set(
-            title=f"{name}: {(np.asarray(values) == 0).sum()} hear nobody",
+            title=f"{name}: {(np.asarray(values) == 0).sum()} receive from none",
             ylabel=name,
             xlim=(-2, top),
         )
@@ -189,7 +189,7 @@ def hearers(
 def depth(
     reached: Mapping[str, Sequence[float]], left: Mapping[str, Sequence[float]], title: str = ""
 ) -> np.ndarray:
-    """What more layers do: the share of all nodes that a node hears of, and the share of
+    """What more layers do: the share of all nodes that reach a node, and the share of
     differences between nodes that is left.
 
     Parameters
@@ -204,7 +204,10 @@ def depth(
 
     fig, axes = plt.subplots(2, 1, figsize=(WIDTH, 4.8), sharex=True)
     for ax, curves, label in zip(
-        axes, (reached, left), ("share of the others heard of", "differences left"), strict=True
+        axes,
+        (reached, left),
+        ("share of the others\nthat reach a node", "share of the\ndifferences left"),
+        strict=True,
     ):
         for (name, values), place, marker, style in zip(
             curves.items(), (0, 1, 2), "osD", ("-", "--", ":")

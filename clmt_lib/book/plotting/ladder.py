@@ -17,6 +17,7 @@ from clmt_lib.book.plotting.style import (
     look,
     plain,
     seconds,
+    spelt,
 )
 
 
@@ -183,7 +184,9 @@ def paired(
     import seaborn
 
     label = fill(label, 24 if ax else 44)  # one of several panels is narrow
-    ax = ax or plt.subplots(figsize=(WIDTH, 0.9 + 0.38 * len(frame)))[1]
+    names = [fill(spelt(plain(name)), 34) for name in frame.index]
+    step = 0.38 if max((name.count("\n") for name in names), default=0) < 2 else 0.5
+    ax = ax or plt.subplots(figsize=(WIDTH, 0.9 + step * len(frame)))[1]
     for row, (_, values) in enumerate(frame.iterrows()):
         tie = values["low"] <= 0 <= values["high"]
         gain = tie or (values["low"] > 0) == larger_is_better
@@ -197,7 +200,7 @@ def paired(
             markerfacecolor="none" if tie else colour,
         )
     ax.axvline(0, color=GREY, linewidth=1)
-    ax.set_yticks(range(len(frame)), [fill(plain(name), 34) for name in frame.index])
+    ax.set_yticks(range(len(frame)), names)
     ax.set_ylim(len(frame) - 0.4, -0.6)
     ax.set_xlabel(label)
     ax.locator_params(axis="x", nbins=5)

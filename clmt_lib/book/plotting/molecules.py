@@ -40,13 +40,22 @@ def molecule(
     ax = ax or plt.subplots(figsize=(3.6, 3.0))[1]
     for first, second, order in bonds:
         _bond(ax, position[int(first)], position[int(second)], order)
+    near: list[list[int]] = [[] for _ in elements]
+    for first, second, _ in bonds:
+        near[int(first)].append(int(second))
+        near[int(second)].append(int(first))
     for number, (place, element) in enumerate(zip(position, elements, strict=True)):
         label = ("" if element == "C" else element) + (f"{number}" if numbered else "")
+        away = place - np.mean(position[near[number]], axis=0) if near[number] else np.ones(2)
+        length = np.linalg.norm(away)
         ax.annotate(
             label,
             place,
-            xytext=(3, 3),
+            # on the side where no bond is; between opposite bonds, above
+            xytext=8 * (away / length if length > 0.1 else np.array([0.0, 1.0])),
             textcoords="offset points",
+            ha="center",
+            va="center",
             fontsize=8,
             fontweight="bold",
             color=GREY,

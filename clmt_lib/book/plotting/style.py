@@ -1,5 +1,6 @@
 """Colours, markers and the defaults of every figure; names and families are the registry's."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ __all__ = [
     "look",
     "plain",
     "seconds",
+    "spelt",
     "style",
 ]
 
@@ -38,6 +40,7 @@ FAMILIES = {  # family of the registry -> (place in the colour-blind palette, ma
     "combined": (6, "X"),
     "auxiliary data": (9, "d"),  # other tables of the same lines (`data.response.auxiliary`)
 }
+SCREENS = ("gdsc1", "gdsc2", "tgsa", "ccle", "ctrp")
 LABELS = {  # metric -> label of its axis
     "rmse": "RMSE, ln(µM)  ← better",
     "mae": "MAE, ln(µM)  ← better",
@@ -56,6 +59,15 @@ def plain(name: object) -> str:
     \$A\$
     """
     return "\n".join(map(harmless, str(name).split("\n"))).replace("$", r"\$")
+
+
+def spelt(where: str) -> str:
+    """The names of screens in a text as people write them.
+
+    >>> spelt("gdsc2 cell-blind: stack")
+    'GDSC2 cell-blind: stack'
+    """
+    return re.sub(rf"\b(?:{'|'.join(SCREENS)})\b", lambda name: name[0].upper(), where)
 
 
 def style() -> None:

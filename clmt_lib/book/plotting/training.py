@@ -248,7 +248,7 @@ def choices(
     ax.set_xticks(places, frame.columns)
     ax.set(ylabel=label, title=title)
     ax.grid(axis="y")
-    ax.legend(loc="upper left")
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return ax
 
 

@@ -107,17 +107,23 @@ def transfer_scores(
     """
     import matplotlib.pyplot as plt
 
+    asked = {
+        title: frame[(frame["origin"] == origin) & frame["words"].isna()]
+        for title, frame in frames.items()
+    }
+    there = pd.concat(asked.values())
+    kinds = [kind for kind in KINDS if kind in set(there["category"])] or list(KINDS)
     fig, axes = plt.subplots(
         1,
         len(frames),
-        figsize=(7, 4.9),
+        figsize=(7, 1.4 + 0.7 * len(kinds)),
         sharey=True,
         sharex=True,
         squeeze=False,
     )
     for ax, (title, frame) in zip(axes[0], frames.items(), strict=True):
-        rows = frame[(frame["origin"] == origin) & frame["words"].isna()]
-        for place, kind in enumerate(KINDS):
+        rows = asked[title]
+        for place, kind in enumerate(kinds):
             of_kind = rows[rows["category"] == kind].set_index("model")
             _ceiling(ax, of_kind, place)
             for step, name in enumerate(models):
@@ -132,12 +138,12 @@ def transfer_scores(
         ax.axvline(0, color=GREY, linewidth=1, linestyle=":")
         _titled(ax, title, frame)
     axes[0][0].set_yticks(
-        range(len(KINDS)),
-        [label.replace(" and ", "\nand ").replace(" in ", "\nin ") for label, _ in KINDS.values()],
+        range(len(kinds)),
+        [KINDS[kind][0].replace(" and ", "\nand ").replace(" in ", "\nin ") for kind in kinds],
     )
-    axes[0][0].set_ylim(len(KINDS) - 0.45, -0.55)
+    axes[0][0].set_ylim(len(kinds) - 0.45, -0.55)
     axes[0][len(frames) // 2].set_xlabel(AXIS)
-    _names(fig, models)
+    _names(fig, models, CEILING in set(there["model"]))
     return axes[0]
 
 
@@ -186,24 +192,18 @@ def _mark(ax, row, looks, height, most):
     )
 
 
-def _names(fig, models):
+def _names(fig, models, ceiling):
     from matplotlib.lines import Line2D
 
     handles = [
         Line2D([], [], color=colour, marker=marker, linestyle="", label=display_name(name))
         for name, (colour, marker) in _looks(models).items()
     ]
-    handles.append(
-        Line2D(
-            [],
-            [],
-            color=GREY,
-            linewidth=2.6,
-            label="ceiling: one laboratory's measurement against the other's",
-        )
-    )
+    if ceiling:
+        said = "ceiling: one laboratory's measurement against the other's"
+        handles.append(Line2D([], [], color=GREY, linewidth=2.6, label=said))
     fig.legend(
-        handles=handles, loc="outside lower center", ncols=3, columnspacing=1.2, handletextpad=0.3
+        handles=handles, loc="outside lower center", ncols=3, columnspacing=1.2, handletextpad=0.6
     )
 
 
@@ -302,7 +302,7 @@ def pilot_curves(curves: Mapping[str, pd.DataFrame]) -> Any:
 CORNERS = {  # kind of pair -> (column, row, model that answers)
     "known": (0, 0, "pairs: views and structure"),
     "new line": (0, 1, "rows: views of lines"),
-    "new drug": (1, 0, "columns: views of drugs,\nand a level"),
+    "new drug": (1, 0, "columns: views\nof drugs, and a level"),
     "both new": (1, 1, "rows, carried over\nby columns"),
 }
 
