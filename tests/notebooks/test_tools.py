@@ -746,7 +746,7 @@ LISTED = (
     "autograd barcode benchmark bonferroni bookkeeping boolean bootstrap bottleneck caffeine "
     "calibrated calibrates caption carbonyl cauchy caveats censored checksum chirality "
     "chromium cisplatin claimants colab conda conformal conformers conjugate consortia "
-    "contradict contrastive convolutions correlate cosine covariance crippen criticise culprit "
+    "contradict contrastive convolution convolutions correlate cosine covariance crippen criticise culprit "
     "dataset denoised denominator descriptors detour diff differentiable disjoint docstrings "
     "dropout embedding embeds encode encoders encyclopaedic endoplasmic ensembl entrez "
     "erlotinib errs eval exponent extrapolate extrapolated extrapolation factorisation factorise "
