@@ -207,7 +207,8 @@ def orders(found):
             if not question.startswith("read"):
                 other, drawn = _pooled([ends[fold] for fold in both], question, "fine_tuned")
                 gap = [value - other, *tasks.interval(pooled - drawn)]
-            rows.append(out | dict(zip(("gap", "gap_low", "gap_high"), gap, strict=True)))
+            out |= dict(zip(("gap", "gap_low", "gap_high"), gap, strict=True))
+            rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in out.items()})
     return rows
 
 
