@@ -240,12 +240,20 @@ def number_lines(found):
     ]
 
 
+def as_the_base(settings, base):
+    """Whether an arm was trained in the way of the base, its own part apart."""
+    keys = ("share", "target", "learning_rate", "backbone", *base)
+    return all(settings.get(key) == base.get(key) for key in keys)
+
+
 def curves(found):
     """[{split, arm, step, valid}] of fold 0: fine-tuning after pre-training, and without."""
+    base = records.read_study(STUDY)[0][1].settings
     return [
         {"split": kind, "arm": arm, "step": step, "valid": valid}
         for (arm, kind, _), (settings, folds) in found.items()
         if arm in ("mse", "clip_number", "clip_caption", "soft") and 0 in folds
+        if as_the_base(settings, base)
         for step, valid in folds[0]["curve"]
     ]
 
@@ -379,10 +387,7 @@ def ranking(benchmark, folder=None):
         asked = config.dataset == DATASET and config.split in SPLITS and not config.seed
         if asked and config.fold < 5 and arm != "base" and records.exists(name, folder):
             rmse = records.read(name, folder).metrics["valid"]["rmse"]
-            sizes = {
-                key: config.settings.get(key) for key in ("share", "target", "learning_rate", *base)
-            }
-            if variant == "two_members" or all(sizes[key] == base.get(key) for key in sizes):
+            if variant == "two_members" or as_the_base(config.settings, base):
                 told.setdefault((config.split, arm), {})[config.fold] = rmse
     rows = []
     for (kind, arm), found in told.items():
