@@ -252,12 +252,16 @@ def lighter(picture: bytes) -> bytes:
 
 
 def _lighter(output: dict) -> dict:
-    """An output with its PNG in few colours: the chapters are committed with their figures."""
-    data = output.get("data", {})
-    if "image/png" not in data:
-        return output
-    encoded = base64.b64encode(lighter(base64.b64decode(_text(data["image/png"]))))
-    return {**output, "data": {**data, "image/png": encoded.decode() + "\n"}}
+    """An output with its PNG in few colours, and its table without the blank space between tags:
+    the chapters are committed with both.
+    """
+    data = dict(output.get("data", {}))
+    if "image/png" in data:
+        few = base64.b64encode(lighter(base64.b64decode(_text(data["image/png"]))))
+        data["image/png"] = few.decode() + "\n"
+    if "<table" in _text(data.get("text/html", "")):
+        data["text/html"] = re.sub(r"\s*\n\s*(?=<)", "", _text(data["text/html"]))
+    return {**output, "data": data} if data else output
 
 
 def normalised(notebook: dict) -> dict:
