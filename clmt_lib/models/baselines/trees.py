@@ -66,7 +66,7 @@ class Trees(TableModel):
             {"base": base, **settings} for base in ("drug", "effects") for settings in self.grid
         ]
         if not len(split.valid):
-            candidates = [self.chosen or candidates[self.pick]]
+            candidates = [dict(self.chosen) if self.chosen else candidates[self.pick]]
         self.scores = []
         for candidate in candidates:
             row = cell if candidate["base"] == "effects" else 0 * cell
