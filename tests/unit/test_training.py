@@ -337,9 +337,9 @@ def test_a_ratchet_fills_what_was_kept_and_circles_what_is_reported():
 def test_choices_colours_the_chosen_and_seed_spread_draws_every_seed():
     frame = pd.DataFrame([[1.0, 2.0], [2.0, 1.0], [3.0, 3.0]], ["a", "b", "c"], ["x", "y"])
     ax = plotting.choices(frame, {"by x": "a", "by y": "b"})
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["by x", "by y"] and all(
-        name in texts(ax) for name in "abc"
-    )
+    (legend,) = ax.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["by x", "by y"]
+    assert all(name in texts(ax) for name in "abc")
     ax = plotting.seed_spread({"one": [1.0, 2.0], "two": [1.5, 2.5]})
     assert [label.get_text() for label in ax.get_yticklabels()] == ["one", "two"] and len(
         ax.lines
