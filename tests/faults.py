@@ -343,15 +343,15 @@ def _strike(kind: str, at: int, folder: Path, chance: random.Random) -> list[str
 
 def _start(words: list[str], folder: Path, kind: str = "", at: int = 0, seed: int = 0) -> int:
     """The process id of a command that a fault may strike."""
+    place = folder.parent / f"{folder.name}.said"
+    said = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND)  # there, however early it ends
     pid = os.fork()
     if pid:
+        os.close(said)
         return pid
     code = 70
     try:
         os.setsid()
-        said = os.open(
-            folder.parent / f"{folder.name}.said", os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        )
         os.dup2(said, 1)
         os.dup2(said, 2)
         sys.stdout = open(1, "w", closefd=False)
@@ -463,7 +463,7 @@ def meet(scene: Scene, calm: Undisturbed, base: Path, kind: str, seed: int) -> s
     else:
         pids = [_start(words, folder, kind, at, seed)]
         codes = [_end(pids[0])]
-    said = (base / f"{folder.name}.said").read_text() if codes != [-9] else ""
+    said = (base / f"{folder.name}.said").read_text()
     assert all(code in ENDED or -code in (signal.SIGKILL, signal.SIGTERM) for code in codes), (
         codes,
         said,
