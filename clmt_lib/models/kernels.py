@@ -245,6 +245,7 @@ def all_omics(k: dict[str, np.ndarray]) -> np.ndarray:
 # share is taken off (in a long text it is most)
 TEXTS = {
     "text": ("annotation", (5.0, 10.0), False),
+    "words": ("words", (2.0, 5.0), False),
     "mechanism": ("mechanism", (2.0, 5.0), True),
     "long": ("long", (2.0, 5.0), True),
     "name": ("name", (5.0, 10.0), False),
@@ -321,8 +322,9 @@ def side_kernels(
         same for counts), structure (half of that, half an RBF of descriptors), pathway (the same),
         targets (Jaccard of those listed), annotation (half of each); kmers (cosine of the counts
         of three residues, the spectrum kernel of Leslie et al. 2002); expression (RBF); or
-        exp(s (cos - 1)) of embeddings: text (of a sentence with target and pathway), mechanism (of
-        a paragraph on how the drug works), long (both, and what pathway and targets do in a cell),
+        exp(s (cos - 1)) of embeddings: text (of a sentence with target and pathway), words (counts
+        of the words of the same sentence, no encoder), mechanism (of a paragraph on how the drug
+        works), long (both, and what pathway and targets do in a cell),
         and as controls name (of nothing else), shuffled (the sentences, dealt to other compounds),
         random (no text at all)
 

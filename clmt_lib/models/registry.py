@@ -101,6 +101,7 @@ _ENTRIES: dict[str, Entry] = {  # in the order of the page; `register` adds to t
     "kernel_fingerprint": _kernel("fingerprint", "fingerprint"),
     "kernel_annotation": _kernel("annotation", "annotation"),
     "kernel_text": _kernel("text", "text"),
+    "kernel_words": _kernel("word counts", "words"),
     "kernel_mechanism": _kernel("mechanism", "mechanism"),
     "kernel_omics": Entry(
         _KERNEL,

@@ -26,6 +26,7 @@ from clmt_lib.records.store import Record, home
 from clmt_lib.tasks import metrics
 
 CEILING = "the source's own measurement"
+NETWORKS = ("clmt", "kernel_head")  # compared with the best of the others
 REPORTED = ("spearman_per_drug", "spearman_per_cell")
 ROLES = tuple(dict.fromkeys(screens.VALID.values()))
 FEWEST_DRUGS, FEWEST_PAIRS = 3, 100  # a mean over less is an anecdote
@@ -215,7 +216,7 @@ def compare(
     joined: screens.Transfer, how: np.ndarray, found: Fits, draws: int = tasks.DRAWS
 ) -> list[dict[str, Any]]:
     """Rows of the record: each model, and the ceiling, on each kind of pair, with two-way bootstrap
-    intervals and differences from the best rung below CLMT.
+    intervals and differences from the best rung that is no network.
 
     Parameters
     ----------
@@ -279,7 +280,7 @@ def _category(joined, found, chosen, about, draws):
         if not np.isfinite(list(values.values())).all():  # no line has enough of these drugs
             continue
         best = max(
-            (name for name in values if name != CEILING and not name.startswith("clmt")),
+            (name for name in values if name != CEILING and not name.startswith(NETWORKS)),
             key=values.get,
             default=None,
         )
