@@ -252,8 +252,8 @@ def lighter(picture: bytes) -> bytes:
 
 
 def _lighter(output: dict) -> dict:
-    """An output with its PNG in few colours, and its table without the blank space between tags:
-    the chapters are committed with both.
+    """An output with its PNG in few colours, and its table without blank space between tags and
+    columns: the chapters are committed with both.
     """
     data = dict(output.get("data", {}))
     if "image/png" in data:
@@ -261,6 +261,8 @@ def _lighter(output: dict) -> dict:
         data["image/png"] = few.decode() + "\n"
     if "<table" in _text(data.get("text/html", "")):
         data["text/html"] = re.sub(r"\s*\n\s*(?=<)", "", _text(data["text/html"]))
+        if "text/plain" in data:  # the same table once more, which nobody sees
+            data["text/plain"] = re.sub(r" {2,}", " ", _text(data["text/plain"]))
     return {**output, "data": data} if data else output
 
 

@@ -95,7 +95,10 @@ def renew_assets(app, env, added, changed, removed):
 # no option of theirs changes: repaired in the written pages.
 REPAIRS = (
     # A corner of a table is no header.
-    (re.compile(r"<th(?: [^>]*)?>\s*(?:<p>\s*</p>)?\s*</th>"), "<td></td>"),
+    (
+        re.compile(r"<th((?: [^>]*)?)>\s*(?:<p>\s*</p>)?\s*</th>"),
+        lambda found: f"<td{''.join(re.findall(r' (?:row|col)span=.[0-9]+.', found[1]))}></td>",
+    ),
     # The arrow that opens a part of the contents.
     (
         re.compile(r'<summary>(<span class="toctree-toggle")'),
@@ -136,6 +139,8 @@ def accessible(html: str) -> str:
 
     >>> accessible("<tr><th></th><th>RMSE</th></tr>")
     '<tr><td></td><th>RMSE</th></tr>'
+    >>> accessible('<th rowspan="2" valign="top"></th>')
+    '<td rowspan="2"></td>'
     >>> accessible(accessible('<th class="a_b">cell_mean</th>'))
     '<th class="a_b">cell_<wbr>mean</th>'
     """
@@ -250,10 +255,25 @@ def caption_figures(app, doctree):
     ]
     for number, image in enumerate(found, 1):
         name = f"figure-{number}"
-        figure = nodes.figure("", ids=[name], classes=["drawn-by-cell"])
+        classes = ["drawn-by-cell", *(["wider"] if _width(app, image) > PHONE else [])]
+        figure = nodes.figure("", ids=[name], classes=classes)
         image.replace_self(figure)
         figure += image
         figure += nodes.caption("", image["alt"])
+
+
+PHONE = 560  # dots: a phone shows a figure of this width whole
+
+
+def _width(app, image):
+    """Dots of a picture from left to right; 0 where it is no picture of dots."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(Path(app.srcdir) / image["uri"].lstrip("/")) as picture:
+            return picture.width
+    except (OSError, UnidentifiedImageError):
+        return 0
 
 
 def _in_output(node):

@@ -19,6 +19,17 @@ ABSOLUTE_PATH = re.compile(
 TYPED_METRIC = re.compile(
     r"\b(RMSE|MAE|PCC|R2|Pearson|Spearman|per-drug r)\b[^.\d\n]{0,25}?[-−]?\d*\.\d+", re.IGNORECASE
 )
+CELL_OF_TABLE = re.compile(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", re.DOTALL)
+INTERNAL_NAME = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b|\b(?:None|NaN|nan)\b")
+TYPED_NAMES = {  # that a reader types, or finds in another's code: they may stand in a table
+    "act_area",
+    "cell_type",
+    "copy_number",
+    "ln_ic50",
+    "nearest_line",
+    "unweighted_responses",
+    *("create_cell_feat", "create_drug_feat", "drug_encoder", "hetero_graph", "train_test"),
+}
 FORBIDDEN = {
     "installs or runs a shell command": re.compile(r"^\s*(?:!|%(?!matplotlib\b))", re.MULTILINE),
     "silences all warnings": re.compile(
@@ -127,6 +138,18 @@ def check_pictures(code):
             yield f"cell {number}: alt text of {len(alt)} characters, at most {LONGEST_ALT}"
 
 
+def check_tables(code):
+    """Tables speak the words of their reader, and leave out what nothing is known of."""
+    for number, cell in code:
+        if "remove-cell" in tags_of(cell):
+            continue
+        for output in cell["outputs"]:
+            table = text_of(output.get("data", {}).get("text/html", ""))
+            said = " ".join(CELL_OF_TABLE.findall(table))
+            for name in sorted(set(INTERNAL_NAME.findall(said)) - TYPED_NAMES):
+                yield f"cell {number}: a table says {name}; clmt_lib.book.tables.readable has words"
+
+
 def check_prose(cells):
     """A title first; metrics glued, not typed (a cited number of somebody else is fine)."""
     if (
@@ -173,6 +196,7 @@ def problems(notebook):
         *check_execution(code),
         *check_source(code),
         *check_pictures(code),
+        *check_tables(code),
     ]
     return [*found, *check_prose(cells), *check_paths(cells, notebook["metadata"])]
 

@@ -99,6 +99,13 @@ def _output(text, name="stdout"):
     return _cell(3, outputs=[{"output_type": "stream", "name": name, "text": text}])
 
 
+def _table(said):
+    table = f"<table><tr><td>{said}</td></tr></table>"
+    data = {"text/html": table, "text/plain": said}
+    shown = {"output_type": "display_data", "metadata": {}, "data": data}
+    return _cell(3, outputs=[shown])
+
+
 WRONG = {
     "no parameters": (_metadata(2, tags=[]), "0 cells tagged 'parameters'"),
     "two parameters cells": (_metadata(3, tags=["parameters"]), "2 cells tagged 'parameters'"),
@@ -129,6 +136,8 @@ WRONG = {
     "lost figure": (_cell(4, outputs=[]), "no image is stored"),
     "no alt text": (_cell(4, metadata={}), "without alt text"),
     "long alt text": (_metadata(4, mystnb={"image": {"alt": "x" * 251}}), "251 characters"),
+    "internal name": (_table("cell_blind"), "a table says cell_blind"),
+    "empty value": (_table("NaN"), "a table says NaN"),
     "no title": (_cell(0, source="Once upon a time"), "does not begin with a title"),
     "typed number": (_cell(0, source="# A\nThe RMSE of the ridge is 1.295 here."), "typed metric"),
     "path in code": (_cell(3, source='open("/home/me/x.csv")'), "absolute path '/home/me'"),

@@ -1,6 +1,7 @@
 """Studies: what each variant changed, as forests of paired differences (chapter 07)."""
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from clmt_lib import tasks
-from clmt_lib.book.plotting.style import GREY, WIDTH, spelt
+from clmt_lib.book.plotting.style import GREY, WIDTH, stacked
+from clmt_lib.book.words import spelt
 from clmt_lib.records.studies import verdicts
 
 AXES = {  # metric -> label
@@ -16,7 +18,6 @@ AXES = {  # metric -> label
     "pcc": "global r, variant − base",
     "pcc_per_drug": "per-drug r, variant − base",
 }
-STACKED = 3  # panels: beside each other the names of their axes would touch
 BETTER, WORSE, QUIET = (0, "o"), (1, "D"), (None, "s")  # place in the colour-blind palette, marker
 
 
@@ -70,26 +71,17 @@ def study(
     )
     axes[0].set_ylim(len(variants) - 0.4, -0.9)
     _one_scale(axes, frame)
-    if len(panels) == STACKED and frame["metric"].nunique() == 1:
+    if frame["metric"].nunique() == 1:
         for panel in axes[:-1]:
             panel.set_xlabel("")
     return axes
 
 
 def _axes(panels, rows, title):
-    """[panels] axes of a new figure: three stand above each other, others in rows of two; the
-    unused are removed.
-    """
-    import matplotlib.pyplot as plt
-
-    columns = 1 if panels in (1, STACKED) else 2
-    lines = -(-panels // columns)
-    size = WIDTH if columns == 1 else 7, lines * (0.95 + 0.3 * rows) + 0.4
-    fig, axes = plt.subplots(lines, columns, figsize=size, sharey=True, squeeze=False)
-    fig.suptitle(title, fontsize=11)
-    for spare in axes.ravel()[panels:]:
-        spare.remove()
-    return axes.ravel()[:panels]
+    """[panels] axes of a new figure, one above another."""
+    fig, axes = stacked(panels, 0.95 + 0.27 * rows + 0.4 / panels, sharey=True)
+    fig.suptitle(fill(title, 46), fontsize=11)
+    return axes
 
 
 def _panel(ax, rows, variants):

@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, WIDTH, display_name, look, spelt
+from clmt_lib.book.plotting.style import (
+    FAINT,
+    GREY,
+    LABELS,
+    WIDTH,
+    display_name,
+    look,
+    stacked,
+)
+from clmt_lib.book.words import spelt
 
 USES = {
     "fitted on": 0,
@@ -132,18 +141,12 @@ def base_weights(frames: Mapping[str, pd.DataFrame]) -> Any:
     -------
     [frames] array of axes
     """
-    import matplotlib.pyplot as plt
     import seaborn
 
-    most, wide = max([len(frame.columns) for frame in frames.values()] + [3]), min(len(frames), 3)
-    deep = -(-len(frames) // wide)
-    axes = plt.subplots(
-        deep, wide, figsize=(3.1 * wide, deep * (1.0 + 0.28 * most)), squeeze=False
-    )[1].ravel()
+    most = max([len(frame.columns) for frame in frames.values()] + [3])
+    axes = stacked(len(frames), 0.8 + 0.24 * most)[1]
     blue = seaborn.color_palette("colorblind")[0]
-    for ax in axes[len(frames) :]:
-        ax.axis("off")
-    for ax, (title, frame) in zip(axes, frames.items(), strict=False):
+    for ax, (title, frame) in zip(axes, frames.items(), strict=True):
         if not len(frame):
             ax.text(0.5, 0.5, "no weights yet", transform=ax.transAxes, ha="center")
             ax.set(title=title, xticks=[], yticks=[])
@@ -155,7 +158,7 @@ def base_weights(frames: Mapping[str, pd.DataFrame]) -> Any:
         ax.set_ylim(len(frame.columns) - 0.4, -0.6)
         ax.set(title=title, xlabel="weight")
         ax.set_xlim(left=min(0.0, float(frame.min().min())))
-    return axes[: len(frames)]
+    return axes
 
 
 def beside_kernel(frame: pd.DataFrame, metrics: Sequence[str] = ("rmse", "pcc_per_drug")) -> Axes:

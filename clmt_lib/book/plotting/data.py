@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import GREY, WIDTH, plain
+from clmt_lib.book.words import reader_word
 from clmt_lib.data import Benchmark, DrugResponse, Split
 
 
@@ -210,7 +211,7 @@ def split_maps(
             aspect="auto",
             interpolation="nearest",
         )
-        ax.set(xticks=[], yticks=[], title=title, xlabel="drugs")
+        ax.set(xticks=[], yticks=[], title=reader_word(title), xlabel="drugs")
     for ax in axes[::columns]:
         ax.set_ylabel("cell lines")
     fig.legend(

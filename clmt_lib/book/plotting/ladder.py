@@ -17,8 +17,8 @@ from clmt_lib.book.plotting.style import (
     look,
     plain,
     seconds,
-    spelt,
 )
+from clmt_lib.book.words import spelt
 
 
 def ladder(

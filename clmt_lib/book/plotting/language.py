@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH
+from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH, stacked
 
 ARMS = {  # of the study: what a reader sees
     "mse": "squared error",
@@ -28,7 +28,7 @@ LINES, MARKERS = ("-", "--", "-.", ":"), "osD^vP*X"
 
 
 def similarity_tables(panels: Mapping[str, np.ndarray], labels: Sequence[str]) -> np.ndarray:
-    """Square tables side by side, each with its numbers written in.
+    """Square tables, one below another, each with its numbers written in.
 
     Parameters
     ----------
@@ -39,9 +39,7 @@ def similarity_tables(panels: Mapping[str, np.ndarray], labels: Sequence[str]) -
     -------
     [panels] array of axes
     """
-    import matplotlib.pyplot as plt
-
-    axes = plt.subplots(1, len(panels), figsize=(7, 2.9), squeeze=False)[1][0]
+    axes = stacked(len(panels), 2.6)[1]
     for ax, (title, table) in zip(axes, panels.items(), strict=True):
         ax.imshow(table, cmap="Blues", vmin=0, vmax=1)
         for (i, j), value in np.ndenumerate(table):
@@ -56,11 +54,10 @@ def similarity_tables(panels: Mapping[str, np.ndarray], labels: Sequence[str]) -
                 color="white" if dark else "black",
             )
         ax.set_xticks(range(len(labels)), labels, rotation=45)
-        ax.set_yticks([])
+        ax.set_yticks(range(len(labels)), labels)
         ax.set_title(title, fontsize=10)
-        ax.set_xlabel("number")
-    axes[0].set_yticks(range(len(labels)), labels)
-    axes[0].set_ylabel("pair, by its label")
+        ax.set_ylabel("pair, by its label")
+    axes[-1].set_xlabel("number")
     return axes
 
 
@@ -116,7 +113,6 @@ def order_shares(frame: pd.DataFrame, labels: Mapping[str, str], chance: float =
     -------
     [questions] array of axes
     """
-    import matplotlib.pyplot as plt
     import seaborn
 
     arms, colours = list(dict.fromkeys(frame["arm"])), seaborn.color_palette("colorblind")
@@ -125,13 +121,7 @@ def order_shares(frame: pd.DataFrame, labels: Mapping[str, str], chance: float =
         "pretrained": (colours[1], "D"),
         "fine_tuned": (colours[0], "o"),
     }
-    axes = plt.subplots(
-        1,
-        len(labels),
-        figsize=(7, 1.2 + 0.34 * len(arms)),
-        sharey=True,
-        squeeze=False,
-    )[1][0]
+    axes = stacked(len(labels), 0.9 + 0.27 * len(arms), sharey=True)[1]
     for ax, (question, label) in zip(axes, labels.items(), strict=True):
         ax.axvline(chance, color=GREY, linestyle=":")
         for phase, (colour, marker) in looks.items():

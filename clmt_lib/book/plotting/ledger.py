@@ -4,6 +4,7 @@
 
 from collections.abc import Mapping
 from html import escape
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def cases(frame: pd.DataFrame, label: str = "", ax: Axes | None = None) -> Axes:
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(7.4, 0.9 + 0.36 * len(frame)))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 0.9 + 0.42 * len(frame)))[1]
     for row, (_, values) in enumerate(frame.iterrows()):
         colour, clear = (
             verdict_colour(values["verdict"]),
@@ -90,7 +91,7 @@ def cases(frame: pd.DataFrame, label: str = "", ax: Axes | None = None) -> Axes:
             annotation_clip=False,
         )
     ax.axvline(0, color=GREY, linewidth=1)
-    ax.set_yticks(range(len(frame)), frame.index)
+    ax.set_yticks(range(len(frame)), [fill(str(name), 24) for name in frame.index])
     ax.set_ylim(len(frame) - 0.4, -0.6)
     ax.set_xlabel(label)
     ax.grid(axis="x")
@@ -121,7 +122,7 @@ def verdict_counts(
 
     source = frame.apply(source_of, axis=1, names=names)
     sources = list(dict.fromkeys(source))
-    ax = ax or plt.subplots(figsize=(7.4, 1.4 + 0.34 * len(sources)))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 1.6 + 0.42 * len(sources)))[1]
     for row, who in enumerate(sources):
         left = 0
         for verdict in MARKS:
@@ -138,7 +139,7 @@ def verdict_counts(
                     fontweight="bold",
                 )
             left += count
-    ax.set_yticks(range(len(sources)), sources)
+    ax.set_yticks(range(len(sources)), [fill(name, 22) for name in sources])
     ax.set_ylim(len(sources) - 0.4, -0.6)
     ax.set_xlabel("claims")
     _verdict_legend(ax, [verdict for verdict in MARKS if (frame["verdict"] == verdict).any()])
@@ -163,7 +164,7 @@ def _verdict_legend(ax, shown):
     ax.figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=len(handles),
+        ncols=2,
         columnspacing=1.0,
         handletextpad=0.4,
     )
@@ -273,7 +274,7 @@ def errors_by_group(frame: pd.DataFrame, groups: Mapping[str, Any], ax: Axes | N
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(7.4, 1.2 + 0.4 * len(groups)))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 1.5 + 0.45 * len(groups)))[1]
     table = frame.pivot(index="group", columns="model", values="rmse").reindex(groups)[
         list(dict.fromkeys(frame["model"]))
     ]
@@ -289,7 +290,7 @@ def errors_by_group(frame: pd.DataFrame, groups: Mapping[str, Any], ax: Axes | N
                 markersize=7,
                 markerfacecolor="none" if model == "als" else colour,
             )
-    ax.set_yticks(range(len(groups)), groups)
+    ax.set_yticks(range(len(groups)), [fill(str(name), 22) for name in groups])
     ax.set_ylim(len(groups) - 0.4, -0.6)
     ax.set_xlabel(LABELS["rmse"])
     ax.grid(axis="x")
@@ -316,7 +317,7 @@ def _models_legend(ax, names):
     ax.figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=len(handles),
+        ncols=2,
         columnspacing=1.0,
         handletextpad=0.2,
     )
@@ -341,7 +342,7 @@ def replicate_noise(
     import seaborn
 
     frame = frame.sort_values("sd_measurement", kind="stable")
-    ax = ax or plt.subplots(figsize=(7.4, 1.4 + 0.28 * len(frame)))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 1.8 + 0.28 * len(frame)))[1]
     ax.plot(
         frame["sd_measurement"],
         range(len(frame)),
@@ -364,7 +365,7 @@ def replicate_noise(
             linestyle="-" if look(rung)[1] != GREY else "-.",
             label=f"RMSE, {display_name(rung)}",
         )
-    ax.figure.legend(loc="outside lower center", ncols=3, columnspacing=1.0)
+    ax.figure.legend(loc="outside lower center", ncols=1)
     ax.set_yticks(
         range(len(frame)),
         [f"{c} ({n:.0f} lines)" for c, n in zip(frame["compound"], frame["lines"], strict=True)],

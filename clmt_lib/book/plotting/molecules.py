@@ -1,6 +1,7 @@
 """Molecules on paper, what an encoder reads in them, and how its numbers move (chapter 03)."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -195,7 +196,7 @@ def fold_scores(
         ax.plot([scores[name].mean()] * 2, [row - 0.3, row + 0.3], color=orange, linewidth=3)
     ax.set_yticks(range(scores.shape[1]), [name.replace("_", " ") for name in scores.columns])
     ax.set_ylim(scores.shape[1] - 0.4, -0.6)
-    ax.set_xlabel(label)
+    ax.set_xlabel(fill(label, 50))
     ax.grid(axis="x")
     return ax
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH
+from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH, stacked
+from clmt_lib.book.words import reader_word
 
 MARKERS = "osD^vP*X"
 
@@ -113,18 +114,11 @@ def worths(
     -------
     [panels] array of axes
     """
-    import matplotlib.pyplot as plt
     import seaborn
 
     names = list(dict.fromkeys(name for frame in panels.values() for name in frame.index))
-    axes = plt.subplots(
-        1,
-        len(panels),
-        figsize=(WIDTH if len(panels) == 1 else 7, 1.2 + 0.36 * len(names)),
-        sharey=True,
-        sharex=True,
-        squeeze=False,
-    )[1][0]
+    height = (0.6 if len(panels) > 1 else 1.2) + 0.3 * len(names)
+    axes = stacked(len(panels), height, sharey=True, sharex=True)[1]
     palette = seaborn.color_palette("colorblind", len(names))
     for ax, (title, frame) in zip(axes, panels.items(), strict=True):
         ax.axvline(0, color=GREY, linestyle=":")
@@ -143,12 +137,12 @@ def worths(
                     fontsize=8,
                     va="center",
                 )
-        ax.set_title(title)
+        ax.set_title(reader_word(title))
         ax.locator_params(axis="x", nbins=4)
         ax.grid(axis="x")
     axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
-    axes[len(axes) // 2].set_xlabel(label)
+    axes[-1].set_xlabel(label)
     return axes
 
 
@@ -164,18 +158,11 @@ def retrieved(frame: pd.DataFrame, k: int = 10) -> np.ndarray:
     -------
     [spaces] array of axes
     """
-    import matplotlib.pyplot as plt
     import seaborn
 
     spaces = list(dict.fromkeys(frame["space"]))
     methods = list(dict.fromkeys(frame["method"]))
-    axes = plt.subplots(
-        1,
-        len(spaces),
-        figsize=(7, 1.2 + 0.36 * len(methods)),
-        sharey=True,
-        squeeze=False,
-    )[1][0]
+    axes = stacked(len(spaces), 0.8 + 0.26 * len(methods), sharey=True)[1]
     colours = dict(zip(methods, seaborn.color_palette("colorblind", len(methods)), strict=True))
     for ax, space in zip(axes, spaces, strict=True):
         here = frame[frame["space"] == space].set_index("method")
@@ -186,12 +173,12 @@ def retrieved(frame: pd.DataFrame, k: int = 10) -> np.ndarray:
             hit, low, high = here.loc[method, ["hit", "low", "high"]].astype(float)
             ax.plot([low, high], [row, row], color=colours[method], linewidth=2.2, alpha=0.7)
             ax.plot(hit, row, MARKERS[row % len(MARKERS)], color=colours[method], markersize=7)
-        ax.set(title=space, xlim=(0, None))
+        ax.set(title=reader_word(space), xlim=(0, None))
         ax.xaxis.set_major_formatter("{x:.0%}")
         ax.grid(axis="x")
     axes[0].set_yticks(range(len(methods)), methods)
     axes[0].set_ylim(len(methods) - 0.5, -0.5)
-    axes[len(axes) // 2].set_xlabel(f"profile among the first {k}")
+    axes[-1].set_xlabel(f"profile among the first {k}")
     return axes
 
 

@@ -217,7 +217,7 @@ def not_yet(command: str) -> Axes:
     """In place of a figure whose record is not there: the command that makes it. Returns axes."""
     import matplotlib.pyplot as plt
 
-    ax = plt.subplots(figsize=(6, 0.9))[1]
+    ax = plt.subplots(figsize=(WIDTH, 0.9))[1]
     ax.text(0.5, 0.5, f"not measured yet:  {command}", ha="center", va="center", family="monospace")
     ax.set_axis_off()
     return ax
@@ -262,7 +262,7 @@ def lanes(jobs: Sequence[tuple], workers: int, title: str = "", ax: Axes | None 
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(7.5, 0.9 + 0.36 * workers))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 1.5 + 0.36 * workers))[1]
     kinds = sorted({kind for *_, kind in jobs})  # the same colours whatever the order of the runs
     for number, kind in enumerate(kinds):
         mine = [job for job in jobs if job[3] == kind]
@@ -279,7 +279,7 @@ def lanes(jobs: Sequence[tuple], workers: int, title: str = "", ax: Axes | None 
         )
     ax.set_yticks(range(workers), [f"worker {number + 1}" for number in range(workers)])
     ax.set(xlabel="seconds", title=title, ylim=(workers - 0.5, -0.5))
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=2)
     return ax
 
 
@@ -305,7 +305,7 @@ def time_to_accuracy(
     """
     import matplotlib.pyplot as plt
 
-    ax = ax or plt.subplots(figsize=(7.5, 4))[1]
+    ax = ax or plt.subplots(figsize=(WIDTH, 4))[1]
     for name, (seconds, value) in rungs.items():
         _, colour, marker = look(name)
         ax.plot(max(seconds, 0.1), value, marker, color=colour, markersize=9)
@@ -328,5 +328,5 @@ def time_to_accuracy(
         title=title,
     )
     ax.grid(color=FAINT)
-    ax.legend(loc="upper right")
+    ax.figure.legend(loc="outside lower center", ncols=2)
     return ax

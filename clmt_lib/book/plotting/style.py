@@ -1,6 +1,5 @@
 """Colours, markers and the defaults of every figure; names and families are the registry's."""
 
-import re
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ __all__ = [
     "look",
     "plain",
     "seconds",
-    "spelt",
+    "stacked",
     "style",
 ]
 
@@ -40,7 +39,6 @@ FAMILIES = {  # family of the registry -> (place in the colour-blind palette, ma
     "combined": (6, "X"),
     "auxiliary data": (9, "d"),  # other tables of the same lines (`data.response.auxiliary`)
 }
-SCREENS = ("gdsc1", "gdsc2", "tgsa", "ccle", "ctrp")
 LABELS = {  # metric -> label of its axis
     "rmse": "RMSE, ln(µM)  ← better",
     "mae": "MAE, ln(µM)  ← better",
@@ -61,20 +59,25 @@ def plain(name: object) -> str:
     return "\n".join(map(harmless, str(name).split("\n"))).replace("$", r"\$")
 
 
-def spelt(where: str) -> str:
-    """The names of screens in a text as people write them.
-
-    >>> spelt("gdsc2 cell-blind: stack")
-    'GDSC2 cell-blind: stack'
+def stacked(panels: int, height: float, **shared: Any) -> tuple[Any, np.ndarray]:
+    """(figure, [panels] axes): as wide as a phone shows whole, one panel below another, each so
+    many inches high.
     """
-    return re.sub(rf"\b(?:{'|'.join(SCREENS)})\b", lambda name: name[0].upper(), where)
+    import matplotlib.pyplot as plt
+
+    size = WIDTH, panels * height
+    fig, axes = plt.subplots(panels, 1, figsize=size, squeeze=False, **shared)
+    return fig, axes[:, 0]
 
 
 def style() -> None:
-    """Set matplotlib's and seaborn's defaults for a chapter: transparent figures, mid-grey text and
-    axes, colour-blind palette.
+    """Set the defaults of a chapter: transparent figures, mid-grey text and axes, a colour-blind
+    palette; whole sentences in tables.
     """
+    import pandas as pd
     import seaborn
+
+    pd.set_option("display.max_colwidth", None)
 
     grey = (
         "text.color",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH, display_name
+from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH, display_name, stacked
 
 GROUPS = {  # what a rung is told -> (place in the colour-blind palette, marker)
     "nothing (controls)": (7, "s"),
@@ -126,19 +126,11 @@ def worth(
     -------
     [panels] axes, which share both scales.
     """
-    import matplotlib.pyplot as plt
     import seaborn
 
     rungs = list(dict.fromkeys(rung for frame in panels.values() for rung in frame.index))
-    fig, axes = plt.subplots(
-        1,
-        len(panels),
-        figsize=(6.8, 1.4 + 0.29 * len(rungs)),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-    )
-    for ax, (title, frame) in zip(axes[0], panels.items(), strict=True):
+    fig, axes = stacked(len(panels), 0.8 + 0.25 * len(rungs), sharex=True, sharey=True)
+    for ax, (title, frame) in zip(axes, panels.items(), strict=True):
         for rung, values in frame.iterrows():
             place, marker = GROUPS[TOLD.get(rung, "facts")]
             colour, row, tie = (
@@ -160,11 +152,11 @@ def worth(
         ax.axvline(0, color=GREY, linewidth=1)
         ax.set_title(title)
         ax.grid(axis="x")
-    axes[0][0].set_yticks(range(len(rungs)), [display_name(rung) for rung in rungs])
-    axes[0][0].set_ylim(len(rungs) - 0.4, -0.6)
-    fig.supxlabel(f"{label} over the {base}  → better", fontsize=10)
+    axes[0].set_yticks(range(len(rungs)), [display_name(rung) for rung in rungs])
+    axes[0].set_ylim(len(rungs) - 0.4, -0.6)
+    axes[-1].set_xlabel(f"{label} over the {base}  → better")
     _legend(fig, rungs)
-    return axes[0]
+    return axes
 
 
 def _legend(fig, rungs):

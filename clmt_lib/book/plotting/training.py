@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from clmt_lib.book.plotting.style import FAINT, GREY, WIDTH
+from clmt_lib.book.words import spelt
 
 DASHES = ("-", "--", "-.", ":")
 
@@ -89,7 +90,7 @@ def passes(
     for place, (name, looks) in enumerate(curves.items()):
         x, y = np.array(looks, dtype=float).reshape(-1, 2).T
         dash = DASHES[place % len(DASHES)]
-        ax.plot(x, y, dash, marker="o", markersize=3, color=colours[place % 10], label=name)
+        ax.plot(x, y, dash, marker="o", markersize=3, color=colours[place % 10], label=spelt(name))
     ax.set(xlabel="passes over the training pairs", ylabel=label)
     ax.grid(axis="y")
     if curves:

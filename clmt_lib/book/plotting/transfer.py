@@ -3,13 +3,22 @@
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clmt_lib.book.plotting.style import FAINT, GREY, LABELS, WIDTH, display_name, look
+from clmt_lib.book.plotting.style import (
+    FAINT,
+    GREY,
+    LABELS,
+    WIDTH,
+    display_name,
+    look,
+    stacked,
+)
 
 KINDS = {  # category -> what a reader sees, place in the colour-blind palette
     "seen": ("pair seen in training", 7),
@@ -57,7 +66,7 @@ def kinds_of_new(joined: Any, fold: int = 0) -> Axes:
             )
         handles.append(Patch(color=colour, label=label))
     lines, drugs = _sorted(joined, fold)
-    fig, ax = plt.subplots(figsize=(7, 4.2))
+    fig, ax = plt.subplots(figsize=(WIDTH, 4.6))
     ax.imshow(picture[np.ix_(lines, drugs)], aspect="auto", interpolation="nearest")
     ax.set(
         xticks=[],
@@ -67,7 +76,10 @@ def kinds_of_new(joined: Any, fold: int = 0) -> Axes:
     )
     ax.spines[:].set_visible(False)
     fig.legend(
-        handles=handles, loc="outside right upper", title="paler: the source\nnever measured it"
+        handles=handles,
+        loc="outside lower center",
+        ncols=2,
+        title="paler: the source never measured it",
     )
     return ax
 
@@ -105,23 +117,14 @@ def transfer_scores(
     -------
     [targets] array of axes
     """
-    import matplotlib.pyplot as plt
-
     asked = {
         title: frame[(frame["origin"] == origin) & frame["words"].isna()]
         for title, frame in frames.items()
     }
     there = pd.concat(asked.values())
     kinds = [kind for kind in KINDS if kind in set(there["category"])] or list(KINDS)
-    fig, axes = plt.subplots(
-        1,
-        len(frames),
-        figsize=(7, 1.4 + 0.7 * len(kinds)),
-        sharey=True,
-        sharex=True,
-        squeeze=False,
-    )
-    for ax, (title, frame) in zip(axes[0], frames.items(), strict=True):
+    fig, axes = stacked(len(frames), 0.6 + 0.62 * len(kinds), sharey=True, sharex=True)
+    for ax, (title, frame) in zip(axes, frames.items(), strict=True):
         rows = asked[title]
         for place, kind in enumerate(kinds):
             of_kind = rows[rows["category"] == kind].set_index("model")
@@ -137,14 +140,14 @@ def transfer_scores(
                     )
         ax.axvline(0, color=GREY, linewidth=1, linestyle=":")
         _titled(ax, title, frame)
-    axes[0][0].set_yticks(
+    axes[0].set_yticks(
         range(len(kinds)),
         [KINDS[kind][0].replace(" and ", "\nand ").replace(" in ", "\nin ") for kind in kinds],
     )
-    axes[0][0].set_ylim(len(kinds) - 0.45, -0.55)
-    axes[0][len(frames) // 2].set_xlabel(AXIS)
+    axes[0].set_ylim(len(kinds) - 0.45, -0.55)
+    axes[-1].set_xlabel(AXIS)
     _names(fig, models, CEILING in set(there["model"]))
-    return axes[0]
+    return axes
 
 
 def _titled(ax, title, frame):
@@ -200,10 +203,10 @@ def _names(fig, models, ceiling):
         for name, (colour, marker) in _looks(models).items()
     ]
     if ceiling:
-        said = "ceiling: one laboratory's measurement against the other's"
+        said = "ceiling: the other laboratory"
         handles.append(Line2D([], [], color=GREY, linewidth=2.6, label=said))
     fig.legend(
-        handles=handles, loc="outside lower center", ncols=3, columnspacing=1.2, handletextpad=0.6
+        handles=handles, loc="outside lower center", ncols=2, columnspacing=1.2, handletextpad=0.6
     )
 
 
@@ -219,18 +222,9 @@ def across_laboratories(frames: Mapping[str, pd.DataFrame], model: str) -> Axes:
     -------
     [targets] array of axes
     """
-    import matplotlib.pyplot as plt
-
-    fig, axes = plt.subplots(
-        1,
-        len(frames),
-        figsize=(7, 3.2),
-        sharey=True,
-        sharex=True,
-        squeeze=False,
-    )
+    axes = stacked(len(frames), 1.7, sharey=True, sharex=True)[1]
     kinds, (_, colour, marker) = [kind for kind in KINDS if kind != "seen"], look(model)
-    for ax, (title, frame) in zip(axes[0], frames.items(), strict=True):
+    for ax, (title, frame) in zip(axes, frames.items(), strict=True):
         rows = frame[frame["origin"] == "held_out"]
         for place, kind in enumerate(kinds):
             _ceiling(ax, rows[rows["category"] == kind].set_index("model"), place)
@@ -247,13 +241,12 @@ def across_laboratories(frames: Mapping[str, pd.DataFrame], model: str) -> Axes:
                 )
                 ax.plot(row["value"], place, marker, color=colour, markersize=7)
         _titled(ax, title, frame)
-    axes[0][0].set_yticks(range(len(kinds)), [KINDS[kind][0] for kind in kinds])
-    axes[0][0].set_ylim(len(kinds) - 0.45, -0.55)
-    fig.supxlabel(
-        f"per-drug ρ of {display_name(model)}: hollow, same laboratory; filled, the other",
-        fontsize=10,
+    axes[0].set_yticks(range(len(kinds)), [KINDS[kind][0] for kind in kinds])
+    axes[0].set_ylim(len(kinds) - 0.45, -0.55)
+    axes[-1].set_xlabel(
+        f"per-drug ρ of {display_name(model)}\nhollow, same laboratory; filled, the other"
     )
-    return axes[0]
+    return axes
 
 
 STRATEGIES = {"random": (7, "o"), "chosen": (2, "D")}  # place in the palette, marker
@@ -275,7 +268,7 @@ def pilot_curves(curves: Mapping[str, pd.DataFrame]) -> Any:
     import matplotlib.pyplot as plt
     import seaborn
 
-    fig, axes = plt.subplots(2, len(curves), figsize=(7, 5.4), sharex=True, squeeze=False)
+    fig, axes = plt.subplots(2, len(curves), figsize=(WIDTH, 5.0), sharex=True, squeeze=False)
     palette = seaborn.color_palette("colorblind")
     for column, (title, frame) in enumerate(curves.items()):
         counts = sorted(frame["measured"].unique())
@@ -404,13 +397,14 @@ def readings(right: np.ndarray, others: Mapping[str, np.ndarray], label: str) ->
     import matplotlib.pyplot as plt
 
     _, axes = plt.subplots(
-        1, len(others), figsize=(7, 3.2), sharex=True, sharey=True, squeeze=False
+        1, len(others), figsize=(WIDTH, 2.8), sharex=True, sharey=True, squeeze=False
     )
     every = np.concatenate([right, *others.values()])
     ends = every.min() - 0.2, every.max() + 0.2
     for ax, (name, found) in zip(axes[0], others.items(), strict=True):
         ax.plot(ends, ends, color=GREY, lw=1)
         ax.plot(right, found, "o", ms=4)
-        ax.set(title=name, xlabel=label)
+        ax.set_title(fill(name, 24), fontsize=10)
+        ax.set_xlabel(fill(label, 24))
     axes[0][0].set_ylabel("predicted ln IC50")
     return axes[0][0]

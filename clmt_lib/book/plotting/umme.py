@@ -94,8 +94,10 @@ def changes(frame: pd.DataFrame, label: str) -> Axes:
         clear = row["low"] > 0 or row["high"] < 0
         ax.plot([row["low"], row["high"]], [place, place], color=colour)
         ax.plot(row["mean"], place, "o", color=colour, mfc=colour if clear else "none")
-    ax.set_yticks(range(len(frame)), [fill(name, 28) for name in frame.index[::-1]])
+    names = [fill(name.replace(" - ", " − "), 28) for name in frame.index[::-1]]
+    ax.set_yticks(range(len(frame)), names)
     ax.set_ylim(-0.6, len(frame) - 0.4)
+    ax.locator_params(axis="x", nbins=5)
     ax.set_xlabel(label)
     return ax
 
