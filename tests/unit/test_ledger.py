@@ -464,7 +464,7 @@ def test_the_bars_of_verdicts_add_up_and_tell_code_from_abstract(closed):
         }
     )
     ax = plotting.verdict_counts(frame, {"a": "A", "here": "us"})
-    assert [label.get_text() for label in ax.get_yticklabels()] == [
+    assert [label.get_text().replace("\n", " ") for label in ax.get_yticklabels()] == [
         "A, abstract",
         "A, expected of published code",
         "us",

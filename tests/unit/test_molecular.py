@@ -268,14 +268,14 @@ def test_the_stored_chapter_shows_what_its_prose_says():
             "element shares, ridge",
             "fingerprint, convolutions",
             "GINE",
-            "geometric  ",
+            "geometric ",
             "geometric, shapes erased",
         )
     }
     assert lipo["element shares, ridge"] >= max(lipo.values()) - 0.05 and lipo[
         "fingerprint, convolutions"
     ] == min(lipo.values())
-    assert abs(lipo["geometric  "] - lipo["geometric, shapes erased"]) <= 0.101
+    assert abs(lipo["geometric "] - lipo["geometric, shapes erased"]) <= 0.101
     assert max(numbers_of(table, name)[1] for name in lipo) < 0.2  # nothing to be learnt of potency
     orders = next(text for text in said if "one set of weights" in text)
     low, high = numbers_of(orders, "repaired: r between")
