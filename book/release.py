@@ -65,7 +65,7 @@ h1, h2, h3, h4, .admonition-title, th { font-family: Helvetica, Arial, sans-seri
 article { break-before: page; }
 h1, h2, h3, h4 { break-after: avoid; line-height: 1.2; }
 a { color: #0b57c2; text-decoration: none; }
-img { max-width: 100%; height: auto; }
+img { max-width: 100%; max-height: 225mm; width: auto; height: auto; }
 img, table, svg.drawn { break-inside: avoid; }
 pre { font: 8pt/1.35 "DejaVu Sans Mono", Menlo, Consolas, monospace; white-space: pre-wrap;
   overflow-wrap: anywhere; background: #f3f4f5; padding: 0.5em 0.7em; margin: 0.4em 0; }
