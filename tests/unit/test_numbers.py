@@ -36,8 +36,8 @@ SETTINGS = {
     **{name: {} for name in ("drugs_steps", "processes", "target_states", "learned_kernel")},
     **{f"clmt_{name}": SMALL for name in ("response", "unaligned", "soft", "long")},
     "clmt": {"members": 2, "steps": 12},
-    "clmt_published": {"epochs": 1, "batch": 512},
-    "clmt_repaired": {"epochs": 1, "batch": 512},
+    "clmt_published": {"epochs": 1, "batch": 2048},  # a handful of steps, as above
+    "clmt_repaired": {"epochs": 1, "batch": 2048},
     "cldr": {"updates": 12, "alignment": "soft", "text_width": 16, "text_heads": 2},
     "stack": {"inner": 2},
     "kernel_head": {"steps": 4},
