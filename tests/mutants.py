@@ -199,7 +199,7 @@ def copied(name: str) -> Path:
     shutil.rmtree(tree, ignore_errors=True)
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
     for file in listed.splitlines():
-        if not file.startswith(("experiments/re", "_build")) and (ROOT / file).exists():
+        if not file.startswith("experiments/results/") and (ROOT / file).exists():
             (tree / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, tree / file)
     return tree

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics.pairwise import cosine_similarity
 
 from clmt_lib import data, models
 from clmt_lib.tasks.metrics import additive_effects
@@ -33,28 +34,21 @@ class SimilarLines(models.TableModel):
 
     def new_table(self, benchmark, rows, columns):
         """[rows, columns] predictions for any lines with expression and any drugs."""
-        x = benchmark.omics["expression"].to_numpy()[rows]
-        alike = np.corrcoef(x, self.x)[: len(x), len(x) :]
+        alike = cosine_similarity(benchmark.omics["expression"].to_numpy()[rows], self.x)
         line = self.line[ranked(alike)[:, : self.lines]].mean(1)
         return self.mean + line[:, None] + self.padded(self.drug, benchmark, 1, columns)
 
 
-def main(name: str = "simulated", kind: str = "cell_blind", folds: int = 3, **options) -> None:
-    """Print the comparison, then the predictions for a new line and a new drug."""
-    benchmark = data.load(name, **options)
-    names = ["similar_lines", "drug_mean", "tissue_drug_mean", "ridge"]
-    found = [models.cross_validate(name, benchmark, kind, folds=folds) for name in names]
-    print(found[0].summary().round(3), models.compare(*found).round(3).to_string(), sep="\n\n")
+benchmark = data.load(*sys.argv[1:] or ["simulated"])
+names = ["similar_lines", "drug_mean", "tissue_drug_mean", "ridge"]
+found = [models.cross_validate(name, benchmark, "cell_blind", folds=3) for name in names]
+print(found[0].summary().round(3), models.compare(*found).round(3).to_string(), sep="\n\n")
 
-    mine = models.build("similar_lines").fit(benchmark, data.make_split(benchmark, kind))
-    again = models.load(mine.save(f"{tempfile.mkdtemp()}/mine"))
-    x = benchmark.omics["expression"].iloc[:1].set_axis(["my line"])
-    line = data.Side("cell", pd.DataFrame({"name": ["mine"]}, ["my line"]), {"expression": x})
-    drug = data.Side("drug", pd.DataFrame({"name": ["new"], "smiles": ["CCO"]}, ["my drug"]))
-    wider = benchmark.extended(line, drug)
-    asked = [("my line", benchmark.drugs.index[0]), ("my line", "my drug")]
-    print(pd.Series(again.predict(wider.locate(asked), wider), asked, name=benchmark.units))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+mine = models.build("similar_lines").fit(benchmark, data.make_split(benchmark, "cell_blind"))
+again = models.load(mine.save(f"{tempfile.mkdtemp()}/mine"))
+x = benchmark.omics["expression"].iloc[:1].set_axis(["my line"])
+line = data.Side("cell", pd.DataFrame({"name": ["mine"]}, ["my line"]), {"expression": x})
+drug = data.Side("drug", pd.DataFrame({"name": ["new"], "smiles": ["CCO"]}, ["my drug"]))
+wider = benchmark.extended(line, drug)
+asked = [("my line", benchmark.drugs.index[0]), ("my line", "my drug")]
+print(pd.Series(again.predict(wider.locate(asked), wider), asked, name=benchmark.units))

@@ -29,8 +29,6 @@ LOADED = (
 )
 REMOTE = re.compile(r"^(?:https?:)?//")
 
-pytestmark = pytest.mark.xdist_group("built")  # every page is read once, by one process
-
 
 @pytest.fixture(scope="module")
 def pages():

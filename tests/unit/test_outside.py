@@ -1,5 +1,6 @@
 """Predictions made outside the library: read from a file of ids, scored beside its own models."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -280,12 +281,24 @@ def test_what_cannot_be_run_is_refused_before_the_first_fold(validation_world):
 
 def test_a_strangers_model_runs_from_its_script():
     """Outside the package: defined, validated beside three others, saved, loaded, asked of new."""
-    code = f"import sys; sys.path.insert(0, {str(EXAMPLE.parent)!r}); import own_model; "
-    call = [sys.executable, "-c", code + "own_model.main(cells=48)"]
-    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, EXAMPLE], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     told = [name for name in ("drug_mean", "tissue_drug_mean", "ridge") if name in done.stdout]
     assert len(told) == 3 and done.stdout.count("rmse") == 4
     said = [float(line.rsplit(maxsplit=1)[1]) for line in lines[-3:-1]]
     assert lines[-2].startswith("(my line, my drug)") and "Name: ln(uM)" in lines[-1]
     assert all(-10 < value < 10 for value in said) and said[0] != said[1]
+
+
+def test_a_strangers_model_takes_twenty_five_lines():
+    """Without blank lines, imports and what it says about itself."""
+    source = EXAMPLE.read_text(encoding="utf-8")
+    aside = {
+        number
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        for number in range(node.lineno, node.end_lineno + 1)
+    }
+    code = [line for number, line in enumerate(source.splitlines(), 1) if number not in aside]
+    assert sum(bool(line.strip()) for line in code) <= 25

@@ -7,6 +7,7 @@ known, `expression`, `mutation` and `copy_number`, each as .csv or .tsv, also gz
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -181,7 +182,7 @@ def check(folder: str | Path) -> Screen:
 def _read(path: Path, said: _Notebook) -> pd.DataFrame | None:
     """A table as text, without the rows that are cut; None where nothing can be read."""
     try:
-        table = read_table(path, dtype=str, keep_default_na=False, na_values=[""])
+        table = read_table(path, dtype=object, keep_default_na=False, na_values=[""])
     except DataError as error:
         text = path.suffix != ".gz" and "cells where the first row" in error.what
         if not text:
@@ -196,7 +197,13 @@ def _read(path: Path, said: _Notebook) -> pd.DataFrame | None:
         if len(twice):
             said.add(f"column {twice[0]!r} is there twice", path, "keep one of them", 1)
             return None
-    return table.map(lambda cell: cell.strip() if isinstance(cell, str) else cell).replace("", None)
+    # as one block: a table of omics has a column for each of 20,000 genes
+    bare = [
+        (cell.strip() or None) if isinstance(cell, str) else cell
+        for cell in table.to_numpy(dtype=object).ravel()
+    ]
+    cells = np.array(bare, dtype=object).reshape(table.shape)
+    return pd.DataFrame(cells, table.index, table.columns, dtype=object)
 
 
 def _whole_rows(path: Path, said: _Notebook) -> pd.DataFrame:
@@ -443,7 +450,7 @@ def _check_omics(
     with _text(path) as file:
         header = next(csv.reader(file, delimiter="," if ".csv" in path.name else "\t"))
     genes = [gene.strip() for gene in header if gene.strip() != "line"]
-    twice = sorted({gene for gene in genes if genes.count(gene) > 1})
+    twice = sorted(gene for gene, count in Counter(genes).items() if count > 1)
     if twice:
         said.add(
             f"gene {twice[0]!r} has several columns"
@@ -460,12 +467,14 @@ def _check_omics(
             "a spreadsheet has changed it (MARCH1, SEPT2): take the symbol from the source",
             1,
         )
-    values = table.drop(columns="line").apply(pd.to_numeric, errors="coerce").astype("float64")
+    cells = table.drop(columns="line")
+    numbers = pd.to_numeric(cells.to_numpy(dtype=object).ravel(), errors="coerce")
+    values = pd.DataFrame(numbers.astype("float64").reshape(cells.shape), None, cells.columns)
     values = values.where(np.isfinite(values))
     bad = np.argwhere(values.isna().to_numpy())
     if len(bad):
         at, gene = bad[0]
-        cell = table.drop(columns="line").iloc[at, gene]
+        cell = cells.iloc[at, gene]
         more = f" (and {len(bad) - 1} more cells)" if len(bad) > 1 else ""
         said.add(
             f"{values.columns[gene]} of line {table['line'].iloc[at]!r} is {cell!r}, not a "
