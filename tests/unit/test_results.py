@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -115,15 +116,31 @@ def test_draws_are_kept_of_the_models_that_others_are_compared_with(lines):
                 )
 
 
-def test_a_clone_is_small():
+@pytest.fixture
+def tracked():
+    """The files of a clone."""
     names = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     if names.returncode:
         pytest.skip("not a checkout of git")
-    files = [ROOT / name for name in names.stdout.splitlines()]
-    assert len(files) < 400
-    results = [path for path in files if HOME / "results" in path.parents]
+    return [ROOT / name for name in names.stdout.splitlines()]
+
+
+def test_the_copy_in_which_bugs_are_planted_lacks_no_code(tracked, monkeypatch, tmp_path):
+    spec = spec_from_file_location("mutants", ROOT / "tests" / "mutants.py")
+    mutants = module_from_spec(spec)
+    spec.loader.exec_module(mutants)
+    monkeypatch.setattr(mutants, "BUILD", tmp_path)
+    tree = mutants.copied("tree")
+    code = [path.relative_to(ROOT) for path in tracked if path.suffix in (".py", ".yaml")]
+    assert len(code) > 250
+    assert [path for path in code if not (tree / path).exists()] == []
+
+
+def test_a_clone_is_small(tracked):
+    assert len(tracked) < 400
+    results = [path for path in tracked if HOME / "results" in path.parents]
     assert sum(path.stat().st_size for path in results) < 10e6
 
 
