@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="all libraries together only")
     parser.add_argument("--fresh", action="store_true", help="forget what is done")
-    parser.add_argument("--jobs", type=int, default=2, help="test processes at a time")
+    parser.add_argument("--jobs", type=int, default=2, help="cores: test processes times threads")
     parser.add_argument("--notebooks", nargs="*", default=["notebooks"], help="some of them only")
     asked = parser.parse_args()
     known = json.loads(STATE.read_text()) if STATE.exists() and not asked.fresh else {}
@@ -138,7 +138,9 @@ def main() -> None:
         result = known.get(ran, {})
         if result.get("of") != now:
             print(f"running: {kernel} ({ran})", flush=True)
-            result = measure(environment, asked.jobs, asked.notebooks) | {"of": now}
+            # threads of several processes that share a core wait for each other, for minutes
+            jobs = max(1, asked.jobs // int(environment[THREADS[0]]))
+            result = measure(environment, jobs, asked.notebooks) | {"of": now}
             known[ran] = result
             STATE.parent.mkdir(exist_ok=True)
             STATE.with_suffix(".new").write_text(json.dumps(known, indent=1))
