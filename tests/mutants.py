@@ -29,7 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build" / "mutants"
 TESTS = {  # module of clmt_lib -> the test files that are about it
-    "data/splits": "splits sides references numbers",
+    "data/splits": "splits sides references numbers interaction",
     "views/omics": "views stack references numbers",
     "nn/contrast": "contrast nn language",
     "tasks/metrics": "metrics tasks",

@@ -578,15 +578,19 @@ class Killer(Means):
 """
 
 
-def test_a_run_audits_its_split_and_an_allowed_leak_is_on_record(tmp_path, monkeypatch):
+def test_a_run_audits_its_split_and_an_allowed_leak_is_on_record(tmp_path, world, monkeypatch):
     from clmt_lib.audit import Audit, Finding
     from clmt_lib.records import runs
 
     leak = Finding("shared compound", "split drug_blind", "aspirin is in train and in test", "mend")
     monkeypatch.setattr(runs, "audit", lambda *_: Audit("x", (), (leak,)))
     config = RunConfig("simulated", "drug_blind", "global_mean")
-    with pytest.raises(DataError, match="aspirin is in train.*--allow-leaks"):
-        records.run(config, tmp_path)
+    for refused in (
+        lambda: records.run(config, tmp_path),
+        lambda: runs.audited(world, data.make_split(world, "drug_blind")),
+    ):
+        with pytest.raises(DataError, match="aspirin is in train.*--allow-leaks"):
+            refused()
     assert records.run(config, tmp_path, leaky=True).provenance["leaks"] == [
         "shared compound: aspirin is in train and in test"
     ]

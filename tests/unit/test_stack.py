@@ -98,6 +98,44 @@ def test_a_column_does_not_explain_itself():
     assert np.corrcoef(found[40:, 0], target[40:, 0])[0, 1] > 0.8
 
 
+def test_meta_learners_say_what_they_are_called(monkeypatch):
+    """The mean of bases, their blend, and the blend plus what the trees add, each on the drug's
+    own scale.
+    """
+    rng = np.random.default_rng(4)
+    truth, wrong = rng.normal(size=(12, 9)), rng.normal(size=(12, 9))
+    offset, spread = rng.normal(size=(12, 9)), rng.uniform(0.5, 2, size=9)
+    whole = stack.BasePredictions(offset, spread, {"right": truth, "wrong": wrong}, truth)
+
+    class Trees:
+        def predict(self, features):
+            return features[:, 0] ** 2  # of what the first base says
+
+    monkeypatch.setattr(stack, "boosted", lambda *_: Trees())
+    learners = models.build("stack")._meta_learners(parts_of(truth, wrong), whole, "mixed")
+    found = {chosen["second"]: (chosen, table) for chosen, table, _ in learners}
+    chosen, blended = found["weights"]
+    mixed = chosen["right"] * truth + chosen["wrong"] * wrong
+    assert chosen["right"] == pytest.approx(1, abs=1e-3) and np.allclose(
+        blended, offset + spread * mixed, atol=5e-3
+    )
+    assert np.allclose(found["mean of bases"][1], offset + spread * (truth + wrong) / 2)
+    assert np.allclose(found["trees"][1] - blended, spread * truth**2)
+
+
+def test_responses_of_another_screen_lose_the_effects_of_its_drugs_and_lines():
+    rng = np.random.default_rng(5)
+    table = rng.normal(size=(8, 5)) * [1, 2, 3, 4, 5] + [9, 0, 1, -3, 2]
+    table[rng.random(table.shape) < 0.3] = np.nan
+    table[0] = np.nan  # a line that was not measured there
+    wanted = (table - np.nanmean(table, 0)) / np.nanstd(table, 0)
+    for row in wanted[1:]:
+        row -= row[np.isfinite(row)].mean()
+    for column in wanted.T:
+        column /= np.std(column[np.isfinite(column)])
+    assert np.allclose(stack.other_columns(pd.DataFrame(table)), wanted, equal_nan=True)
+
+
 @pytest.mark.parametrize("kind", ["mixed", "cell_blind", "drug_blind"])
 def test_the_stack_beats_what_it_stands_on_in_the_simulated_world(world, kind, monkeypatch):
     tiny.few_trees(monkeypatch, 100)

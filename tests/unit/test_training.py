@@ -23,7 +23,7 @@ from clmt_lib.models.clmt import auxiliary
 from clmt_lib.models.network import NetworkModel, taken
 from clmt_lib.nn.heads import LossOutput
 from clmt_lib.tasks import metrics
-from clmt_lib.training import Callback, TrainConfig, train
+from clmt_lib.training import Callback, TrainConfig, pick_device, train
 from clmt_lib.views.base import Standardised, fit_views
 
 matplotlib.use("agg")
@@ -562,3 +562,15 @@ def test_it_is_a_model_like_the_others(world, split):
         return Lines(LinesConfig(steps=3, members=1)).fit(benchmark, split).state()
 
     assert proves_blind(fit, world, split).clean
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_gpu_is_taken_where_there_is_one_and_missed_where_it_is_asked_for(monkeypatch, there):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert pick_device("auto").type == ("cuda" if there else "cpu")
+    assert pick_device("cpu").type == "cpu"
+    if there:
+        assert pick_device("cuda:1") == torch.device("cuda", 1)
+    else:
+        with pytest.raises(DataError, match="no GPU that PyTorch can use"):
+            pick_device("cuda")
