@@ -214,6 +214,17 @@ def test_a_control_has_no_vector_for_a_new_drug(world):
         model.predict(world.pairs, renamed(world, drugs=[0]))
 
 
+def test_a_control_that_is_dealt_by_chance_is_dealt_by_the_seed_of_the_model(world):
+    split = data.make_split(world, "mixed")
+
+    def dealt(seed):
+        config = clmt.CLMTConfig.corrected(**SMALL, drug_text="shuffled", seed=seed)
+        return clmt.prepare(world, split, config).drug["text"]
+
+    one, again, other = dealt(1), dealt(1), dealt(2)
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
 @pytest.mark.parametrize("kind", ["infonce", "soft"])
 def test_alignment_is_over_training_entities_that_have_both_views(world, kind):
     """Against the losses of two views, summed by hand; and what is not in it gets no gradient."""
