@@ -92,7 +92,7 @@ def variants(node: ast.AST, neighbours: list[str]) -> list[ast.AST]:
         case ast.AugAssign() | ast.Expr(value=ast.Call()):
             out.append(ast.Pass())
         case ast.Call():
-            if len(node.args) > 1:
+            if len(node.args) > 1 and ast.dump(node.args[0]) != ast.dump(node.args[1]):
                 changed(args=[node.args[1], node.args[0], *node.args[2:]])
             for i, keyword in enumerate(node.keywords):
                 if keyword.arg:

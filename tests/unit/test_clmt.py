@@ -214,6 +214,14 @@ def test_a_control_has_no_vector_for_a_new_drug(world):
         model.predict(world.pairs, renamed(world, drugs=[0]))
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"cell_views": ("expresion",)}, {"drug_views": ("smell",)}, {"alignment": "firm"}]
+)
+def test_a_view_or_an_alignment_that_is_none_is_refused(wrong):
+    with pytest.raises(DataError, match="expresion|smell|firm"):
+        clmt.CLMTConfig.corrected(**wrong)
+
+
 def test_a_control_that_is_dealt_by_chance_is_dealt_by_the_seed_of_the_model(world):
     split = data.make_split(world, "mixed")
 

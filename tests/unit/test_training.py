@@ -3,6 +3,7 @@ tolerances; and its figures.
 """
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -574,3 +575,27 @@ def test_a_gpu_is_taken_where_there_is_one_and_missed_where_it_is_asked_for(monk
     else:
         with pytest.raises(DataError, match="no GPU that PyTorch can use"):
             pick_device("cuda")
+
+
+class Runs:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.touch, (self.trace,)
+
+
+def test_a_checkpoint_that_would_run_something_runs_nothing(tmp_path):
+    def trained(checkpoint):
+        weights = lambda: nn.Linear(3, 1)
+        loss = lambda net: LossOutput((net.weight**2).sum(), {})
+        return train(weights, loss, TrainConfig(3, 0.01), checkpoint=checkpoint)[0].weight
+
+    trace, file = tmp_path / "trace", tmp_path / "checkpoint.pt"
+    torch.save({"state": Runs(trace)}, file)
+    torch.load(file, weights_only=False)
+    assert trace.exists()  # so it would
+    trace.unlink()
+    assert torch.equal(trained(file), trained(None)) and not trace.exists()
