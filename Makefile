@@ -103,7 +103,7 @@ test: $(SETUP)
 	  $(PYTEST) --dist loadfile --nbval notebooks; code=$$?; \
 	  wait $$pages || { cat _build/pages.log; exit 1; }; exit $$code
 	@echo "== the built book"
-	@CLMT_BOOK_BUILT=1 $(PYTEST) --dist loadfile tests/book
+	@CLMT_BOOK_BUILT=1 $(PYTEST) --dist worksteal tests/book
 	@echo "All tests pass. Next: make book, then open _build/html/index.html"
 
 notebooks: $(SETUP)
