@@ -29,7 +29,7 @@ SETTINGS = {
     **{name: {} for name in ("global_mean", "drug_mean", "cell_mean", "tissue_drug_mean")},
     **{name: {} for name in ("effects", "neighbours_fingerprint", "neighbours_text", "als")},
     **{name: {} for name in ("ridge", "ridge_per_drug", "elastic_net_per_drug")},
-    **{f"kernel_{name}": {} for name in ("identity", "fingerprint", "annotation", "text")},
+    **{f"kernel_{name}": {} for name in ("identity", "fingerprint", "annotation", "text", "words")},
     **{f"kernel_{name}": {} for name in ("mechanism", "omics", "auxiliary", "masked")},
     **{f"drugs_{name}": {} for name in ("random", "shuffled", "name", "fingerprint", "pathway")},
     **{f"drugs_{name}": {} for name in ("targets", "annotation", "text", "mechanism", "long")},

@@ -200,6 +200,22 @@ def invented(world, seed=0, responses=6):
     return AuxiliaryOmics(y, again, events)
 
 
+def test_events_of_lines_are_weighted_by_what_they_tell_of_the_target(world):
+    split, auxiliary = data.make_split(world, "cell_blind"), invented(world)
+    target = np.random.default_rng(6).normal(size=world.shape)
+    target[:, :40] += 3 * auxiliary.events[["a"]].to_numpy()
+    rows = np.unique(world.pairs[split.train, 0])
+    hits = auxiliary.events.to_numpy()
+    z = (hits - hits[rows].mean(0)) / (hits[rows].std(0) + 0.05)
+    told = np.sqrt(((z[rows].T @ target[rows] / len(rows)) ** 2).mean(1))
+    assert told[0] > 2 * told[1]
+    gap = (((z * told)[:, None] - (z * told)[None]) ** 2).sum(2)
+    found = kernels.line_kernels(world, split, target, auxiliary)["events"]
+    # one kernel is exp(-gap / width): whatever the width, its logarithm is the gap up to a factor
+    rate = np.log(found)[gap > 0] / gap[gap > 0]
+    assert (rate < 0).all() and np.allclose(rate, rate.mean())
+
+
 def fitted_stack(world, kind, auxiliary, monkeypatch):
     monkeypatch.setattr(base, "load_auxiliary", lambda benchmark: auxiliary)
     return models.build("stack_auxiliary", inner=2, boost=False).fit(

@@ -70,6 +70,35 @@ def assays():
     )
 
 
+def shrunk(benchmark, positions, axis):
+    """[entities] mean of an entity's training residuals, as if one more of them were zero."""
+    out, left = np.zeros(benchmark.shape[axis]), benchmark.y - benchmark.y[positions].mean()
+    for entity in range(len(out)):
+        own = left[positions][benchmark.pairs[positions, axis] == entity]
+        out[entity] = own.sum() / (len(own) + 1)
+    return out
+
+
+@pytest.mark.parametrize(
+    "kind, known", [("protein_blind", (1,)), ("drug_blind", (0,)), ("both_blind", ())]
+)
+def test_only_the_effects_of_a_side_that_is_not_held_out_are_known(affinities, kind, known):
+    split = data.make_split(affinities, kind)
+    mean, *found = metrics.known_effects(affinities, split)
+    assert mean == pytest.approx(affinities.y[split.train].mean())
+    for axis, effects in enumerate(found):
+        wanted = shrunk(affinities, split.train, axis) if axis in known else 0.0
+        assert np.allclose(effects, wanted)
+
+
+def test_of_random_pairs_the_effects_of_both_sides_are_known(affinities):
+    split = data.make_split(affinities, "mixed")
+    found = metrics.known_effects(affinities, split)
+    wanted = metrics.additive_effects(affinities, split.train, shrink=1.0)
+    assert all(np.array_equal(*pair) for pair in zip(found, wanted, strict=True))
+    assert all(np.ptp(effects) > 0.1 for effects in found[1:])
+
+
 def test_drug_response_equals_scipy_and_scikit_learn(world):
     benchmark, split = world
     y = benchmark.y[split.test]
